@@ -1,0 +1,107 @@
+//! What crosses between the engine and the operators: rows in, asks out.
+
+use std::sync::Arc;
+
+use crate::event::{AudioFrame, Delivery, Request, ToolCall};
+use crate::ids::{CallRef, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability};
+use crate::plan::Plan;
+use crate::time::Micros;
+use crate::timeline::{Observation, TurnProposal};
+
+/// A row that the engine feeds into a shape's dataflow.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// To every operator, on the control lane.
+    Control(ControlRow),
+    /// To one node, on the data lane.
+    Delivery(Delivery),
+}
+
+/// What the arbiter tells the operators about one session.
+#[derive(Clone, Debug)]
+pub struct ControlRow {
+    /// The session's row.
+    pub slot: Slot,
+    /// The input that caused it.
+    pub cause: RuntimeSequence,
+    /// The tick's time.
+    pub at: Micros,
+    /// What to do.
+    pub directive: Directive,
+}
+
+/// Directives, in a closed set: what may overtake data, and nothing else.
+#[derive(Clone, Debug)]
+pub enum Directive {
+    /// A session begins on this slot, with this plan's parameters.
+    Begin(Arc<Plan>),
+    /// A session is over; its state goes.
+    Finish,
+    /// A turn opened: its nodes start afresh under this capability.
+    Open(TurnCapability),
+    /// A turn was cancelled: whoever holds anything for it drops it.
+    Revoke(TurnCapability),
+    /// Playout stops and keeps what was not heard.
+    Hold,
+    /// Playout goes on from this position in the turn's samples.
+    Resume {
+        /// The first sample that was not heard.
+        from_sample: u64,
+    },
+    /// A node's timer is due.
+    Wake(NodeIndex),
+}
+
+/// What an operator asks of the core, in the name of one node and session.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The session's row.
+    pub slot: Slot,
+    /// Who asks.
+    pub node: NodeIndex,
+    /// In whose name.
+    pub scope: Scope,
+    /// The input that caused it. The core handles asks by (slot, cause, node), and each node's in its order.
+    pub cause: RuntimeSequence,
+    /// What is asked.
+    pub kind: AskKind,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug)]
+pub enum AskKind {
+    /// Start an invocation; its results come back with this reference.
+    Invoke(CallRef, Request),
+    /// Give an invocation more input.
+    Feed(CallRef, AudioFrame),
+    /// An invocation's input is complete.
+    FeedEnd(CallRef),
+    /// Run a tool that changes the world, once the turn is past its commit point.
+    ProposeWrite(CallRef, ToolCall),
+    /// Hand a frame to the transport.
+    Transmit(AudioFrame),
+    /// Wake this node at this time; replaces what it asked for before.
+    WakeAt(Micros),
+    /// The node begins or ceases to hold the turn.
+    Holds(bool),
+    /// Something seen that the arbiter may act on.
+    Observe(Observation),
+    /// The caller's utterance is complete.
+    Propose(TurnProposal),
+    /// The node can't go on.
+    Fail(NodeFailure),
+    /// The node dropped data, by a rule that says so.
+    Dropped {
+        /// How many items.
+        items: u32,
+        /// Which rule.
+        reason: &'static str,
+    },
+}
+
+/// How a node failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFailure {
+    /// For people: what, and where it is known, what to do.
+    pub message: Arc<str>,
+}

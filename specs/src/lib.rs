@@ -1,0 +1,16 @@
+//! The words of RSPP: names, times, events, control signals, plans, limits.
+//!
+//! Everything else speaks in these types, and this crate imports nothing of ours. Start with [`event::Event`]
+//! (what moves between nodes), [`timeline`] (what enters and leaves the core) and [`plan::Plan`] (what a
+//! pipeline was compiled to).
+
+pub mod dataflow;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod outcome;
+pub mod plan;
+pub mod signals;
+pub mod time;
+pub mod timeline;
+pub mod trace;

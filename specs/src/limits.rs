@@ -1,0 +1,55 @@
+//! A limit on everything, each with its unit last, each checked against its neighbours at compile time.
+
+/// Audio is cut to this length before it enters.
+pub const FRAME_MS: u64 = 20;
+/// No audio frame that enters or leaves is longer.
+pub const MAX_FRAME_SAMPLES: usize = 48_000 / 1_000 * 100;
+/// Nodes in one plan; a bit each in a session's table of holders.
+pub const MAX_PLAN_NODES: usize = 64;
+/// Edges in one plan.
+pub const MAX_PLAN_EDGES: usize = 256;
+/// Ports of one node, inputs and outputs apart.
+pub const MAX_NODE_PORTS: usize = 16;
+/// A spec's text.
+pub const MAX_SPEC_BYTES: usize = 1 << 20;
+/// Sessions of one worker.
+pub const MAX_WORKER_SESSIONS: usize = 65_536;
+/// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control.
+pub const MAX_TICK_DATA_INPUTS: usize = 16_384;
+/// Data inputs of one session in one tick: a flooder waits for itself.
+pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 64;
+/// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
+pub const MAX_SUBTICK_STEPS: usize = 10_000;
+/// Invocations of one session in flight.
+pub const MAX_SESSION_INVOCATIONS: usize = 64;
+/// Writes of one turn that wait for their commit point or their result.
+pub const MAX_TURN_WRITES: usize = 16;
+/// Rounds of model and tools in one turn.
+pub const MAX_TOOL_ROUNDS: u32 = 8;
+/// Entries of a conversation's context; the oldest leave first.
+pub const MAX_CONTEXT_ENTRIES: usize = 256;
+/// Derived inputs of one session that wait for its next tick.
+pub const MAX_SESSION_DERIVED_INPUTS: usize = 64;
+/// Text in one payload.
+pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// A sentence that does not end is spoken in pieces of this size.
+pub const MAX_SPEAKABLE_CHARS: usize = 400;
+/// Audio of one turn that waits in playout, and what is kept of it until it is heard.
+pub const MAX_PLAYOUT_MS: u64 = 120_000;
+/// Audio sent to the transport that is kept in case it was not heard.
+pub const MAX_UNHEARD_MS: u64 = 5_000;
+/// Audio that a recogniser gets from before the onset.
+pub const MAX_PREROLL_MS: u64 = 1_000;
+/// Utterances whose end and transcript wait for each other.
+pub const MAX_OPEN_UTTERANCES: usize = 4;
+/// Without an acknowledgement for so long, the pacer's playhead is taken for what was heard.
+pub const MAX_PLAYOUT_ACK_WAIT_MS: u64 = 200;
+
+const _: () = {
+    assert!(MAX_PLAN_NODES <= u64::BITS as usize);
+    assert!(MAX_TICK_SESSION_DATA_INPUTS <= MAX_TICK_DATA_INPUTS);
+    assert!(MAX_UNHEARD_MS <= MAX_PLAYOUT_MS);
+    assert!(MAX_FRAME_SAMPLES >= 48 * FRAME_MS as usize);
+    assert!(MAX_SPEAKABLE_CHARS * 4 <= MAX_TEXT_BYTES);
+    assert!(MAX_PLAYOUT_ACK_WAIT_MS < MAX_UNHEARD_MS);
+};

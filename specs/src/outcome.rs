@@ -1,0 +1,104 @@
+//! How things end: outcomes of invocations, reasons of cancellations and aborts.
+
+use serde::{Deserialize, Serialize};
+
+/// How an invocation ended, the same for all kinds of provider (`F-160`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All of it came.
+    Success,
+    /// Nothing, or nothing more, came in time.
+    Timeout,
+    /// The provider has too much to do.
+    Overload,
+    /// The provider's quota for us is used up.
+    RateLimited,
+    /// The provider refused the content.
+    Blocked,
+    /// The connection broke.
+    Disconnected,
+    /// We cancelled it.
+    Cancelled,
+    /// The request can't be right.
+    InvalidRequest,
+    /// Anything else.
+    Failed,
+}
+
+impl Outcome {
+    /// Whether the same request may do better a little later.
+    pub const fn retryable(self) -> bool {
+        matches!(self, Outcome::Timeout | Outcome::Overload | Outcome::RateLimited | Outcome::Disconnected)
+    }
+
+    /// The name in traces and specs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::Timeout => "timeout",
+            Outcome::Overload => "overload",
+            Outcome::RateLimited => "rate_limited",
+            Outcome::Blocked => "blocked",
+            Outcome::Disconnected => "disconnected",
+            Outcome::Cancelled => "cancelled",
+            Outcome::InvalidRequest => "invalid_request",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+/// Why a cancellation was accepted (`F-035`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// The caller spoke over the answer.
+    BargeIn,
+    /// The application or the user said so.
+    UserCancel,
+    /// A policy did.
+    Policy,
+    /// The worker goes down.
+    Shutdown,
+}
+
+impl CancelReason {
+    /// The name in traces and specs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CancelReason::BargeIn => "barge_in",
+            CancelReason::UserCancel => "user_cancel",
+            CancelReason::Policy => "policy",
+            CancelReason::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Why a turn was aborted, in the order in which causes of one window win: the first wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbortReason {
+    /// Another writer holds the session's lease (`F-156`).
+    AuthorityLoss,
+    /// A cancellation was accepted.
+    Cancelled,
+    /// A node panicked or failed.
+    NodeTimeoutOrFailure,
+    /// A provider failed and the plan has nothing else.
+    ProviderFailure,
+    /// The caller is gone.
+    TransportDisconnectOrStall,
+}
+
+impl AbortReason {
+    /// The name in traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AbortReason::AuthorityLoss => "authority_loss",
+            AbortReason::Cancelled => "cancelled",
+            AbortReason::NodeTimeoutOrFailure => "node_timeout_or_failure",
+            AbortReason::ProviderFailure => "provider_failure",
+            AbortReason::TransportDisconnectOrStall => "transport_disconnect_or_stall",
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! The compiled plan: inert, ordered, hashed. The engine and the operators read it; only the compiler makes it.
+//!
+//! # Invariants
+//!
+//! 1. Nodes stand in topological order: every edge runs from a lower index to a higher one.
+//! 2. Every edge names ports that its nodes have, and joins types that fit.
+//! 3. There are at most [`MAX_PLAN_NODES`](crate::limits::MAX_PLAN_NODES) nodes and
+//!    [`MAX_PLAN_EDGES`](crate::limits::MAX_PLAN_EDGES) edges, and names of nodes differ.
+//! 4. An input port takes one edge, unless its node is a fan-in.
+//! 5. The hash covers everything that can change what a session does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, PortType, ToolEffect};
+use crate::ids::{NodeIndex, PortIndex};
+use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
+use crate::time::Micros;
+
+/// Digest of a plan's canonical JSON, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanHash(pub Arc<str>);
+
+impl std::fmt::Display for PlanHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A compiled pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PlanParts", into = "PlanParts")]
+pub struct Plan {
+    parts: PlanParts,
+    hash: PlanHash,
+}
+
+/// What a plan is made of, before its invariants are checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanParts {
+    /// The pipeline's name.
+    pub name: String,
+    /// The pipeline's own version.
+    pub version: u32,
+    /// The execution profile that filled in what the spec left open.
+    pub profile: String,
+    /// In topological order.
+    pub nodes: Vec<PlanNode>,
+    /// By (from, to).
+    pub edges: Vec<PlanEdge>,
+    /// What the arbiter decides by.
+    pub turn: TurnPolicy,
+}
+
+/// One node of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanNode {
+    /// The name in the spec.
+    pub name: String,
+    /// What it does, with its parameters.
+    pub kind: NodeKind,
+    /// How long its state lives.
+    pub lifetime: Lifetime,
+    /// Input ports, in order.
+    pub inputs: Vec<Port>,
+    /// Output ports, in order.
+    pub outputs: Vec<Port>,
+}
+
+/// How long a node's state lives (`F-155`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// As long as the session: the prelude, and playout.
+    Session,
+    /// From a turn's opening until the next: everything that only a turn's events reach.
+    Turn,
+}
+
+/// A named, typed port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// The name in the spec.
+    pub name: String,
+    /// What it carries.
+    pub port_type: PortType,
+}
+
+impl Port {
+    /// A port.
+    pub fn new(name: &str, port_type: PortType) -> Self {
+        Self { name: name.to_owned(), port_type }
+    }
+}
+
+/// One edge of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanEdge {
+    /// From which node.
+    pub from: NodeIndex,
+    /// Its output port.
+    pub from_port: PortIndex,
+    /// To which node.
+    pub to: NodeIndex,
+    /// Its input port.
+    pub to_port: PortIndex,
+    /// What must hold of an event for the edge to carry it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+}
+
+/// What a conditional edge asks of an event (`F-018`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// The attribute's name.
+    pub attribute: String,
+    /// What its value must be.
+    pub is: Comparison,
+}
+
+/// How a condition compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    /// The same value. A missing attribute equals nothing.
+    Equals(serde_json::Value),
+    /// Any other value, or none.
+    Differs(serde_json::Value),
+    /// A number, and at least this.
+    AtLeast(f64),
+    /// A number, and below this.
+    Below(f64),
+}
+
+impl Condition {
+    /// Whether the edge carries this event. The end of a stream passes every condition.
+    pub fn holds(&self, event: &Event) -> bool {
+        if matches!(event.payload, crate::event::Payload::End(_)) {
+            return true;
+        }
+        let value = event.attribute(&self.attribute);
+        let number = value.as_ref().and_then(serde_json::Value::as_f64);
+        match &self.is {
+            Comparison::Equals(wanted) => value.as_ref() == Some(wanted),
+            Comparison::Differs(unwanted) => value.as_ref() != Some(unwanted),
+            Comparison::AtLeast(bound) => number.is_some_and(|number| number >= *bound),
+            Comparison::Below(bound) => number.is_some_and(|number| number < *bound),
+        }
+    }
+}
+
+/// What a node does, with its parameters. A new built-in node is one variant here, one file in `operators`,
+/// one arm in the lowering and one golden spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum NodeKind {
+    /// Source: the caller's audio.
+    Caller,
+    /// Source: what the caller said, once its turn is open.
+    UserTurn,
+    /// Finds speech and its end.
+    Vad(VadParams),
+    /// Recognises an utterance.
+    Stt {
+        /// Which provider.
+        binding: String,
+        /// Audio from before the onset.
+        preroll: Micros,
+    },
+    /// Joins an utterance's end with its transcript, and proposes a turn.
+    Utterance {
+        /// Unintelligible speech of at least this length opens a turn all the same.
+        min_rejected_speech: Micros,
+    },
+    /// Answers, and calls tools.
+    Llm {
+        /// Which provider.
+        binding: String,
+        /// The tools that the model may call.
+        tools: Vec<ToolSpec>,
+    },
+    /// Cuts an answer into speakable sentences.
+    Segmenter,
+    /// Speaks.
+    Tts {
+        /// Which provider.
+        binding: String,
+    },
+    /// Sink: hands audio to the transport a little ahead of its time.
+    Playout(PlayoutParams),
+    /// Passes on what its inputs bring, in canonical order.
+    Merge,
+    /// Waits for one item from each of its inputs, turn by turn, and passes them on together.
+    Join,
+    /// A node from outside the tree, found in the registry by its type.
+    Custom {
+        /// The name it is registered under.
+        type_name: String,
+        /// Its own parameters.
+        config: serde_json::Value,
+    },
+}
+
+impl NodeKind {
+    /// The type's name in specs.
+    pub fn type_name(&self) -> &str {
+        match self {
+            NodeKind::Caller => "caller",
+            NodeKind::UserTurn => "user_turn",
+            NodeKind::Vad(_) => "vad",
+            NodeKind::Stt { .. } => "stt",
+            NodeKind::Utterance { .. } => "utterance",
+            NodeKind::Llm { .. } => "llm",
+            NodeKind::Segmenter => "segmenter",
+            NodeKind::Tts { .. } => "tts",
+            NodeKind::Playout(_) => "playout",
+            NodeKind::Merge => "merge",
+            NodeKind::Join => "join",
+            NodeKind::Custom { type_name, .. } => type_name,
+        }
+    }
+
+    /// The provider's binding, for nodes that call one.
+    pub fn binding(&self) -> Option<&str> {
+        match self {
+            NodeKind::Stt { binding, .. } | NodeKind::Llm { binding, .. } | NodeKind::Tts { binding } => Some(binding),
+            _ => None,
+        }
+    }
+
+    /// Whether an input port may take several edges.
+    pub fn is_fan_in(&self) -> bool {
+        matches!(self, NodeKind::Merge)
+    }
+}
+
+/// How speech is told from silence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VadParams {
+    /// What judges a frame.
+    pub detector: Detector,
+    /// A frame of at least this probability is speech, before the onset.
+    pub onset_probability: f32,
+    /// So many such frames in a row are an onset.
+    pub onset_frames: u32,
+    /// A frame of less than this probability is quiet, after the onset.
+    pub release_probability: f32,
+    /// So much quiet is a pause.
+    pub pause: Micros,
+    /// So much quiet ends the utterance.
+    pub hangover: Micros,
+    /// So much speech in an utterance is no cough.
+    pub sustained: Micros,
+}
+
+impl Default for VadParams {
+    fn default() -> Self {
+        Self {
+            detector: Detector::Earshot,
+            onset_probability: 0.7,
+            onset_frames: 4,
+            release_probability: 0.35,
+            pause: Micros::from_ms(100),
+            hangover: Micros::from_ms(480),
+            sustained: Micros::from_ms(400),
+        }
+    }
+}
+
+/// What judges whether a frame is speech.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// A small neural detector in pure Rust; for 16 kHz.
+    Earshot,
+    /// Loud is speech: for scripted callers and for lines without noise.
+    Energy,
+}
+
+/// A tool that a model may call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolSpec {
+    /// Its name, as the model calls it.
+    pub name: String,
+    /// What it does to the world.
+    pub effect: ToolEffect,
+    /// Which provider runs it.
+    pub binding: String,
+}
+
+/// How playout paces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlayoutParams {
+    /// How far ahead of its playhead it sends.
+    pub lookahead: Micros,
+    /// How much audio of a turn may wait; what is over is dropped, newest first, with a notice.
+    pub max_queued: Micros,
+}
+
+impl Default for PlayoutParams {
+    fn default() -> Self {
+        Self { lookahead: Micros::from_ms(40), max_queued: Micros::from_ms(crate::limits::MAX_PLAYOUT_MS) }
+    }
+}
+
+/// What speech over an answer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterruptionPolicy {
+    /// Playout stops at once; words or enough speech confirm; otherwise it goes on where it was heard last.
+    Hold,
+    /// The onset cancels.
+    Immediate,
+    /// Nothing.
+    Ignore,
+}
+
+/// What the arbiter decides by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnPolicy {
+    /// What speech over an answer does.
+    pub interruption: InterruptionPolicy,
+    /// The age at which a turn is past its false-interruption grace, and writes may run.
+    pub commit_point: Micros,
+}
+
+impl Default for TurnPolicy {
+    fn default() -> Self {
+        Self { interruption: InterruptionPolicy::Hold, commit_point: Micros::from_ms(300) }
+    }
+}
+
+/// Which invariant of [`Plan`] does not hold, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("plan invariant {invariant} does not hold: {detail}")]
+pub struct PlanError {
+    /// The invariant's number in this module's documentation.
+    pub invariant: u8,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl Plan {
+    /// Checks the invariants and seals the parts.
+    ///
+    /// # Errors
+    /// Names the first invariant that does not hold.
+    pub fn new(parts: PlanParts) -> Result<Self, PlanError> {
+        parts.check()?;
+        let canonical = serde_json::to_vec(&parts).expect("plan parts hold only values that JSON has");
+        let digest = blake3::hash(&canonical).to_hex();
+        Ok(Self { parts, hash: PlanHash(Arc::from(&digest.as_str()[..16])) })
+    }
+
+    /// The pipeline's name.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// The pipeline's own version.
+    pub fn version(&self) -> u32 {
+        self.parts.version
+    }
+
+    /// The execution profile.
+    pub fn profile(&self) -> &str {
+        &self.parts.profile
+    }
+
+    /// The nodes, in topological order.
+    pub fn nodes(&self) -> &[PlanNode] {
+        &self.parts.nodes
+    }
+
+    /// The nodes with their indices.
+    pub fn indexed_nodes(&self) -> impl Iterator<Item = (NodeIndex, &PlanNode)> {
+        (0u16..).map(NodeIndex).zip(&self.parts.nodes)
+    }
+
+    /// One node.
+    pub fn node(&self, index: NodeIndex) -> &PlanNode {
+        &self.parts.nodes[usize::from(index.0)]
+    }
+
+    /// The first node of which `wanted` is true.
+    pub fn find(&self, wanted: impl Fn(&NodeKind) -> bool) -> Option<NodeIndex> {
+        self.indexed_nodes().find(|(_, node)| wanted(&node.kind)).map(|(index, _)| index)
+    }
+
+    /// The edges.
+    pub fn edges(&self) -> &[PlanEdge] {
+        &self.parts.edges
+    }
+
+    /// What the arbiter decides by.
+    pub fn turn_policy(&self) -> &TurnPolicy {
+        &self.parts.turn
+    }
+
+    /// The digest of everything above.
+    pub fn hash(&self) -> &PlanHash {
+        &self.hash
+    }
+
+    /// What decides which dataflow a session of this plan runs in: types of nodes, and edges. Parameters,
+    /// bindings and policies travel with the session.
+    pub fn shape(&self) -> Shape {
+        let nodes: Vec<String> = self.nodes().iter().map(|node| node.kind.type_name().to_owned()).collect();
+        let edges = serde_json::to_string(&self.parts.edges).expect("edges hold only values that JSON has");
+        Shape { nodes, edges }
+    }
+}
+
+/// Two plans of one shape share a dataflow on each worker.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    nodes: Vec<String>,
+    edges: String,
+}
+
+impl PlanParts {
+    fn check(&self) -> Result<(), PlanError> {
+        let fail = |invariant, detail: String| Err(PlanError { invariant, detail });
+        if self.nodes.len() > MAX_PLAN_NODES || self.edges.len() > MAX_PLAN_EDGES {
+            return fail(3, format!("{} nodes and {} edges", self.nodes.len(), self.edges.len()));
+        }
+        let mut names = BTreeSet::new();
+        for node in &self.nodes {
+            if !names.insert(node.name.as_str()) {
+                return fail(3, format!("two nodes are named {}", node.name));
+            }
+            if node.inputs.len().max(node.outputs.len()) > MAX_NODE_PORTS {
+                return fail(3, format!("{} has more than {MAX_NODE_PORTS} ports", node.name));
+            }
+        }
+        let mut taken = BTreeSet::new();
+        for edge in &self.edges {
+            self.check_edge(edge)?;
+            let first = taken.insert((edge.to, edge.to_port));
+            let to = &self.nodes[usize::from(edge.to.0)];
+            if !first && !to.kind.is_fan_in() {
+                return fail(4, format!("several edges end at an input of {}", to.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_edge(&self, edge: &PlanEdge) -> Result<(), PlanError> {
+        let fail = |invariant, detail: String| Err(PlanError { invariant, detail });
+        if edge.from >= edge.to {
+            return fail(1, format!("an edge runs from {} to {}", edge.from, edge.to));
+        }
+        let port = |ports: &[Port], index: PortIndex| ports.get(usize::from(index.0)).map(|port| port.port_type);
+        let from = self.nodes.get(usize::from(edge.from.0)).and_then(|node| port(&node.outputs, edge.from_port));
+        let to = self.nodes.get(usize::from(edge.to.0)).and_then(|node| port(&node.inputs, edge.to_port));
+        match (from, to) {
+            (Some(from), Some(to)) if from.fits(to) => Ok(()),
+            (Some(from), Some(to)) => {
+                fail(2, format!("an edge from {} to {} joins {} to {}", edge.from, edge.to, from.name(), to.name()))
+            }
+            _ => fail(2, format!("an edge from {} to {} names a port that is not there", edge.from, edge.to)),
+        }
+    }
+}
+
+impl TryFrom<PlanParts> for Plan {
+    type Error = PlanError;
+
+    fn try_from(parts: PlanParts) -> Result<Self, PlanError> {
+        Plan::new(parts)
+    }
+}
+
+impl From<Plan> for PlanParts {
+    fn from(plan: Plan) -> Self {
+        plan.parts
+    }
+}

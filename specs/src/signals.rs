@@ -1,0 +1,150 @@
+//! The table of control signals: who may say what, about what, with which fields (`F-025`, CONTRACTS 13).
+//!
+//! Emitting what the table forbids is an error, in tests and at the borders.
+
+use crate::time::Lane;
+use crate::timeline::Signal;
+
+/// Whose business a signal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalScope {
+    /// The session's.
+    Session,
+    /// One turn's; the record names it.
+    Turn,
+    /// A session's, or a turn's where one is active.
+    Either,
+}
+
+/// Which part of the core may emit a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Sessions begin and end.
+    Session,
+    /// Decides about turns.
+    Arbiter,
+    /// Cancels, and checks generations.
+    Fence,
+    /// The last gate inside.
+    Egress,
+    /// Knows what was heard.
+    Ledger,
+    /// Tools that change the world.
+    Commitments,
+    /// Runs nodes.
+    Host,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct SignalRow {
+    /// The name on the wire and in traces.
+    pub name: &'static str,
+    /// The lane that carries it.
+    pub lane: Lane,
+    /// Whose business it is.
+    pub scope: SignalScope,
+    /// Who may emit it.
+    pub owner: Owner,
+    /// Whether it ends a turn: exactly one of these, then `close`.
+    pub terminal: bool,
+    /// The fields that it must carry, in order.
+    pub fields: &'static [&'static str],
+}
+
+const fn row(name: &'static str, scope: SignalScope, owner: Owner, fields: &'static [&'static str]) -> SignalRow {
+    SignalRow { name, lane: Lane::Control, scope, owner, terminal: false, fields }
+}
+
+const fn terminal(name: &'static str, fields: &'static [&'static str]) -> SignalRow {
+    SignalRow { terminal: true, ..row(name, SignalScope::Turn, Owner::Arbiter, fields) }
+}
+
+/// The table.
+pub const SIGNALS: [SignalRow; 27] = {
+    use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
+    use SignalScope::{Either, Session as OfSession, Turn};
+    [
+        row("session_ready", OfSession, Session, &[]),
+        row("session_ended", OfSession, Session, &[]),
+        row("admit", OfSession, Arbiter, &[]),
+        row("reject", OfSession, Arbiter, &["reason"]),
+        row("deauthorized_drain", Either, Arbiter, &[]),
+        row("turn_open", Turn, Arbiter, &["plan", "generation", "text", "understood", "speech_end_ms"]),
+        row("output_accepted", Turn, Egress, &[]),
+        row("playout_hold", Turn, Arbiter, &[]),
+        row("playout_resume", Turn, Arbiter, &["from_sample", "estimated"]),
+        row("cancel_accepted", Turn, Fence, &["reason"]),
+        row("tool_proposed", Turn, Commitments, &["key", "name"]),
+        row("tool_committed", Turn, Commitments, &["key"]),
+        row("tool_revoked", Turn, Commitments, &["key"]),
+        row("fence_applied", Turn, Fence, &["generation"]),
+        row("playback_started", Turn, Ledger, &[]),
+        row("playback_completed", Turn, Ledger, &["heard_samples", "estimated"]),
+        row("playback_cancelled", Turn, Ledger, &["heard_samples", "estimated"]),
+        row("heard", Turn, Ledger, &["text", "cut"]),
+        terminal("commit", &[]),
+        terminal("abort", &["reason"]),
+        row("close", Turn, Arbiter, &[]),
+        row("late_after_cancel", Either, Fence, &["id"]),
+        row("output_fenced", Either, Egress, &["frames"]),
+        row("provider_error", Either, Host, &["id", "outcome"]),
+        row("drop_notice", Either, Host, &["node", "items", "reason"]),
+        row("refused", Either, Arbiter, &["state", "input"]),
+        row("node_error", Either, Host, &["node", "message"]),
+    ]
+};
+
+impl Signal {
+    /// The signal's row in the table.
+    pub fn row(&self) -> &'static SignalRow {
+        let name = self.name();
+        SIGNALS.iter().find(|row| row.name == name).expect("every signal has a row: a test goes through all of them")
+    }
+
+    /// The name on the wire and in traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Signal::SessionReady => "session_ready",
+            Signal::SessionEnded => "session_ended",
+            Signal::Admit => "admit",
+            Signal::Reject { .. } => "reject",
+            Signal::DeauthorizedDrain => "deauthorized_drain",
+            Signal::TurnOpen { .. } => "turn_open",
+            Signal::OutputAccepted => "output_accepted",
+            Signal::PlayoutHold => "playout_hold",
+            Signal::PlayoutResume { .. } => "playout_resume",
+            Signal::CancelAccepted { .. } => "cancel_accepted",
+            Signal::ToolProposed { .. } => "tool_proposed",
+            Signal::ToolCommitted { .. } => "tool_committed",
+            Signal::ToolRevoked { .. } => "tool_revoked",
+            Signal::FenceApplied { .. } => "fence_applied",
+            Signal::PlaybackStarted => "playback_started",
+            Signal::PlaybackCompleted { .. } => "playback_completed",
+            Signal::PlaybackCancelled { .. } => "playback_cancelled",
+            Signal::Heard { .. } => "heard",
+            Signal::Commit => "commit",
+            Signal::Abort { .. } => "abort",
+            Signal::Close => "close",
+            Signal::LateAfterCancel { .. } => "late_after_cancel",
+            Signal::OutputFenced { .. } => "output_fenced",
+            Signal::ProviderError { .. } => "provider_error",
+            Signal::DropNotice { .. } => "drop_notice",
+            Signal::Refused { .. } => "refused",
+            Signal::NodeError { .. } => "node_error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_and_only_commit_and_abort_are_terminal() {
+        let names: std::collections::BTreeSet<&str> = SIGNALS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), SIGNALS.len());
+        let terminals: Vec<&str> = SIGNALS.iter().filter(|row| row.terminal).map(|row| row.name).collect();
+        assert_eq!(terminals, ["commit", "abort"]);
+    }
+}

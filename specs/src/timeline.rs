@@ -1,0 +1,464 @@
+//! The timeline: everything that enters through the door and everything that leaves, in order.
+//!
+//! A worker's tick appends [`Record`]s. The shell writes them down, then performs the effects among them; a
+//! replay feeds the external inputs again and compares the rest.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{AudioFrame, ProviderResult, Request};
+use crate::ids::{Generation, InvocationId, NodeIndex, RuntimeSequence, Slot, TurnId};
+use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::plan::{Plan, PlanHash};
+use crate::time::{Lane, Micros};
+
+/// One line of a session's timeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The session's row on the worker that wrote it.
+    pub slot: Slot,
+    /// The session's own count of the ticks that it took part in, from 1: the cuts between ticks.
+    pub tick: u64,
+    /// The tick's time.
+    pub at: Micros,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// What a [`Record`] holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Something entered.
+    Input(RuntimeSequence, Input),
+    /// The core says what it did.
+    Signal(Option<TurnId>, Signal),
+    /// The shell is to do something.
+    Effect(Effect),
+}
+
+/// Everything that can enter the core: the one closed set that explains every tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// A session begins.
+    SessionOpen(Box<SessionOpen>),
+    /// A session is to end.
+    SessionEnd,
+    /// A cancellation of the active turn is asked for from outside.
+    Cancel(CancelReason),
+    /// Another writer holds the session's lease.
+    AuthorityRevoked,
+    /// The caller's transport is gone, or has stalled past its timeout.
+    TransportLost,
+    /// The transport tells what it played.
+    PlayoutAck(PlayoutAck),
+    /// A detector outside the pipeline saw something of the caller's speech.
+    Observed(Observation),
+    /// The caller's audio.
+    CallerAudio(AudioFrame),
+    /// The caller typed.
+    UserText(Arc<str>),
+    /// A provider's result.
+    Provider(InvocationId, ProviderResult),
+    /// What the arbiter decided in the tick before.
+    Derived(Derived),
+    /// A timer of the wheel inside came due.
+    Timer(TimerKey),
+}
+
+impl Input {
+    /// Which lane it takes. Only what may overtake data is control.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Input::CallerAudio(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
+            _ => Lane::Control,
+        }
+    }
+
+    /// Whether it came from outside. The others are produced again by a replay, and compared.
+    pub fn is_external(&self) -> bool {
+        !matches!(self, Input::Derived(_) | Input::Timer(_))
+    }
+}
+
+/// With what a session begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionOpen {
+    /// The session's name.
+    pub session: Arc<str>,
+    /// Its pipeline.
+    pub plan: Arc<Plan>,
+    /// Where it goes on, when it began elsewhere.
+    #[serde(default)]
+    pub resume: Resume,
+}
+
+/// The numbers at which a session goes on that began elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resume {
+    /// Turns so far.
+    pub turns: u32,
+    /// Invocations so far.
+    pub invocations: u32,
+}
+
+/// What a transport says of the audio it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayoutAck {
+    /// Whose audio.
+    pub turn: TurnId,
+    /// How many of the turn's samples the caller has heard.
+    pub heard_samples: u64,
+    /// On what occasion.
+    pub occasion: AckOccasion,
+}
+
+/// On what occasion a transport acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AckOccasion {
+    /// The first sample plays.
+    Started,
+    /// From time to time.
+    Progress,
+    /// It has played all it was given.
+    Drained,
+    /// It was told to clear, and stopped here.
+    Cleared,
+}
+
+/// What a detector saw of the caller's speech. It authorizes nothing; the arbiter decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observation {
+    /// Speech began; in a new utterance, or again in the same one.
+    Onset {
+        /// Whether the utterance is new.
+        new_utterance: bool,
+    },
+    /// Enough speech that it is no cough.
+    Sustained,
+    /// A short quiet.
+    Pause,
+    /// The recogniser has words.
+    Words,
+}
+
+/// What would open a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnProposal {
+    /// What the caller said.
+    pub text: Arc<str>,
+    /// `false` when there was speech that nobody understood.
+    pub understood: bool,
+    /// When the caller's last speech frame ended, where there was speech.
+    pub speech_end: Option<Micros>,
+}
+
+/// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derived {
+    /// The caller's utterance is complete.
+    TurnOpenProposed(TurnProposal),
+    /// The caller speaks over this turn.
+    InterruptionProposed(TurnId),
+    /// It is one.
+    InterruptionConfirmed(TurnId, Confirmation),
+    /// It was none.
+    InterruptionDismissed(TurnId),
+}
+
+impl Derived {
+    /// The turn that it names, which it holds until it is handled.
+    pub fn turn(&self) -> Option<TurnId> {
+        match self {
+            Derived::TurnOpenProposed(_) => None,
+            Derived::InterruptionProposed(turn)
+            | Derived::InterruptionConfirmed(turn, _)
+            | Derived::InterruptionDismissed(turn) => Some(*turn),
+        }
+    }
+}
+
+/// What made an interruption certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// The recogniser has words.
+    Words,
+    /// Enough speech.
+    Speech,
+    /// The policy needs no more than the onset.
+    Onset,
+}
+
+/// Whose timer it is: a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKey {
+    /// A node's own.
+    Node(NodeIndex),
+    /// The turn is past its false-interruption grace.
+    CommitPoint(TurnId),
+    /// The transport did not say what was heard.
+    PlayoutAckWait(TurnId),
+}
+
+/// What the shell is to do: a closed set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Start an invocation.
+    Invoke {
+        /// Its number.
+        id: InvocationId,
+        /// Which provider.
+        binding: Arc<str>,
+        /// What is asked.
+        request: Request,
+    },
+    /// Give an invocation more input.
+    Feed {
+        /// Which.
+        id: InvocationId,
+        /// The input.
+        frame: AudioFrame,
+    },
+    /// An invocation's input is complete.
+    FeedEnd {
+        /// Which.
+        id: InvocationId,
+    },
+    /// Nobody waits for this invocation any more.
+    CancelInvocation {
+        /// Which.
+        id: InvocationId,
+    },
+    /// Hand audio to the caller.
+    Transmit {
+        /// Whose.
+        turn: TurnId,
+        /// The transport writes it only while no later epoch has been announced.
+        epoch: EgressEpoch,
+        /// The place of its first sample in the turn's audio.
+        from_sample: u64,
+        /// The audio.
+        frame: AudioFrame,
+    },
+    /// Throw away what was transmitted and not played, with a fade, and say where playing stopped.
+    ClearTransport {
+        /// Whose audio it was.
+        turn: TurnId,
+        /// From now on only this epoch may be written.
+        epoch: EgressEpoch,
+    },
+    /// Tick again at this time at the latest.
+    WakeAt {
+        /// When.
+        at: Micros,
+    },
+}
+
+/// The third gate: moves on whenever queued audio must not be written any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EgressEpoch(pub u32);
+
+/// What the core says of what it did. The table in [`signals`](crate::signals) says who may say what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// The session takes input.
+    SessionReady,
+    /// The session is over.
+    SessionEnded,
+    /// A proposal passed admission.
+    Admit,
+    /// A proposal is refused.
+    Reject {
+        /// Why.
+        reason: RejectReason,
+    },
+    /// The session's authority is gone.
+    DeauthorizedDrain,
+    /// A turn is open.
+    TurnOpen {
+        /// Its plan.
+        plan: PlanHash,
+        /// Its generation.
+        generation: Generation,
+        /// What the caller said.
+        text: Arc<str>,
+        /// Whether anybody understood it.
+        understood: bool,
+        /// When the caller's last speech frame ended, where there was speech.
+        speech_end: Option<Micros>,
+    },
+    /// The turn's first audio passed egress.
+    OutputAccepted,
+    /// Playout stopped, and keeps what was not heard.
+    PlayoutHold,
+    /// Playout goes on.
+    PlayoutResume {
+        /// With this sample of the turn's audio.
+        from_sample: u64,
+        /// Whether the position is the pacer's and not the transport's.
+        estimated: bool,
+    },
+    /// A cancellation was accepted: from here on nothing of its scope passes egress.
+    CancelAccepted {
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A model wants to change the world; it waits for the commit point.
+    ToolProposed {
+        /// The call's key.
+        key: Arc<str>,
+        /// Which tool.
+        name: Arc<str>,
+    },
+    /// The write runs, whatever becomes of the turn.
+    ToolCommitted {
+        /// The call's key.
+        key: Arc<str>,
+    },
+    /// The write will never run.
+    ToolRevoked {
+        /// The call's key.
+        key: Arc<str>,
+    },
+    /// The revocation has reached every operator.
+    FenceApplied {
+        /// The generation that is no more.
+        generation: Generation,
+    },
+    /// The caller hears the turn's first sample.
+    PlaybackStarted,
+    /// The caller has heard all of the turn.
+    PlaybackCompleted {
+        /// Samples heard.
+        heard_samples: u64,
+        /// Whether the position is the pacer's and not the transport's.
+        estimated: bool,
+    },
+    /// The caller has heard part of the turn, and will hear no more.
+    PlaybackCancelled {
+        /// Samples heard.
+        heard_samples: u64,
+        /// Whether the position is the pacer's and not the transport's.
+        estimated: bool,
+    },
+    /// What the caller heard, in whole words, enters the context.
+    Heard {
+        /// The words.
+        text: Arc<str>,
+        /// Whether the answer was cut short.
+        cut: bool,
+    },
+    /// No further output of the turn will come.
+    Commit,
+    /// The turn ended otherwise.
+    Abort {
+        /// Why.
+        reason: AbortReason,
+    },
+    /// The turn is over.
+    Close,
+    /// A result came after its turn was cancelled, and did not enter the graph.
+    LateAfterCancel {
+        /// Of which invocation.
+        id: InvocationId,
+    },
+    /// Output of a turn that is no more was stopped at egress.
+    OutputFenced {
+        /// How many frames.
+        frames: u32,
+    },
+    /// An invocation ended badly.
+    ProviderError {
+        /// Which.
+        id: InvocationId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Data was dropped by a declared rule.
+    DropNotice {
+        /// At which node.
+        node: NodeIndex,
+        /// How many items.
+        items: u32,
+        /// Which rule.
+        reason: Arc<str>,
+    },
+    /// An input does not fit the state it met; nothing changed.
+    Refused {
+        /// The state.
+        state: TurnState,
+        /// The input.
+        input: Arc<str>,
+    },
+    /// A node failed.
+    NodeError {
+        /// Which.
+        node: NodeIndex,
+        /// What it said.
+        message: Arc<str>,
+    },
+}
+
+/// Why a proposal was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// A turn is active, and the policy ignores interruptions.
+    TurnActive,
+    /// The session takes no new turn.
+    Draining,
+}
+
+/// The arbiter's state between ticks (CONTRACTS 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnState {
+    /// No turn.
+    Idle,
+    /// A proposal is being decided; within one tick.
+    Opening,
+    /// A turn is open.
+    Active,
+    /// A turn is open, and playout is on hold.
+    Held,
+    /// A turn ended in this tick.
+    Closed,
+}
+
+impl TurnState {
+    /// The name in traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TurnState::Idle => "idle",
+            TurnState::Opening => "opening",
+            TurnState::Active => "active",
+            TurnState::Held => "held",
+            TurnState::Closed => "closed",
+        }
+    }
+}
+
+/// Who holds a turn: a row in the core's tables.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// An invocation in flight.
+    Invocation(InvocationId),
+    /// A write that waits for its commit point, or for its result.
+    Write(Arc<str>),
+    /// A node that keeps something.
+    Node(NodeIndex),
+    /// Something derived in this tick that the next one acts on.
+    Derived,
+}

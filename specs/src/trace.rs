@@ -1,0 +1,471 @@
+//! The trace: a timeline as lines of text, for golden files, for people, and for checkers that know nothing of
+//! the engine.
+//!
+//! ```text
+//! 1520 79 in     C turn_open_proposed seq=78 text="what time do you open"
+//! 1520 79 signal C turn_open turn=t1 plan=9f2c81d0a4b37e65 generation=1 text="what time do you open" understood=true speech_end_ms=1000
+//! 1520 79 effect D invoke id=llm#2
+//! 1520 79 state  - active held=llm#2
+//! ```
+//!
+//! A line is: milliseconds of session time, the session's tick, the section, the lane, a name, then
+//! `key=value` pairs. A value is bare, or a JSON string.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
+use crate::ids::{InvocationId, NodeIndex};
+use crate::plan::Plan;
+use crate::time::{Lane, Micros};
+use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, Signal, TimerKey, TurnState};
+
+/// Which kind of line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Something entered.
+    In,
+    /// The core says what it did.
+    Signal,
+    /// The shell is to do something.
+    Effect,
+    /// The arbiter's state at the end of a tick, and who holds the turn.
+    State,
+}
+
+impl Section {
+    const ALL: [Section; 4] = [Section::In, Section::Signal, Section::Effect, Section::State];
+
+    /// The word in the line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Section::In => "in",
+            Section::Signal => "signal",
+            Section::Effect => "effect",
+            Section::State => "state",
+        }
+    }
+}
+
+/// One line of a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Session time.
+    pub at: Micros,
+    /// The session's tick.
+    pub tick: u64,
+    /// The kind of line.
+    pub section: Section,
+    /// The lane, where there is one.
+    pub lane: Option<Lane>,
+    /// What happened.
+    pub name: String,
+    /// Its fields, in order.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Line {
+    /// A field's value.
+    pub fn field(&self, key: &str) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    fn with(mut self, key: &str, value: impl fmt::Display) -> Self {
+        self.fields.push((key.to_owned(), value.to_string()));
+        self
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lane = self.lane.map_or('-', Lane::letter);
+        write!(f, "{} {} {:<6} {lane} {}", self.at, self.tick, self.section.name(), self.name)?;
+        for (key, value) in &self.fields {
+            let bare = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '=');
+            if bare {
+                write!(f, " {key}={value}")?;
+            } else {
+                write!(f, " {key}={}", serde_json::Value::from(value.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a line can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a line of a trace ({what}): {line}")]
+pub struct LineError {
+    /// What is wrong.
+    pub what: &'static str,
+    /// The line.
+    pub line: String,
+}
+
+impl FromStr for Line {
+    type Err = LineError;
+
+    fn from_str(line: &str) -> Result<Self, LineError> {
+        let fail = |what| LineError { what, line: line.to_owned() };
+        let mut rest = line.trim();
+        let mut word = || {
+            let (first, tail) = rest.split_once(' ').unwrap_or((rest, ""));
+            rest = tail.trim_start();
+            first
+        };
+        let at = parse_ms(word()).ok_or_else(|| fail("time"))?;
+        let tick = word().parse().map_err(|_| fail("tick"))?;
+        let section = word();
+        let section = Section::ALL.into_iter().find(|s| s.name() == section).ok_or_else(|| fail("section"))?;
+        let lane = match word() {
+            "C" => Some(Lane::Control),
+            "D" => Some(Lane::Data),
+            "T" => Some(Lane::Telemetry),
+            "-" => None,
+            _ => return Err(fail("lane")),
+        };
+        let name = word().to_owned();
+        let fields = parse_fields(rest).ok_or_else(|| fail("fields"))?;
+        Ok(Line { at, tick, section, lane, name, fields })
+    }
+}
+
+fn parse_ms(text: &str) -> Option<Micros> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let micros: u64 = if decimals.is_empty() { 0 } else { format!("{decimals:0<3}").parse().ok()? };
+    Some(Micros(whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(micros)?))
+}
+
+fn parse_fields(mut rest: &str) -> Option<Vec<(String, String)>> {
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let (key, tail) = rest.split_once('=')?;
+        let value;
+        if tail.starts_with('"') {
+            let mut values = serde_json::Deserializer::from_str(tail).into_iter::<String>();
+            value = values.next()?.ok()?;
+            rest = tail[values.byte_offset()..].trim_start();
+        } else {
+            let (bare, after) = tail.split_once(' ').unwrap_or((tail, ""));
+            value = bare.to_owned();
+            rest = after.trim_start();
+        }
+        fields.push((key.to_owned(), value));
+    }
+    Some(fields)
+}
+
+/// Reads a trace. Empty lines and lines that begin with `#` are comments.
+///
+/// # Errors
+/// Names the first line that can't be read.
+pub fn parse(text: &str) -> Result<Vec<Line>, LineError> {
+    text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).map(str::parse).collect()
+}
+
+/// Turns a session's records into lines.
+#[derive(Debug)]
+pub struct Renderer {
+    node_names: Vec<String>,
+    invocations: BTreeMap<InvocationId, &'static str>,
+    last_state: Option<(TurnState, String)>,
+}
+
+impl Renderer {
+    /// For a session of this plan.
+    pub fn new(plan: &Plan) -> Self {
+        let node_names = plan.nodes().iter().map(|node| node.name.clone()).collect();
+        Self { node_names, invocations: BTreeMap::new(), last_state: None }
+    }
+
+    /// One record as a line.
+    pub fn record(&mut self, record: &Record) -> Line {
+        let blank = |section, lane, name: &str| Line {
+            at: record.at,
+            tick: record.tick,
+            section,
+            lane: Some(lane),
+            name: name.to_owned(),
+            fields: Vec::new(),
+        };
+        match &record.entry {
+            Entry::Input(sequence, input) => {
+                let line = blank(Section::In, input.lane(), input_name(input)).with("seq", sequence);
+                self.input_fields(line, input)
+            }
+            Entry::Signal(turn, signal) => {
+                let mut line = blank(Section::Signal, signal.row().lane, signal.name());
+                if let Some(turn) = turn {
+                    line = line.with("turn", turn);
+                }
+                self.signal_fields(line, signal)
+            }
+            Entry::Effect(effect) => {
+                if let Effect::Invoke { id, request, .. } = effect {
+                    self.invocations.insert(*id, request_label(request));
+                }
+                let (lane, name) = effect_name(effect);
+                self.effect_fields(blank(Section::Effect, lane, name), effect)
+            }
+        }
+    }
+
+    /// The state at the end of a tick, where it is not what it was.
+    pub fn state(&mut self, at: Micros, tick: u64, state: TurnState, holders: &[Holder]) -> Option<Line> {
+        let held: Vec<String> = holders.iter().map(|holder| self.holder(holder)).collect();
+        let now = (state, held.join(","));
+        if self.last_state.as_ref() == Some(&now) {
+            return None;
+        }
+        let mut line =
+            Line { at, tick, section: Section::State, lane: None, name: state.name().to_owned(), fields: vec![] };
+        if !now.1.is_empty() {
+            line = line.with("held", &now.1);
+        }
+        self.last_state = Some(now);
+        Some(line)
+    }
+
+    fn invocation(&self, id: InvocationId) -> String {
+        format!("{}{id}", self.invocations.get(&id).copied().unwrap_or("unknown"))
+    }
+
+    fn node(&self, node: NodeIndex) -> &str {
+        self.node_names.get(usize::from(node.0)).map_or("unknown", String::as_str)
+    }
+
+    fn holder(&self, holder: &Holder) -> String {
+        match holder {
+            Holder::Invocation(id) => self.invocation(*id),
+            Holder::Write(key) => key.to_string(),
+            Holder::Node(node) => self.node(*node).to_owned(),
+            Holder::Derived => "derived".to_owned(),
+        }
+    }
+
+    fn input_fields(&self, line: Line, input: &Input) -> Line {
+        match input {
+            Input::SessionOpen(open) => line.with("session", &open.session).with("plan", open.plan.hash()),
+            Input::Cancel(reason) => line.with("reason", reason.name()),
+            Input::PlayoutAck(ack) => line
+                .with("turn", ack.turn)
+                .with("heard_samples", ack.heard_samples)
+                .with("occasion", snake(&ack.occasion)),
+            Input::Observed(observation) => line.with("observation", observation_name(*observation)),
+            Input::CallerAudio(frame) => audio_fields(line, frame),
+            Input::UserText(text) => line.with("text", text),
+            Input::Provider(id, result) => result_fields(line.with("id", self.invocation(*id)), result),
+            Input::Derived(derived) => derived_fields(line, derived),
+            Input::Timer(TimerKey::Node(node)) => line.with("node", self.node(*node)),
+            Input::Timer(TimerKey::CommitPoint(turn)) => line.with("commit_point", turn),
+            Input::Timer(TimerKey::PlayoutAckWait(turn)) => line.with("playout_ack_wait", turn),
+            Input::SessionEnd | Input::AuthorityRevoked | Input::TransportLost => line,
+        }
+    }
+
+    fn signal_fields(&self, line: Line, signal: &Signal) -> Line {
+        match signal {
+            Signal::Reject { reason } => line.with("reason", snake(reason)),
+            Signal::TurnOpen { plan, generation, text, understood, speech_end } => {
+                let speech_end = speech_end.map_or_else(|| "none".to_owned(), |at| at.to_string());
+                line.with("plan", plan)
+                    .with("generation", generation.0)
+                    .with("text", text)
+                    .with("understood", understood)
+                    .with("speech_end_ms", speech_end)
+            }
+            Signal::PlayoutResume { from_sample, estimated } => {
+                line.with("from_sample", from_sample).with("estimated", estimated)
+            }
+            Signal::CancelAccepted { reason } => line.with("reason", reason.name()),
+            Signal::ToolProposed { key, name } => line.with("key", key).with("name", name),
+            Signal::ToolCommitted { key } | Signal::ToolRevoked { key } => line.with("key", key),
+            Signal::FenceApplied { generation } => line.with("generation", generation.0),
+            Signal::PlaybackCompleted { heard_samples, estimated }
+            | Signal::PlaybackCancelled { heard_samples, estimated } => {
+                line.with("heard_samples", heard_samples).with("estimated", estimated)
+            }
+            Signal::Heard { text, cut } => line.with("text", text).with("cut", cut),
+            Signal::Abort { reason } => line.with("reason", reason.name()),
+            Signal::LateAfterCancel { id } => line.with("id", self.invocation(*id)),
+            Signal::OutputFenced { frames } => line.with("frames", frames),
+            Signal::ProviderError { id, outcome } => {
+                line.with("id", self.invocation(*id)).with("outcome", outcome.name())
+            }
+            Signal::DropNotice { node, items, reason } => {
+                line.with("node", self.node(*node)).with("items", items).with("reason", reason)
+            }
+            Signal::Refused { state, input } => line.with("state", state.name()).with("input", input),
+            Signal::NodeError { node, message } => line.with("node", self.node(*node)).with("message", message),
+            Signal::SessionReady
+            | Signal::SessionEnded
+            | Signal::Admit
+            | Signal::DeauthorizedDrain
+            | Signal::OutputAccepted
+            | Signal::PlayoutHold
+            | Signal::PlaybackStarted
+            | Signal::Commit
+            | Signal::Close => line,
+        }
+    }
+
+    fn effect_fields(&self, line: Line, effect: &Effect) -> Line {
+        match effect {
+            Effect::Invoke { id, binding, request } => {
+                let line = line.with("id", self.invocation(*id)).with("binding", binding);
+                match request {
+                    Request::Transcribe { media_start, preroll } => {
+                        line.with("media_start_ms", media_start).with("preroll_frames", preroll.len())
+                    }
+                    Request::Chat { context } => line.with("context_entries", context.len()),
+                    Request::Speak { text } => line.with("text", text),
+                    Request::Tool(call) => line.with("name", &call.name).with("key", &call.key),
+                }
+            }
+            Effect::Feed { id, frame } => audio_fields(line.with("id", self.invocation(*id)), frame),
+            Effect::FeedEnd { id } | Effect::CancelInvocation { id } => line.with("id", self.invocation(*id)),
+            Effect::Transmit { turn, epoch, from_sample, frame } => {
+                audio_fields(line.with("turn", turn).with("epoch", epoch.0).with("from_sample", from_sample), frame)
+            }
+            Effect::ClearTransport { turn, epoch } => line.with("turn", turn).with("epoch", epoch.0),
+            Effect::WakeAt { at } => line.with("at_ms", at),
+        }
+    }
+}
+
+fn audio_fields(line: Line, frame: &AudioFrame) -> Line {
+    line.with("samples", frame.samples.len()).with("rate_hz", frame.rate_hz).with("digest", digest(frame))
+}
+
+/// Eight hexadecimal digits that tell one frame's audio from another's.
+fn digest(frame: &AudioFrame) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for sample in frame.samples.iter() {
+        hasher.update(&sample.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..8].to_owned()
+}
+
+fn result_fields(line: Line, result: &ProviderResult) -> Line {
+    match result {
+        ProviderResult::Transcript(transcript) => {
+            let kind = match transcript.understanding {
+                Understanding::Partial => "partial",
+                Understanding::Words => "final",
+                Understanding::Rejected => "rejected",
+                Understanding::Empty => "empty",
+            };
+            line.with("kind", kind).with("text", &transcript.text).with("watermark_ms", transcript.watermark)
+        }
+        ProviderResult::Text(text) => line.with("kind", "text").with("text", text),
+        ProviderResult::ToolCall(call) => {
+            line.with("kind", "tool_call").with("name", &call.name).with("key", &call.key)
+        }
+        ProviderResult::Audio(frame) => audio_fields(line.with("kind", "audio"), frame),
+        ProviderResult::ToolResult(content) => line.with("kind", "tool_result").with("content", content),
+        ProviderResult::End(outcome) => line.with("kind", "end").with("outcome", outcome.name()),
+    }
+}
+
+fn derived_fields(line: Line, derived: &Derived) -> Line {
+    match derived {
+        Derived::TurnOpenProposed(proposal) => {
+            line.with("text", &proposal.text).with("understood", proposal.understood)
+        }
+        Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) => line.with("turn", turn),
+        Derived::InterruptionConfirmed(turn, by) => line.with("turn", turn).with("by", snake(by)),
+    }
+}
+
+fn input_name(input: &Input) -> &'static str {
+    match input {
+        Input::SessionOpen(_) => "session_open",
+        Input::SessionEnd => "session_end",
+        Input::Cancel(_) => "cancel",
+        Input::AuthorityRevoked => "authority_revoked",
+        Input::TransportLost => "transport_lost",
+        Input::PlayoutAck(_) => "playout_ack",
+        Input::Observed(_) => "observed",
+        Input::CallerAudio(_) => "audio",
+        Input::UserText(_) => "user_text",
+        Input::Provider(..) => "provider",
+        Input::Derived(Derived::TurnOpenProposed(_)) => "turn_open_proposed",
+        Input::Derived(Derived::InterruptionProposed(_)) => "interruption_proposed",
+        Input::Derived(Derived::InterruptionConfirmed(..)) => "interruption_confirmed",
+        Input::Derived(Derived::InterruptionDismissed(_)) => "interruption_dismissed",
+        Input::Timer(_) => "wake",
+    }
+}
+
+impl Input {
+    /// The name in traces.
+    pub fn name(&self) -> &'static str {
+        input_name(self)
+    }
+}
+
+fn effect_name(effect: &Effect) -> (Lane, &'static str) {
+    match effect {
+        Effect::Invoke { .. } => (Lane::Data, "invoke"),
+        Effect::Feed { .. } => (Lane::Data, "feed"),
+        Effect::FeedEnd { .. } => (Lane::Data, "feed_end"),
+        Effect::CancelInvocation { .. } => (Lane::Control, "cancel_invocation"),
+        Effect::Transmit { .. } => (Lane::Data, "transmit"),
+        Effect::ClearTransport { .. } => (Lane::Control, "clear_transport"),
+        Effect::WakeAt { .. } => (Lane::Control, "wake_at"),
+    }
+}
+
+fn request_label(request: &Request) -> &'static str {
+    match request {
+        Request::Transcribe { .. } => "stt",
+        Request::Chat { .. } => "llm",
+        Request::Speak { .. } => "tts",
+        Request::Tool(_) => "tool",
+    }
+}
+
+fn observation_name(observation: Observation) -> &'static str {
+    match observation {
+        Observation::Onset { new_utterance: true } => "onset",
+        Observation::Onset { new_utterance: false } => "onset_again",
+        Observation::Sustained => "sustained",
+        Observation::Pause => "pause",
+        Observation::Words => "words",
+    }
+}
+
+/// The name that a unit-like enum has in JSON.
+fn snake(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => "unnamed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back_as_it_was_written() {
+        let text = "1520.5 79 signal C turn_open turn=t1 text=\"what \\\"time\\\" = now\" empty=\"\" plan=ab";
+        let line: Line = text.parse().expect("well formed");
+        assert_eq!(line.at, Micros(1_520_500));
+        assert_eq!(line.field("text"), Some("what \"time\" = now"));
+        assert_eq!(line.field("empty"), Some(""));
+        assert_eq!(line.to_string(), text);
+    }
+
+    #[test]
+    fn what_is_no_line_says_where_it_stops_making_sense() {
+        let what = |text: &str| text.parse::<Line>().expect_err("malformed").what;
+        assert_eq!(what("x 1 in C a"), "time");
+        assert_eq!(what("1 x in C a"), "tick");
+        assert_eq!(what("1 1 inn C a"), "section");
+        assert_eq!(what("1 1 in X a"), "lane");
+        assert_eq!(what("1 1 in C a b"), "fields");
+        assert_eq!(what("1 1 in C a b=\"open"), "fields");
+    }
+}
