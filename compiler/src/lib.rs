@@ -1,1 +1,29 @@
-//! x
+//! From a spec's text to a dataflow: parse, fill in, build the graph, check, plan, lower.
+//!
+//! [`compile`] goes from text to a [`Plan`](rspp_specs::plan::Plan), and reports every finding at once.
+//! [`lower`] builds the plan's timely operators. Both are pure: no files, no clock.
+
+mod document;
+mod explain;
+mod finding;
+mod graph;
+mod lower;
+mod registry;
+mod template;
+
+pub use explain::explain;
+pub use finding::{Finding, Findings, Place};
+pub use lower::{Lowered, lower};
+pub use registry::{NodeType, Registry};
+
+use rspp_specs::plan::Plan;
+
+/// Compiles a spec. `source` is its name in findings: a path, usually.
+///
+/// # Errors
+/// All findings of the spec, in the order of the text.
+pub fn compile(source: &str, text: &str, registry: &Registry) -> Result<Plan, Findings> {
+    let document = document::parse(source, text)?;
+    let draft = template::apply(source, &document)?;
+    graph::plan(source, &document, draft, registry)
+}

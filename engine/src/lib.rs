@@ -1,1 +1,23 @@
-//! x
+//! The deterministic core: inputs in, timeline out.
+//!
+//! [`Core::tick`] takes what came in and appends to a timeline everything that entered, what the core says of
+//! it, and what the shell is to do. Between the door and the effects there is no clock, socket, thread, random
+//! source or hash order, so the same inputs give the same timeline, byte for byte.
+//!
+//! Start reading at [`Core::tick`]; then `session` (a session's tables), `arbiter` (what opens, holds and ends a
+//! turn), `fence` (why a cancelled turn stays silent) and `ledger` (what the caller heard).
+
+mod arbiter;
+mod batch;
+mod commitments;
+mod core;
+mod dataflow;
+mod fence;
+mod invocations;
+mod ledger;
+mod session;
+mod timers;
+
+pub use batch::{Batch, BatchFull};
+pub use core::{Core, View};
+pub use dataflow::{Built, Culprits, Lower};

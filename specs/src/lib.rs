@@ -4,6 +4,7 @@
 //! (what moves between nodes), [`timeline`] (what enters and leaves the core) and [`plan::Plan`] (what a
 //! pipeline was compiled to).
 
+pub mod data_class;
 pub mod dataflow;
 pub mod event;
 pub mod ids;
@@ -14,3 +15,4 @@ pub mod signals;
 pub mod time;
 pub mod timeline;
 pub mod trace;
+pub mod wire;

@@ -17,7 +17,7 @@ pub const MAX_WORKER_SESSIONS: usize = 65_536;
 /// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control.
 pub const MAX_TICK_DATA_INPUTS: usize = 16_384;
 /// Data inputs of one session in one tick: a flooder waits for itself.
-pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 64;
+pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
 /// Invocations of one session in flight.

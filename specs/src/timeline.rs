@@ -170,6 +170,8 @@ pub enum Derived {
     InterruptionConfirmed(TurnId, Confirmation),
     /// It was none.
     InterruptionDismissed(TurnId),
+    /// The turn can't go on, and the plan has nothing else to offer.
+    TurnFailed(TurnId, AbortReason),
 }
 
 impl Derived {
@@ -179,7 +181,8 @@ impl Derived {
             Derived::TurnOpenProposed(_) => None,
             Derived::InterruptionProposed(turn)
             | Derived::InterruptionConfirmed(turn, _)
-            | Derived::InterruptionDismissed(turn) => Some(*turn),
+            | Derived::InterruptionDismissed(turn)
+            | Derived::TurnFailed(turn, _) => Some(*turn),
         }
     }
 }

@@ -375,6 +375,7 @@ fn derived_fields(line: Line, derived: &Derived) -> Line {
         }
         Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) => line.with("turn", turn),
         Derived::InterruptionConfirmed(turn, by) => line.with("turn", turn).with("by", snake(by)),
+        Derived::TurnFailed(turn, reason) => line.with("turn", turn).with("reason", reason.name()),
     }
 }
 
@@ -394,6 +395,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Derived(Derived::InterruptionProposed(_)) => "interruption_proposed",
         Input::Derived(Derived::InterruptionConfirmed(..)) => "interruption_confirmed",
         Input::Derived(Derived::InterruptionDismissed(_)) => "interruption_dismissed",
+        Input::Derived(Derived::TurnFailed(..)) => "turn_failed",
         Input::Timer(_) => "wake",
     }
 }

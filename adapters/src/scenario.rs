@@ -1,0 +1,199 @@
+//! A scenario: a call as data. What the caller does, what providers answer and when; run headless, in virtual time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rspp_engine::{Core, View};
+use rspp_specs::event::AudioFrame;
+use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
+use rspp_specs::outcome::CancelReason;
+use rspp_specs::plan::Plan;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
+use serde::Deserialize;
+
+use crate::scripted::{Script, ScriptError, ScriptedPeers, TransportTimes};
+use crate::virtual_time::{Schedule, run};
+
+/// A scenario document.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// `Scenario`.
+    pub kind: String,
+    /// For people.
+    pub name: String,
+    /// The pipeline, as a path beside the scenario.
+    pub spec: PathBuf,
+    /// When it is over.
+    pub until_ms: u64,
+    /// Where the session goes on.
+    #[serde(default)]
+    pub resume: Resume,
+    /// The caller's audio.
+    #[serde(default)]
+    pub caller: Caller,
+    /// What else comes in from outside.
+    #[serde(default)]
+    pub inputs: Vec<ScenarioInput>,
+    /// Scripts of `stt`, `llm`, `tts` and of tools by name, in the order of invocation.
+    #[serde(default)]
+    pub providers: BTreeMap<String, Vec<Script>>,
+    /// The transport's times.
+    #[serde(default)]
+    pub transport: TransportTimes,
+}
+
+/// The caller's audio: loud where there is speech, silent elsewhere.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// From here on there is no more audio at all.
+    #[serde(default)]
+    pub until_ms: u64,
+    /// Speech, as [from, to) in media time.
+    #[serde(default)]
+    pub speech_ms: Vec<(u64, u64)>,
+}
+
+/// Something that comes in from outside: exactly one of the fields beside `at_ms`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioInput {
+    /// In session time.
+    pub at_ms: u64,
+    /// The caller types.
+    #[serde(default)]
+    pub user_text: Option<String>,
+    /// The turn is to be cancelled.
+    #[serde(default)]
+    pub cancel: Option<CancelReason>,
+    /// A detector outside saw something.
+    #[serde(default)]
+    pub observed: Option<Observation>,
+    /// Another writer holds the lease.
+    #[serde(default)]
+    pub authority_revoked: bool,
+    /// The caller is gone.
+    #[serde(default)]
+    pub transport_lost: bool,
+    /// The session is to end.
+    #[serde(default)]
+    pub session_end: bool,
+}
+
+/// Why a scenario can't be read or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file can't be read.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The document can't be read.
+    #[error("{path}: {message}")]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// An input that says nothing, or too much.
+    #[error(
+        "the input at {at_ms} ms needs exactly one of user_text, cancel, observed, authority_revoked, transport_lost, session_end"
+    )]
+    Input {
+        /// When it was to come in.
+        at_ms: u64,
+    },
+    /// A script ran out.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// The worker has no room for a session.
+    #[error("the worker is full")]
+    Full,
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// Names the file and the place in it.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ScenarioError::File { path: path.to_owned(), error })?;
+        let fail = |message: String| ScenarioError::Document { path: path.to_owned(), message };
+        if text.len() > MAX_SPEC_BYTES {
+            return Err(fail(format!("larger than {MAX_SPEC_BYTES} bytes")));
+        }
+        let scenario: Scenario = serde_saphyr::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        if scenario.kind != "Scenario" {
+            return Err(fail(format!("kind is {}, not Scenario", scenario.kind)));
+        }
+        Ok(scenario)
+    }
+
+    /// Where the pipeline's spec is, given where the scenario is.
+    pub fn spec_path(&self, scenario: &Path) -> PathBuf {
+        scenario.parent().unwrap_or(Path::new("")).join(&self.spec)
+    }
+
+    /// Everything that comes in from outside, at its time.
+    ///
+    /// # Errors
+    /// Names an input that says nothing, or too much.
+    pub fn schedule(&self, plan: &Arc<Plan>) -> Result<Schedule, ScenarioError> {
+        let mut schedule = Schedule::default();
+        let open = SessionOpen { session: self.name.as_str().into(), plan: Arc::clone(plan), resume: self.resume };
+        schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
+        for input in &self.inputs {
+            schedule.put(Micros::from_ms(input.at_ms), input.input()?);
+        }
+        for end_ms in (1..=self.caller.until_ms / FRAME_MS).map(|frame| frame * FRAME_MS) {
+            let starts = end_ms - FRAME_MS;
+            let speaks = self.caller.speech_ms.iter().any(|(from, to)| (*from..*to).contains(&starts));
+            let level: i16 = if speaks { 4_000 } else { 0 };
+            let samples = (0..16 * FRAME_MS).map(|sample| if sample % 2 == 0 { level } else { -level }).collect();
+            let frame = AudioFrame { samples, rate_hz: 16_000, spoken_by: None };
+            schedule.put(Micros::from_ms(end_ms), Input::CallerAudio(frame));
+        }
+        Ok(schedule)
+    }
+
+    /// Runs the scenario; `on_tick` sees what each tick wrote.
+    ///
+    /// # Errors
+    /// A script that ran out, or an input that makes no sense.
+    pub fn run(
+        &self,
+        core: &mut Core,
+        plan: &Arc<Plan>,
+        on_tick: impl FnMut(&[Record], Option<&View>),
+    ) -> Result<(), ScenarioError> {
+        let mut schedule = self.schedule(plan)?;
+        let mut peers = ScriptedPeers::new(self.providers.clone(), self.transport);
+        let slot = core.reserve().ok_or(ScenarioError::Full)?;
+        run(core, slot, &mut schedule, &mut peers, Micros::from_ms(self.until_ms), on_tick)?;
+        Ok(())
+    }
+}
+
+impl ScenarioInput {
+    fn input(&self) -> Result<Input, ScenarioError> {
+        let mut inputs = Vec::new();
+        inputs.extend(self.user_text.as_deref().map(|text| Input::UserText(text.into())));
+        inputs.extend(self.cancel.map(Input::Cancel));
+        inputs.extend(self.observed.map(Input::Observed));
+        inputs.extend(self.authority_revoked.then_some(Input::AuthorityRevoked));
+        inputs.extend(self.transport_lost.then_some(Input::TransportLost));
+        inputs.extend(self.session_end.then_some(Input::SessionEnd));
+        match (inputs.pop(), inputs.is_empty()) {
+            (Some(input), true) => Ok(input),
+            _ => Err(ScenarioError::Input { at_ms: self.at_ms }),
+        }
+    }
+}

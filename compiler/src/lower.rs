@@ -1,0 +1,125 @@
+//! From a plan to timely operators: one loop over the topological order, one exhaustive match.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rspp_operators::Node;
+use rspp_operators::host::{Factory, Hosted, Inputs, host};
+use rspp_operators::ingress::ingress;
+use rspp_operators::join::Join;
+use rspp_operators::kept::Kept;
+use rspp_operators::llm::Llm;
+use rspp_operators::merge::Merge;
+use rspp_operators::playout::Playout;
+use rspp_operators::segmenter::Segmenter;
+use rspp_operators::stt::Stt;
+use rspp_operators::tts::Tts;
+use rspp_operators::utterance::Utterance;
+use rspp_operators::vad::Vad;
+use rspp_specs::dataflow::{Ask, Row};
+use rspp_specs::event::Event;
+use rspp_specs::ids::{NodeIndex, PortIndex};
+use rspp_specs::plan::{NodeKind, Plan, PlanNode};
+use timely::dataflow::operators::vec::Filter;
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::registry::Registry;
+
+/// What a plan's shape was lowered to.
+pub struct Lowered<'s> {
+    /// What each operator asks of the core.
+    pub asks: Vec<StreamVec<'s, u64, Ask>>,
+    /// Who keeps a timely capability.
+    pub kept: Kept,
+}
+
+/// Builds the operators of a plan's shape. Sessions of every plan of this shape run through them: a node's
+/// parameters are read when a session begins.
+pub fn lower<'s>(
+    plan: &Plan,
+    registry: &Registry,
+    scope: Scope<'s, u64>,
+    rows: StreamVec<'s, u64, Row>,
+) -> Lowered<'s> {
+    let sources: Vec<NodeIndex> = select(plan, |kind| matches!(kind, NodeKind::Caller | NodeKind::UserTurn));
+    let callers: Vec<NodeIndex> = select(plan, |kind| calls_providers(kind, registry));
+    let mut entry = ingress(scope, rows, &sources, &callers);
+    let mut outputs: BTreeMap<(NodeIndex, PortIndex), StreamVec<'s, u64, Event>> = BTreeMap::new();
+    let mut lowered = Lowered { asks: Vec::new(), kept: Kept::default() };
+    for (index, node) in plan.indexed_nodes() {
+        let Some(factory) = factory(&node.kind, registry) else {
+            let emitted = entry.sources.remove(&index).expect("every source has an outlet of the ingress");
+            outputs.insert((index, PortIndex(0)), emitted);
+            continue;
+        };
+        let hosted = Hosted {
+            node: index,
+            name: node.name.clone(),
+            lifetime: node.lifetime,
+            outputs: node.outputs.len(),
+            factory,
+        };
+        let edges = plan.edges().iter().filter(|edge| edge.to == index).map(|edge| {
+            let from = outputs[&(edge.from, edge.from_port)].clone();
+            let stream = match edge.when.clone() {
+                Some(condition) => from.filter(move |event| condition.holds(event)),
+                None => from,
+            };
+            (edge.to_port, stream)
+        });
+        let inputs =
+            Inputs { control: entry.control.clone(), inbox: entry.inboxes.remove(&index), edges: edges.collect() };
+        let built = host(scope, hosted, inputs, &lowered.kept);
+        outputs.extend((0..).map(|port| (index, PortIndex(port))).zip(built.events));
+        lowered.asks.push(built.asks);
+    }
+    lowered
+}
+
+fn select(plan: &Plan, wanted: impl Fn(&NodeKind) -> bool) -> Vec<NodeIndex> {
+    plan.indexed_nodes().filter(|(_, node)| wanted(&node.kind)).map(|(index, _)| index).collect()
+}
+
+fn calls_providers(kind: &NodeKind, registry: &Registry) -> bool {
+    match kind {
+        NodeKind::Stt { .. } | NodeKind::Llm { .. } | NodeKind::Tts { .. } => true,
+        NodeKind::Custom { type_name, .. } => registry.get(type_name).is_some_and(|known| known.calls_providers),
+        _ => false,
+    }
+}
+
+/// How to make a node's state for a session; `None` for sources, which the ingress is.
+fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
+    /// Parameters come from the session's own plan, whose node at this place has the same type.
+    macro_rules! make {
+        ($kind:pat => $node:expr) => {
+            Rc::new(|node: &PlanNode| -> Box<dyn Node> {
+                let $kind = &node.kind else { unreachable!("plans of one shape have the same types in place") };
+                Box::new($node)
+            })
+        };
+    }
+    Some(match kind {
+        NodeKind::Caller | NodeKind::UserTurn => return None,
+        NodeKind::Vad(_) => make!(NodeKind::Vad(params) => Vad::new(params.clone())),
+        NodeKind::Stt { .. } => make!(NodeKind::Stt { preroll, .. } => Stt::new(*preroll)),
+        NodeKind::Utterance { .. } => make!(
+            NodeKind::Utterance { min_rejected_speech } => Utterance::new(*min_rejected_speech)
+        ),
+        NodeKind::Llm { .. } => make!(NodeKind::Llm { tools, .. } => Llm::new(tools.clone())),
+        NodeKind::Segmenter => Rc::new(|_| Box::new(Segmenter::default())),
+        NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
+        NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
+        NodeKind::Merge => Rc::new(|_| Box::new(Merge)),
+        NodeKind::Join => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
+        NodeKind::Custom { type_name, .. } => {
+            let make = registry.get(type_name).expect("the compiler knew the type").make.clone();
+            Rc::new(move |node| {
+                let NodeKind::Custom { config, .. } = &node.kind else {
+                    unreachable!("plans of one shape have the same types in place")
+                };
+                make(config).expect("the config was tried when the spec was compiled")
+            })
+        }
+    })
+}

@@ -1,0 +1,73 @@
+//! Node types from outside the tree: a user's binary registers them, a spec names them (`F-011`).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rspp_operators::Node;
+use rspp_specs::event::PortType;
+use rspp_specs::plan::Port;
+use serde_json::Value;
+
+type Make = dyn Fn(&Value) -> Result<Box<dyn Node>, String>;
+
+/// A type of node: its ports, and how to make one from its `config`.
+#[derive(Clone)]
+pub struct NodeType {
+    pub(crate) inputs: Vec<Port>,
+    pub(crate) outputs: Vec<Port>,
+    pub(crate) calls_providers: bool,
+    pub(crate) make: Rc<Make>,
+}
+
+impl NodeType {
+    /// A type with one input `in` and one output `out`. `make` reads a node's `config`; what it refuses is a
+    /// finding of the spec, with its message.
+    pub fn new(
+        input: PortType,
+        output: PortType,
+        make: impl Fn(&Value) -> Result<Box<dyn Node>, String> + 'static,
+    ) -> Self {
+        let (inputs, outputs) = (vec![Port::new("in", input)], vec![Port::new("out", output)]);
+        Self { inputs, outputs, calls_providers: false, make: Rc::new(make) }
+    }
+
+    /// With other ports.
+    pub fn with_ports(self, inputs: &[(&str, PortType)], outputs: &[(&str, PortType)]) -> Self {
+        let ports = |ports: &[(&str, PortType)]| ports.iter().map(|(name, of)| Port::new(name, *of)).collect();
+        Self { inputs: ports(inputs), outputs: ports(outputs), ..self }
+    }
+
+    /// It makes invocations, and gets their results.
+    pub fn calling_providers(self) -> Self {
+        Self { calls_providers: true, ..self }
+    }
+}
+
+/// The node types that a compiler knows beside the built-in ones.
+#[derive(Clone, Default)]
+pub struct Registry {
+    types: BTreeMap<String, NodeType>,
+}
+
+impl Registry {
+    /// With the built-in types alone.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a type. The names of built-in types can't be taken: they are looked up first.
+    pub fn with(mut self, name: &str, node_type: NodeType) -> Self {
+        self.types.insert(name.to_owned(), node_type);
+        self
+    }
+
+    /// A type by its name.
+    pub(crate) fn get(&self, name: &str) -> Option<&NodeType> {
+        self.types.get(name)
+    }
+
+    /// The names of all registered types.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().map(String::as_str)
+    }
+}

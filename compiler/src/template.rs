@@ -1,0 +1,110 @@
+//! Simple mode: a template gives the graph of a working pipeline, and the spec fills in its providers (`F-079`).
+
+use std::collections::BTreeMap;
+
+use crate::document::{Document, NodeDocument, WhenDocument};
+use crate::finding::{Collector, Findings, Place, did_you_mean};
+
+/// A graph as it was written or as its template gives it, before anything is checked.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) nodes: BTreeMap<String, (Place, NodeDocument)>,
+    pub(crate) edges: Vec<DraftEdge>,
+}
+
+/// An edge of a draft.
+#[derive(Debug)]
+pub(crate) struct DraftEdge {
+    pub(crate) place: Place,
+    pub(crate) arrow: String,
+    pub(crate) when: Option<WhenDocument>,
+}
+
+/// The one template there is: caller -> VAD -> recogniser -> turn -> model -> sentences -> voice -> playout.
+const VOICE_ASSISTANT: &str = "voice-assistant";
+const VOICE_ASSISTANT_NODES: [(&str, &str); 9] = [
+    ("caller", "caller"),
+    ("vad", "vad"),
+    ("stt", "stt"),
+    ("utterance", "utterance"),
+    ("user_turn", "user_turn"),
+    ("llm", "llm"),
+    ("segmenter", "segmenter"),
+    ("tts", "tts"),
+    ("playout", "playout"),
+];
+const VOICE_ASSISTANT_EDGES: [&str; 9] = [
+    "caller -> vad",
+    "caller -> stt.audio",
+    "vad -> stt.speech",
+    "vad -> utterance.speech",
+    "stt -> utterance.transcripts",
+    "user_turn -> llm",
+    "llm -> segmenter",
+    "segmenter -> tts",
+    "tts -> playout",
+];
+
+/// The draft of a document: its template's graph with the document's nodes and edges in it.
+pub(crate) fn apply(source: &str, document: &Document) -> Result<Draft, Findings> {
+    let mut findings = Collector::new(source);
+    let mut draft = Draft::default();
+    if let Some(template) = &document.template {
+        let place = Place::from(template.referenced);
+        if template.value == VOICE_ASSISTANT {
+            fill(&mut draft, document, &place);
+        } else {
+            let hint = match did_you_mean(&template.value, [VOICE_ASSISTANT].into_iter()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("the template there is: {VOICE_ASSISTANT}"),
+            };
+            findings.report("RSPP0003", place, "template", format!("no template is named {}", template.value), hint);
+        }
+    }
+    for (name, node) in &document.nodes {
+        draft.nodes.insert(name.clone(), (Place::from(node.referenced), node.value.clone()));
+    }
+    for edge in &document.edges {
+        let (arrow, when) = (edge.value.arrow().to_owned(), edge.value.when().cloned());
+        draft.edges.push(DraftEdge { place: Place::from(edge.referenced), arrow, when });
+    }
+    check_bindings(&mut findings, document, &draft);
+    findings.finish(|| draft)
+}
+
+fn fill(draft: &mut Draft, document: &Document, place: &Place) {
+    for (name, type_name) in VOICE_ASSISTANT_NODES {
+        let bind = document.bind.get(name).map(|bind| bind.value.clone());
+        let tools = (name == "llm" && !document.tools.is_empty()).then(|| document.tools.clone());
+        let node = NodeDocument { type_name: type_name.to_owned(), bind, tools, ..NodeDocument::default() };
+        draft.nodes.insert(name.to_owned(), (place.clone(), node));
+    }
+    for arrow in VOICE_ASSISTANT_EDGES {
+        draft.edges.push(DraftEdge { place: place.clone(), arrow: arrow.to_owned(), when: None });
+    }
+}
+
+/// Top-level bindings are for nodes of the template.
+fn check_bindings(findings: &mut Collector<'_>, document: &Document, draft: &Draft) {
+    for (name, bind) in &document.bind {
+        if document.template.is_none() || !draft.nodes.contains_key(name) {
+            let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => "bind names nodes of the template; a node of its own has a `bind` field".to_owned(),
+            };
+            let place = Place::from(bind.referenced);
+            findings.report(
+                "RSPP0004",
+                place,
+                format!("bind.{name}"),
+                format!("no node of the template is named {name}"),
+                hint,
+            );
+        }
+    }
+    if !document.tools.is_empty() && document.template.is_none() {
+        let place = Place::from(document.name.referenced);
+        let message = "tools are given, but no template whose model could call them";
+        findings.report("RSPP0004", place, "tools", message, "move them into the `tools` field of a node of type llm");
+    }
+}

@@ -1,0 +1,405 @@
+//! The arbiter: opens, holds, resumes and ends turns (CONTRACTS 2, DESIGN D3).
+//!
+//! Control inputs of a tick are taken in order. What would end the turn is noted, and the strongest of the tick
+//! is carried out once all have been seen: authority loss, then a cancellation, then failures, then a lost
+//! transport. Nothing is ended twice.
+
+use std::sync::Arc;
+
+use rspp_specs::dataflow::Directive;
+use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
+use rspp_specs::ids::{RuntimeSequence, Scope, TurnId};
+use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
+use rspp_specs::outcome::{AbortReason, CancelReason};
+use rspp_specs::plan::InterruptionPolicy;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{
+    AckOccasion, Confirmation, Derived, Effect, Input, Observation, PlayoutAck, RejectReason, Signal, TimerKey,
+    TurnProposal,
+};
+
+use crate::commitments::Commitments;
+use crate::ledger::{Ending, Playback, Position};
+use crate::session::{ActiveTurn, Desk, End, Session};
+
+impl Session {
+    /// One input of the control lane.
+    pub(crate) fn on_control(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, input: Input) {
+        match input {
+            Input::SessionEnd => self.on_session_end(cause),
+            Input::Cancel(reason) if self.turn.is_some() => self.note_end(AbortReason::Cancelled, reason, cause),
+            Input::AuthorityRevoked => self.on_authority_revoked(desk, cause),
+            Input::TransportLost if self.turn.is_some() => {
+                self.note_end(AbortReason::TransportDisconnectOrStall, CancelReason::Policy, cause);
+            }
+            Input::PlayoutAck(ack) => self.on_playout_ack(desk, ack),
+            Input::Observed(observation) => self.observe(observation),
+            Input::Derived(derived) => self.on_derived(desk, cause, derived),
+            Input::Timer(key) => self.on_timer(desk, cause, key),
+            refused => self.refuse(desk, &refused),
+        }
+    }
+
+    /// Says that an input does not fit the state that it met. Nothing changes.
+    pub(crate) fn refuse(&self, desk: &mut Desk<'_>, input: &Input) {
+        let signal = Signal::Refused { state: self.state(), input: input.name().into() };
+        self.say_here(desk, signal);
+    }
+
+    fn on_session_end(&mut self, cause: RuntimeSequence) {
+        self.draining = true;
+        self.ending = true;
+        if self.turn.is_some() {
+            self.note_end(AbortReason::Cancelled, CancelReason::Shutdown, cause);
+        }
+    }
+
+    fn on_authority_revoked(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+        self.draining = true;
+        if self.turn.is_some() {
+            self.note_end(AbortReason::AuthorityLoss, CancelReason::Policy, cause);
+        } else {
+            self.say(desk, Signal::DeauthorizedDrain);
+        }
+    }
+
+    fn on_timer(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, key: TimerKey) {
+        match key {
+            TimerKey::Node(node) => self.direct(desk, cause, Directive::Wake(node)),
+            TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
+            TimerKey::CommitPoint(_) => {}
+            TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, turn),
+        }
+    }
+
+    fn on_derived(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, derived: Derived) {
+        match derived {
+            Derived::TurnOpenProposed(proposal) => self.on_proposal(desk, cause, proposal),
+            Derived::TurnFailed(turn, reason) if self.active() == Some(turn) => {
+                self.note_end(reason, CancelReason::Policy, cause);
+            }
+            Derived::InterruptionProposed(turn) if self.active() == Some(turn) && !self.is_held() => {
+                self.hold(desk, cause);
+            }
+            Derived::InterruptionConfirmed(turn, _) if self.active() == Some(turn) => {
+                self.note_end(AbortReason::Cancelled, CancelReason::BargeIn, cause);
+            }
+            Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.is_held() => {
+                self.resume(desk, cause);
+            }
+            stale => self.refuse(desk, &Input::Derived(stale)),
+        }
+    }
+
+    /// What a node, or a detector outside, saw of the caller's speech.
+    pub(crate) fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Onset { new_utterance } => {
+                if new_utterance {
+                    self.speech.words = false;
+                    self.speech.sustained = false;
+                }
+                self.speech.speaking = true;
+                self.propose_interruption(Confirmation::Onset);
+            }
+            Observation::Sustained => {
+                self.speech.sustained = true;
+                self.confirm_if_held(Confirmation::Speech);
+            }
+            Observation::Words => {
+                self.speech.words = true;
+                if self.is_held() {
+                    self.confirm_if_held(Confirmation::Words);
+                } else {
+                    self.propose_interruption(Confirmation::Words);
+                }
+            }
+            Observation::Pause => {
+                self.speech.speaking = false;
+                if let Some(turn) = self.active()
+                    && self.is_held()
+                    && !self.speech.words
+                {
+                    self.derive(Derived::InterruptionDismissed(turn));
+                }
+            }
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.held)
+    }
+
+    fn propose_interruption(&mut self, by: Confirmation) {
+        let Some(turn) = self.active() else { return };
+        match self.plan.turn_policy().interruption {
+            InterruptionPolicy::Hold if !self.is_held() => self.derive(Derived::InterruptionProposed(turn)),
+            InterruptionPolicy::Immediate => self.derive(Derived::InterruptionConfirmed(turn, by)),
+            InterruptionPolicy::Hold | InterruptionPolicy::Ignore => {}
+        }
+    }
+
+    fn confirm_if_held(&mut self, by: Confirmation) {
+        if let Some(turn) = self.active()
+            && self.is_held()
+            && !self.derived.iter().any(|derived| matches!(derived, Derived::InterruptionConfirmed(..)))
+        {
+            self.derive(Derived::InterruptionConfirmed(turn, by));
+        }
+    }
+
+    /// Playout stops and keeps what was not heard. Not a cancellation: it may prove false.
+    fn hold(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+        let Some(turn) = &mut self.turn else { return };
+        turn.held = true;
+        let turn = turn.capability.turn();
+        self.say_of(desk, turn, Signal::PlayoutHold);
+        self.clear_transport(desk);
+        self.direct(desk, cause, Directive::Hold);
+        if self.speech.words {
+            self.confirm_if_held(Confirmation::Words);
+        } else if self.speech.sustained {
+            self.confirm_if_held(Confirmation::Speech);
+        }
+    }
+
+    /// Playout goes on from the first sample that was not heard; writes whose commit point passed meanwhile run.
+    fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+        let Some(turn) = &mut self.turn else { return };
+        turn.held = false;
+        let turn = turn.capability.turn();
+        desk.timers.cancel(self.slot, TimerKey::PlayoutAckWait(turn));
+        let Some(playback) = &mut self.playback else { return };
+        let position = playback.settle(desk.now);
+        playback.rewind(desk.now, position);
+        let Position { samples: from_sample, estimated } = position;
+        self.say_of(desk, turn, Signal::PlayoutResume { from_sample, estimated });
+        self.direct(desk, cause, Directive::Resume { from_sample });
+        self.commit_writes(desk);
+    }
+
+    /// Tells the transport to clear, where it may still have something to play.
+    fn clear_transport(&mut self, desk: &mut Desk<'_>) {
+        let Some(playback) = self.playback.as_mut().filter(|playback| playback.is_sounding()) else { return };
+        playback.on_clear(desk.now);
+        let turn = playback.turn;
+        self.egress.0 += 1;
+        self.effect(desk, Effect::ClearTransport { turn, epoch: self.egress });
+        let at = desk.now + Micros::from_ms(MAX_PLAYOUT_ACK_WAIT_MS);
+        self.wake_at(desk, TimerKey::PlayoutAckWait(turn), at);
+    }
+
+    fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
+        if self.draining {
+            self.say(desk, Signal::Reject { reason: RejectReason::Draining });
+        } else if self.turn.is_none() {
+            self.open(desk, cause, proposal);
+        } else if self.plan.turn_policy().interruption == InterruptionPolicy::Ignore && self.end.is_none() {
+            self.say(desk, Signal::Reject { reason: RejectReason::TurnActive });
+        } else {
+            self.note_end(AbortReason::Cancelled, CancelReason::BargeIn, cause);
+            self.derive(Derived::TurnOpenProposed(proposal));
+        }
+    }
+
+    fn open(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
+        let Some(source) = self.nodes.user_turn else {
+            self.refuse(desk, &Input::Derived(Derived::TurnOpenProposed(proposal)));
+            return;
+        };
+        self.settle_playback(desk);
+        self.turns += 1;
+        let turn = TurnId(self.turns);
+        let capability = self.fence.open(self.slot, turn);
+        self.turn = Some(ActiveTurn {
+            capability,
+            opened_at: desk.now,
+            held: false,
+            output_accepted: false,
+            node_holds: 0,
+            writes: Commitments::default(),
+            revoked: false,
+        });
+        self.playback = Some(Playback::new(turn));
+        let TurnProposal { text, understood, speech_end } = proposal;
+        self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
+        self.say(desk, Signal::Admit);
+        let plan = self.plan.hash().clone();
+        let generation = capability.generation();
+        let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), understood, speech_end };
+        self.say_of(desk, turn, opened);
+        self.direct(desk, cause, Directive::Open(capability));
+        let content = DeliveryContent::Emit(Payload::Text(text));
+        self.deliver(desk, cause, source, Scope::Turn(capability), content);
+        if self.speech.speaking {
+            self.propose_interruption(Confirmation::Onset);
+        }
+    }
+
+    /// Notes what would end the turn. The strongest reason of a tick wins; of equals, the first.
+    pub(crate) fn note_end(&mut self, reason: AbortReason, cancel: CancelReason, cause: RuntimeSequence) {
+        if self.end.is_none_or(|end| reason < end.reason) {
+            self.end = Some(End { reason, cancel, cause });
+        }
+    }
+
+    /// Carries out the end that this tick has brought: everything up to the revocation's way through the graph.
+    pub(crate) fn begin_end(&mut self, desk: &mut Desk<'_>) {
+        let (Some(end), Some(turn)) = (self.end, &mut self.turn) else { return };
+        let capability = turn.capability;
+        turn.revoked = true;
+        let revoked_writes = turn.writes.take();
+        let turn = capability.turn();
+        match end.reason {
+            AbortReason::Cancelled => self.say_of(desk, turn, Signal::CancelAccepted { reason: end.cancel }),
+            AbortReason::AuthorityLoss => self.say_of(desk, turn, Signal::DeauthorizedDrain),
+            _ => {}
+        }
+        self.fence.revoke();
+        for write in revoked_writes {
+            self.say_of(desk, turn, Signal::ToolRevoked { key: write.tool.key });
+        }
+        for id in self.invocations.cancel(Scope::Turn(capability)) {
+            self.effect(desk, Effect::CancelInvocation { id });
+        }
+        self.clear_transport(desk);
+        desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
+        self.derived.retain(|derived| derived.turn() != Some(turn));
+        self.direct(desk, end.cause, Directive::Revoke(capability));
+    }
+
+    /// The revocation has reached every operator: says so, and closes the turn.
+    pub(crate) fn finish_end(&mut self, desk: &mut Desk<'_>) {
+        let Some(end) = self.end.take() else { return };
+        let Some(turn) = self.turn.take_if(|turn| turn.revoked) else { return };
+        let generation = turn.capability.generation();
+        let turn = turn.capability.turn();
+        self.say_of(desk, turn, Signal::FenceApplied { generation });
+        if let Some(playback) = &mut self.playback {
+            playback.ending = Ending::Cut;
+            if let Some(position) = playback.known_position() {
+                self.conclude_playback(desk, position);
+            }
+        }
+        self.say_of(desk, turn, Signal::Abort { reason: end.reason });
+        self.close(desk, turn);
+    }
+
+    /// At the end of a tick: if nobody holds the turn, no output can follow.
+    pub(crate) fn commit_if_at_rest(&mut self, desk: &mut Desk<'_>) {
+        if self.end.is_some() || !self.is_at_rest() {
+            return;
+        }
+        let Some(turn) = self.turn.take() else { return };
+        let turn = turn.capability.turn();
+        self.say_of(desk, turn, Signal::Commit);
+        self.close(desk, turn);
+        let Some(playback) = &mut self.playback else { return };
+        playback.ending = Ending::Committed;
+        if playback.is_silent() {
+            self.playback = None;
+        } else if playback.is_drained() {
+            let position = playback.settle(desk.now);
+            self.conclude_playback(desk, position);
+        } else {
+            let at = playback.plays_until().max(desk.now) + Micros::from_ms(MAX_PLAYOUT_ACK_WAIT_MS);
+            self.wake_at(desk, TimerKey::PlayoutAckWait(turn), at);
+        }
+    }
+
+    fn close(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
+        desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
+        self.closed_in = self.tick;
+        self.say_of(desk, turn, Signal::Close);
+    }
+
+    fn on_playout_ack(&mut self, desk: &mut Desk<'_>, ack: PlayoutAck) {
+        // An acknowledgement of a turn that the ledger has closed changes nothing.
+        let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == ack.turn) else { return };
+        match ack.occasion {
+            AckOccasion::Started => {
+                let first = !std::mem::replace(&mut playback.started, true);
+                if first && playback.ending != Ending::Cut {
+                    self.say_of(desk, ack.turn, Signal::PlaybackStarted);
+                }
+            }
+            AckOccasion::Progress | AckOccasion::Drained => playback.on_heard(ack.heard_samples),
+            AckOccasion::Cleared => {
+                playback.on_cleared(ack.heard_samples);
+                desk.timers.cancel(self.slot, TimerKey::PlayoutAckWait(ack.turn));
+            }
+        }
+        let Some(playback) = &self.playback else { return };
+        match (playback.ending, playback.known_position()) {
+            (Ending::Committed, Some(position)) if playback.is_drained() => self.conclude_playback(desk, position),
+            (Ending::Cut, Some(position)) => self.conclude_playback(desk, position),
+            _ => {}
+        }
+    }
+
+    /// The transport did not say what was heard; the pacer's playhead stands.
+    fn on_playout_ack_missing(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
+        let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == turn) else { return };
+        let position = playback.settle(desk.now);
+        if playback.ending != Ending::Open {
+            self.conclude_playback(desk, position);
+        }
+    }
+
+    /// A new turn opens: whatever is not known of the last one's playback is estimated now.
+    fn settle_playback(&mut self, desk: &mut Desk<'_>) {
+        if let Some(playback) = &mut self.playback {
+            let position = playback.settle(desk.now);
+            self.conclude_playback(desk, position);
+        }
+    }
+
+    /// What the caller heard of the turn is final: it is said, and enters the context.
+    fn conclude_playback(&mut self, desk: &mut Desk<'_>, position: Position) {
+        let Some(playback) = self.playback.take() else { return };
+        let turn = playback.turn;
+        desk.timers.cancel(self.slot, TimerKey::PlayoutAckWait(turn));
+        if playback.is_silent() {
+            return;
+        }
+        let Position { samples: heard_samples, estimated } = position;
+        let cut = playback.ending == Ending::Cut;
+        let signal = if cut {
+            Signal::PlaybackCancelled { heard_samples, estimated }
+        } else {
+            Signal::PlaybackCompleted { heard_samples, estimated }
+        };
+        self.say_of(desk, turn, signal);
+        let text: Arc<str> = playback.text_until(position).into();
+        if !text.is_empty() {
+            self.say_of(desk, turn, Signal::Heard { text: Arc::clone(&text), cut });
+            self.conversation.push(ContextEntry::Agent { text, cut });
+        }
+    }
+
+    /// Runs the writes that wait, if the turn is past its commit point and no interruption is pending.
+    pub(crate) fn commit_writes(&mut self, desk: &mut Desk<'_>) {
+        let Some(turn) = &mut self.turn else { return };
+        let due = desk.now >= turn.opened_at + self.plan.turn_policy().commit_point;
+        let pending = turn.held
+            || self.derived.iter().any(|derived| {
+                matches!(derived, Derived::InterruptionProposed(_) | Derived::InterruptionConfirmed(..))
+            });
+        if !due || pending || self.end.is_some() {
+            return;
+        }
+        let capability = turn.capability;
+        for write in turn.writes.take() {
+            let key = Arc::clone(&write.tool.key);
+            self.say_of(desk, capability.turn(), Signal::ToolCommitted { key });
+            self.start_tool(desk, write.node, write.call, write.tool, Scope::Session, capability);
+        }
+    }
+
+    /// The session is over: nobody waits for what its prelude still has in flight.
+    pub(crate) fn cancel_prelude(&mut self, desk: &mut Desk<'_>) {
+        for id in self.invocations.cancel_prelude() {
+            self.effect(desk, Effect::CancelInvocation { id });
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What one tick takes in, bounded for each session and in all (DESIGN D2).
+
+use rspp_specs::ids::Slot;
+use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
+use rspp_specs::time::Lane;
+use rspp_specs::timeline::Input;
+
+/// The inputs of one tick. What does not fit waits for the next: after its control, before nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) control: Vec<(Slot, Input)>,
+    pub(crate) data: Vec<(Slot, Input)>,
+    data_of_slot: Vec<u16>,
+}
+
+/// The tick takes no more data of this session, or of any; here is the input back.
+#[derive(Debug, thiserror::Error)]
+#[error("the tick is full: {slot} has to wait for the next")]
+pub struct BatchFull {
+    /// Whose input it is.
+    pub slot: Slot,
+    /// The input, for the next tick.
+    pub input: Input,
+}
+
+impl Batch {
+    /// Adds an input. Control always fits: the shell drains it between ticks.
+    ///
+    /// # Errors
+    /// Gives the input back if the session, or all sessions together, have brought enough data for one tick.
+    pub fn push(&mut self, slot: Slot, input: Input) -> Result<(), BatchFull> {
+        if input.lane() == Lane::Control {
+            self.control.push((slot, input));
+            return Ok(());
+        }
+        let index = slot.0 as usize;
+        if self.data_of_slot.len() <= index {
+            self.data_of_slot.resize(index + 1, 0);
+        }
+        let of_slot = &mut self.data_of_slot[index];
+        if usize::from(*of_slot) >= MAX_TICK_SESSION_DATA_INPUTS || self.data.len() >= MAX_TICK_DATA_INPUTS {
+            return Err(BatchFull { slot, input });
+        }
+        *of_slot += 1;
+        self.data.push((slot, input));
+        Ok(())
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.data.is_empty()
+    }
+
+    /// Forgets what the tick has taken, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.control.clear();
+        for (slot, _) in self.data.drain(..) {
+            self.data_of_slot[slot.0 as usize] = 0;
+        }
+        self.data_of_slot.fill(0);
+    }
+}

@@ -1,0 +1,287 @@
+//! The heard ledger: what the caller heard of each answer, to the sample and in whole words (DESIGN D5).
+//!
+//! Positions are samples of the turn's audio. The transport's acknowledgements say what was heard; where it
+//! stays silent, the pacer's own playhead is taken, and marked as an estimate. The conversation's context,
+//! and so the next request to the model, holds what was heard and nothing else.
+
+use std::sync::Arc;
+
+use rspp_specs::event::{AudioFrame, ContextEntry, ToolCall};
+use rspp_specs::ids::{InvocationId, TurnId};
+use rspp_specs::limits::MAX_CONTEXT_ENTRIES;
+use rspp_specs::time::Micros;
+
+/// Characters a second that speech is taken to have, as long as its length is unknown.
+const NOMINAL_SPEECH_CHARS_PER_SECOND: u64 = 15;
+
+/// A place in a turn's audio up to which the caller has heard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) samples: u64,
+    pub(crate) estimated: bool,
+}
+
+/// One turn's audio, from its first chunk of text to the last sample heard.
+#[derive(Debug)]
+pub(crate) struct Playback {
+    pub(crate) turn: TurnId,
+    speeches: Vec<Speech>,
+    rate_hz: u32,
+    sent_samples: u64,
+    /// When all that was sent will have played, by the pacer's clock.
+    playhead_end: Micros,
+    heard_samples: u64,
+    pub(crate) started: bool,
+    /// Set from the moment the transport is told to clear until something is sent again.
+    cleared_at: Option<Micros>,
+    /// Where playing stopped, once known.
+    stopped: Option<Position>,
+    pub(crate) ending: Ending,
+}
+
+/// Whether more of the turn may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The turn is active.
+    Open,
+    /// All was sent; the caller will hear it.
+    Committed,
+    /// The turn was cut.
+    Cut,
+}
+
+#[derive(Debug)]
+struct Speech {
+    by: InvocationId,
+    text: Arc<str>,
+    samples: u64,
+    complete: bool,
+}
+
+impl Playback {
+    pub(crate) fn new(turn: TurnId) -> Self {
+        Self {
+            turn,
+            speeches: Vec::new(),
+            rate_hz: 16_000,
+            sent_samples: 0,
+            playhead_end: Micros(0),
+            heard_samples: 0,
+            started: false,
+            cleared_at: None,
+            stopped: None,
+            ending: Ending::Open,
+        }
+    }
+
+    /// A chunk of text is being spoken.
+    pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
+        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false });
+    }
+
+    /// Audio of a chunk came in.
+    pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
+        self.rate_hz = frame.rate_hz;
+        if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
+            speech.samples += frame.samples.len() as u64;
+        }
+    }
+
+    /// All audio of a chunk has come.
+    pub(crate) fn on_spoken(&mut self, by: InvocationId) {
+        if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
+            speech.complete = true;
+        }
+    }
+
+    /// A frame passes egress; its place in the turn's audio.
+    pub(crate) fn on_transmit(&mut self, now: Micros, frame: &AudioFrame) -> u64 {
+        let from = self.sent_samples;
+        self.rate_hz = frame.rate_hz;
+        self.sent_samples += frame.samples.len() as u64;
+        self.playhead_end = self.playhead_end.max(now) + frame.duration();
+        self.cleared_at = None;
+        self.stopped = None;
+        from
+    }
+
+    /// Whether nothing was sent yet, apart from what was taken back.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.sent_samples == 0
+    }
+
+    /// Whether the transport may still have something to play, or to clear.
+    pub(crate) fn is_sounding(&self) -> bool {
+        self.cleared_at.is_none() && self.heard_samples < self.sent_samples
+    }
+
+    /// The transport is told to clear.
+    pub(crate) fn on_clear(&mut self, now: Micros) {
+        self.cleared_at = Some(now);
+        self.stopped = None;
+    }
+
+    /// The transport says how far the caller has heard; nonsense is cut to what was sent.
+    pub(crate) fn on_heard(&mut self, samples: u64) {
+        self.heard_samples = self.heard_samples.max(samples.min(self.sent_samples));
+    }
+
+    /// The transport says where it stopped. A second word changes nothing.
+    pub(crate) fn on_cleared(&mut self, samples: u64) {
+        self.on_heard(samples);
+        if self.cleared_at.is_some() && self.stopped.is_none() {
+            self.stopped = Some(Position { samples: samples.min(self.sent_samples), estimated: false });
+        }
+    }
+
+    /// What the pacer's playhead says was heard at `at`.
+    pub(crate) fn estimate(&self, at: Micros) -> Position {
+        let ahead = self.playhead_end.since(at).to_samples(self.rate_hz);
+        let samples = self.sent_samples.saturating_sub(ahead).max(self.heard_samples);
+        Position { samples, estimated: true }
+    }
+
+    /// Where playing stopped, as far as it is known without guessing.
+    pub(crate) fn known_position(&self) -> Option<Position> {
+        if self.heard_samples >= self.sent_samples {
+            return Some(Position { samples: self.sent_samples, estimated: false });
+        }
+        self.stopped
+    }
+
+    /// The transport did not say in time: the pacer's playhead at the moment of the clear stands.
+    pub(crate) fn settle(&mut self, now: Micros) -> Position {
+        let position = self.known_position().unwrap_or_else(|| self.estimate(self.cleared_at.unwrap_or(now)));
+        self.stopped = Some(position);
+        position
+    }
+
+    /// Goes back to `position`: what is behind it will be sent again.
+    pub(crate) fn rewind(&mut self, now: Micros, position: Position) {
+        self.sent_samples = position.samples;
+        self.heard_samples = self.heard_samples.min(position.samples);
+        self.playhead_end = now;
+        self.cleared_at = None;
+        self.stopped = None;
+    }
+
+    /// Whether all that was sent is known to be heard.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.heard_samples >= self.sent_samples
+    }
+
+    /// When the pacer's playhead reaches the end of what was sent.
+    pub(crate) fn plays_until(&self) -> Micros {
+        self.playhead_end
+    }
+
+    /// The words up to `position`, cut back to whole ones.
+    pub(crate) fn text_until(&self, position: Position) -> String {
+        let mut start = 0;
+        let mut heard = String::new();
+        for speech in &self.speeches {
+            let length = self.length_of(speech);
+            let part = if speech.complete && position.samples >= start + length {
+                speech.text.as_ref()
+            } else {
+                whole_words(&speech.text, position.samples.saturating_sub(start), length)
+            };
+            if !part.is_empty() {
+                if !heard.is_empty() {
+                    heard.push(' ');
+                }
+                heard.push_str(part);
+            }
+            start += length;
+        }
+        heard
+    }
+
+    /// A speech's samples: known once all of it has come, until then at least what its text suggests.
+    fn length_of(&self, speech: &Speech) -> u64 {
+        if speech.complete {
+            return speech.samples;
+        }
+        let chars = speech.text.chars().count() as u64;
+        speech.samples.max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
+    }
+}
+
+/// The first `heard / length` of the characters, cut back to whole words.
+fn whole_words(text: &str, heard: u64, length: u64) -> &str {
+    if length == 0 {
+        return "";
+    }
+    let chars = text.chars().count() as u64;
+    let count = (chars * heard.min(length) / length) as usize;
+    let Some((cut, next)) = text.char_indices().nth(count) else { return text };
+    let before = text[..cut].chars().next_back();
+    let splits_a_word = next.is_alphanumeric() && before.is_some_and(char::is_alphanumeric);
+    if !splits_a_word {
+        return text[..cut].trim_end();
+    }
+    text[..cut].rfind(|c: char| !c.is_alphanumeric() && c != '\'').map_or("", |end| text[..end].trim_end())
+}
+
+/// The conversation as the caller has lived it.
+#[derive(Debug, Default)]
+pub(crate) struct Conversation {
+    entries: Vec<ContextEntry>,
+}
+
+impl Conversation {
+    pub(crate) fn push(&mut self, entry: ContextEntry) {
+        if self.entries.len() == MAX_CONTEXT_ENTRIES {
+            self.entries.remove(0);
+        }
+        self.entries.push(entry);
+    }
+
+    /// A tool's result arrived; the entry of its call gets it.
+    pub(crate) fn on_tool_result(&mut self, key: &str, content: &Arc<str>) {
+        let pending = self.entries.iter_mut().rev().find_map(|entry| match entry {
+            ContextEntry::Tool { call: ToolCall { key: of, .. }, result } if **of == *key => Some(result),
+            _ => None,
+        });
+        if let Some(result) = pending {
+            *result = Some(Arc::clone(content));
+        }
+    }
+
+    /// As it stands now.
+    pub(crate) fn snapshot(&self) -> Arc<[ContextEntry]> {
+        self.entries.as_slice().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_is_cut_back_to_whole_words() {
+        let text = "We open at noon.";
+        let cut = |heard| whole_words(text, heard, 16);
+        let shown: Vec<&str> = (0..=16).map(cut).collect();
+        assert_eq!(shown[..4], ["", "", "We", "We"]);
+        assert_eq!(shown[6], "We");
+        assert_eq!(shown[7], "We open");
+        assert_eq!(shown[14], "We open at");
+        assert_eq!(shown[15], "We open at noon");
+        assert_eq!(shown[16], "We open at noon.");
+        assert_eq!(whole_words("", 1, 0), "");
+    }
+
+    #[test]
+    fn an_estimate_never_falls_behind_what_was_acknowledged() {
+        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
+        let mut playback = Playback::new(TurnId(1));
+        playback.on_transmit(Micros(0), &frame(320));
+        playback.on_transmit(Micros(0), &frame(320));
+        assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 160);
+        playback.on_heard(400);
+        assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 400);
+        playback.on_heard(99_999);
+        assert_eq!(playback.known_position(), Some(Position { samples: 640, estimated: false }));
+    }
+}

@@ -1,0 +1,244 @@
+//! One session's tables, and the desk at which it works during a tick.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rspp_specs::dataflow::{ControlRow, Directive, Row};
+use rspp_specs::event::{Delivery, DeliveryContent};
+use rspp_specs::ids::{NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
+use rspp_specs::limits::MAX_SESSION_DERIVED_INPUTS;
+use rspp_specs::outcome::{AbortReason, CancelReason};
+use rspp_specs::plan::{NodeKind, Plan};
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{
+    Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
+};
+
+use crate::commitments::Commitments;
+use crate::dataflow::Dataflow;
+use crate::fence::Fence;
+use crate::invocations::Invocations;
+use crate::ledger::{Conversation, Playback};
+use crate::timers::Timers;
+
+/// A session on this worker.
+pub(crate) struct Session {
+    pub(crate) slot: Slot,
+    pub(crate) plan: Arc<Plan>,
+    /// Which of the worker's dataflows it runs in.
+    pub(crate) shape: usize,
+    pub(crate) nodes: KnownNodes,
+    pub(crate) tick: u64,
+    sequence: u64,
+    pub(crate) turns: u32,
+    pub(crate) fence: Fence,
+    pub(crate) turn: Option<ActiveTurn>,
+    pub(crate) speech: CallerSpeech,
+    pub(crate) invocations: Invocations,
+    pub(crate) derived: VecDeque<Derived>,
+    pub(crate) playback: Option<Playback>,
+    pub(crate) conversation: Conversation,
+    pub(crate) egress: EgressEpoch,
+    /// Frames stopped at egress in this tick.
+    pub(crate) fenced_frames: u32,
+    /// What would end the turn, of all that this tick brought.
+    pub(crate) end: Option<End>,
+    /// Takes no new turn.
+    pub(crate) draining: bool,
+    /// Over, once no turn is active.
+    pub(crate) ending: bool,
+    /// The tick in which a turn closed last.
+    pub(crate) closed_in: u64,
+}
+
+/// The nodes of a plan that the core itself has to do with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownNodes {
+    pub(crate) caller: Option<NodeIndex>,
+    pub(crate) user_turn: Option<NodeIndex>,
+}
+
+/// The active turn.
+#[derive(Debug)]
+pub(crate) struct ActiveTurn {
+    pub(crate) capability: TurnCapability,
+    pub(crate) opened_at: Micros,
+    pub(crate) held: bool,
+    pub(crate) output_accepted: bool,
+    /// A bit for each node that holds it.
+    pub(crate) node_holds: u64,
+    pub(crate) writes: Commitments,
+    /// The revocation is on its way through the operators.
+    pub(crate) revoked: bool,
+}
+
+/// What is known of the caller's speech right now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallerSpeech {
+    pub(crate) speaking: bool,
+    /// The current utterance has words.
+    pub(crate) words: bool,
+    /// The current utterance is no cough.
+    pub(crate) sustained: bool,
+}
+
+/// What ends a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) reason: AbortReason,
+    pub(crate) cancel: CancelReason,
+    pub(crate) cause: RuntimeSequence,
+}
+
+/// Where a session puts what it decides in a tick.
+pub(crate) struct Desk<'a> {
+    pub(crate) now: Micros,
+    pub(crate) timeline: &'a mut Vec<Record>,
+    pub(crate) timers: &'a mut Timers,
+    pub(crate) flow: &'a mut Dataflow,
+}
+
+impl Session {
+    pub(crate) fn new(slot: Slot, open: &SessionOpen, shape: usize, fence: Fence) -> Self {
+        let plan = Arc::clone(&open.plan);
+        let nodes = KnownNodes {
+            caller: plan.find(|kind| matches!(kind, NodeKind::Caller)),
+            user_turn: plan.find(|kind| matches!(kind, NodeKind::UserTurn)),
+        };
+        Self {
+            slot,
+            plan,
+            shape,
+            nodes,
+            tick: 0,
+            sequence: 0,
+            turns: open.resume.turns,
+            fence,
+            turn: None,
+            speech: CallerSpeech::default(),
+            invocations: Invocations::resume(open.resume.invocations),
+            derived: VecDeque::new(),
+            playback: None,
+            conversation: Conversation::default(),
+            egress: EgressEpoch::default(),
+            fenced_frames: 0,
+            end: None,
+            draining: false,
+            ending: false,
+            closed_in: 0,
+        }
+    }
+
+    /// The door: an input gets its sequence, and stands in the timeline before anything acts on it.
+    pub(crate) fn enter(&mut self, desk: &mut Desk<'_>, input: Input) -> RuntimeSequence {
+        self.sequence += 1;
+        let sequence = RuntimeSequence(self.sequence);
+        self.write(desk, Entry::Input(sequence, input));
+        sequence
+    }
+
+    /// The sequence of the input that entered last.
+    pub(crate) fn last_sequence(&self) -> RuntimeSequence {
+        RuntimeSequence(self.sequence)
+    }
+
+    pub(crate) fn write(&self, desk: &mut Desk<'_>, entry: Entry) {
+        desk.timeline.push(Record { slot: self.slot, tick: self.tick, at: desk.now, entry });
+    }
+
+    /// Says something about the session.
+    pub(crate) fn say(&self, desk: &mut Desk<'_>, signal: Signal) {
+        self.write(desk, Entry::Signal(None, signal));
+    }
+
+    /// Says something about a turn.
+    pub(crate) fn say_of(&self, desk: &mut Desk<'_>, turn: TurnId, signal: Signal) {
+        self.write(desk, Entry::Signal(Some(turn), signal));
+    }
+
+    /// Says something about the active turn, or the session where there is none.
+    pub(crate) fn say_here(&self, desk: &mut Desk<'_>, signal: Signal) {
+        self.write(desk, Entry::Signal(self.active(), signal));
+    }
+
+    pub(crate) fn effect(&self, desk: &mut Desk<'_>, effect: Effect) {
+        self.write(desk, Entry::Effect(effect));
+    }
+
+    /// Sets a timer, and tells the shell.
+    pub(crate) fn wake_at(&self, desk: &mut Desk<'_>, key: TimerKey, at: Micros) {
+        desk.timers.set(self.slot, key, at);
+        self.effect(desk, Effect::WakeAt { at });
+    }
+
+    /// Tells every operator.
+    pub(crate) fn direct(&self, desk: &mut Desk<'_>, cause: RuntimeSequence, directive: Directive) {
+        let row = ControlRow { slot: self.slot, cause, at: desk.now, directive };
+        desk.flow.control.push(Row::Control(row));
+    }
+
+    /// Delivers to one node, on the data lane.
+    pub(crate) fn deliver(
+        &self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        node: NodeIndex,
+        scope: Scope,
+        content: DeliveryContent,
+    ) {
+        let delivery = Delivery { slot: self.slot, node, scope, cause, at: desk.now, content };
+        desk.flow.data.push(Row::Delivery(delivery));
+    }
+
+    /// Puts a decision in front of the session's next tick.
+    pub(crate) fn derive(&mut self, derived: Derived) {
+        if self.derived.contains(&derived) || self.derived.len() == MAX_SESSION_DERIVED_INPUTS {
+            return;
+        }
+        self.derived.push_back(derived);
+    }
+
+    /// The active turn, if there is one.
+    pub(crate) fn active(&self) -> Option<TurnId> {
+        self.turn.as_ref().map(|turn| turn.capability.turn())
+    }
+
+    /// Whether `capability` may emit now: the first two gates ask this.
+    pub(crate) fn admits(&self, capability: TurnCapability) -> bool {
+        self.fence.admits(capability) && self.turn.as_ref().is_some_and(|turn| turn.capability == capability)
+    }
+
+    /// The arbiter's state at the end of a tick.
+    pub(crate) fn state(&self) -> TurnState {
+        match &self.turn {
+            Some(turn) if turn.held => TurnState::Held,
+            Some(_) => TurnState::Active,
+            None if self.closed_in == self.tick => TurnState::Closed,
+            None => TurnState::Idle,
+        }
+    }
+
+    /// Everybody who holds the active turn.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        let Some(turn) = &self.turn else { return Vec::new() };
+        let mut holders: Vec<Holder> = self.invocations.holding(turn.capability).map(Holder::Invocation).collect();
+        holders.extend(turn.writes.waiting().map(|key| Holder::Write(Arc::clone(key))));
+        let nodes = (0u16..64).filter(|node| turn.node_holds & (1 << node) != 0);
+        holders.extend(nodes.map(|node| Holder::Node(NodeIndex(node))));
+        if self.derived.iter().any(|derived| derived.turn() == self.active()) {
+            holders.push(Holder::Derived);
+        }
+        holders
+    }
+
+    /// Whether nobody holds the active turn: no output can follow.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| {
+            turn.node_holds == 0
+                && !turn.held
+                && turn.writes.is_empty()
+                && self.invocations.holding(turn.capability).next().is_none()
+                && !self.derived.iter().any(|derived| derived.turn() == Some(turn.capability.turn()))
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! Where paths meet: what arrives for a sub-tick waits until no more can arrive, then goes on in canonical order.
+//!
+//! Inside a tick, a short path delivers before a long one, and which is shorter depends on the rest of the
+//! graph. A fan-in therefore holds what it got for `(n, lane)` until all its input frontiers have passed it,
+//! and sorts by (slot, cause, port). Every synchronous path finishes inside the tick, so this costs no
+//! waiting; and a session's events come out in the same order whatever shares its ticks.
+
+use rspp_specs::ids::{RuntimeSequence, Slot};
+
+/// The rule by which fan-ins order what they hold, as a turn's determinism context names it.
+pub const MERGE_RULE: &str = "cause-then-port/v1";
+
+/// What a fan-in holds for one sub-tick.
+#[derive(Debug)]
+pub(crate) struct Waiting<T> {
+    rows: Vec<(Slot, RuntimeSequence, u16, T)>,
+}
+
+impl<T> Waiting<T> {
+    pub(crate) fn new() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    /// Holds a row that came in at `port`.
+    pub(crate) fn push(&mut self, slot: Slot, cause: RuntimeSequence, port: u16, row: T) {
+        self.rows.push((slot, cause, port, row));
+    }
+
+    /// Hands over all rows in canonical order. The sort is stable: rows of one path keep the order in which
+    /// they were emitted.
+    pub(crate) fn drain_in_order(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *cause, *port));
+        self.rows.drain(..).map(|(_, _, _, row)| row)
+    }
+}

@@ -1,0 +1,70 @@
+//! Waits for one item from each of its inputs, and passes them on together, in port order (`F-005`).
+//!
+//! What it waits with is plain state of the turn, not a timely capability: while it has some but not all, it
+//! holds the turn. An input that ends without an item releases the others without it.
+
+use rspp_specs::event::Payload;
+use rspp_specs::ids::PortIndex;
+
+use crate::node::{Context, Node};
+
+/// All of many, then one after the other.
+#[derive(Debug)]
+pub struct Join {
+    inputs: Vec<Branch>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Branch {
+    items: std::collections::VecDeque<Payload>,
+    ended: bool,
+}
+
+/// Items of one branch that may wait for the others; more than that is a runaway branch.
+const MAX_WAITING_ITEMS: usize = 256;
+
+impl Join {
+    /// Of so many inputs.
+    pub fn new(inputs: usize) -> Self {
+        Self { inputs: vec![Branch::default(); inputs] }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.inputs.iter().all(|branch| branch.ended || !branch.items.is_empty())
+            && self.inputs.iter().any(|branch| !branch.items.is_empty())
+    }
+}
+
+impl Node for Join {
+    fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
+        let Some(branch) = self.inputs.get_mut(usize::from(port.0)) else { return };
+        match payload {
+            Payload::End(outcome) => {
+                branch.ended = true;
+                if self.inputs.iter().all(|branch| branch.ended && branch.items.is_empty()) {
+                    cx.emit(Payload::End(outcome));
+                    return;
+                }
+            }
+            _ if branch.items.len() == MAX_WAITING_ITEMS => {
+                cx.dropped(1, "join: a branch ran ahead of the others");
+                return;
+            }
+            item => branch.items.push_back(item),
+        }
+        while self.is_complete() {
+            for branch in &mut self.inputs {
+                if let Some(item) = branch.items.pop_front() {
+                    cx.emit(item);
+                }
+            }
+        }
+        if self.inputs.iter().all(|branch| branch.ended && branch.items.is_empty()) {
+            cx.emit(Payload::End(rspp_specs::outcome::Outcome::Success));
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.inputs.iter().any(|branch| !branch.items.is_empty())
+    }
+}

@@ -1,0 +1,198 @@
+//! The seam that every node is written against.
+
+use std::sync::Arc;
+
+use rspp_specs::dataflow::{Ask, AskKind, Directive, NodeFailure};
+use rspp_specs::event::{Attributes, AudioFrame, Event, Payload, ProviderResult, Request, ToolCall};
+use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, TurnCapability};
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Observation, TurnProposal};
+
+/// One node's state for one session.
+///
+/// A node reacts to events, in order, and asks through its [`Context`]. It never blocks, never reads a clock
+/// and never computes for long: what takes time is an invocation, and its results come back as events. A
+/// node whose lifetime is a turn is made afresh for each turn, so a cancelled turn leaves nothing behind.
+///
+/// ```
+/// use rspp_operators::{Context, Node};
+/// use rspp_specs::event::Payload;
+/// use rspp_specs::ids::PortIndex;
+///
+/// struct Shout;
+///
+/// impl Node for Shout {
+///     fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
+///         match payload {
+///             Payload::Text(text) => cx.emit(Payload::text(text.to_uppercase())),
+///             other => cx.emit(other),
+///         }
+///     }
+/// }
+/// ```
+pub trait Node {
+    /// An event on one of the node's inputs.
+    fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload);
+
+    /// A result of a call that the node asked for. The last one of each call is `End`.
+    fn on_result(&mut self, _cx: &mut Context<'_>, _call: CallRef, _result: ProviderResult) {}
+
+    /// What the arbiter decided. Only nodes that live as long as the session need to look: the others are
+    /// made afresh when a turn opens and dropped when it is revoked.
+    fn on_directive(&mut self, _cx: &mut Context<'_>, _directive: &Directive) {}
+
+    /// Whether it keeps something that may still become output: half a sentence, unsent audio. While it does,
+    /// the turn does not commit.
+    fn holds(&self) -> bool {
+        false
+    }
+}
+
+/// What a node's reaction produces, until the host sends it on.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Events by output port.
+    pub events: Vec<Vec<Event>>,
+    /// What is asked of the core.
+    pub asks: Vec<Ask>,
+}
+
+impl Outbox {
+    /// With so many output ports.
+    pub fn new(ports: usize) -> Self {
+        Self { events: vec![Vec::new(); ports], asks: Vec::new() }
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.asks.is_empty() && self.events.iter().all(Vec::is_empty)
+    }
+}
+
+/// A node's view of the world during one reaction.
+#[derive(Debug)]
+pub struct Context<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) node: NodeIndex,
+    pub(crate) scope: Scope,
+    pub(crate) cause: RuntimeSequence,
+    pub(crate) at: Micros,
+    pub(crate) attributes: Option<Arc<Attributes>>,
+    pub(crate) calls: &'a mut u32,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+impl Context<'_> {
+    /// The tick's time.
+    pub fn now(&self) -> Micros {
+        self.at
+    }
+
+    /// In whose name the node reacts.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Emits on the first output, under the scope of what the node reacts to.
+    pub fn emit(&mut self, payload: Payload) {
+        self.emit_on(PortIndex(0), payload);
+    }
+
+    /// Emits on one of the outputs. An output that the node type does not have, or that nobody listens to,
+    /// takes nothing.
+    pub fn emit_on(&mut self, port: PortIndex, payload: Payload) {
+        let (slot, scope, cause, at) = (self.slot, self.scope, self.cause, self.at);
+        let attributes = self.attributes.clone();
+        if let Some(events) = self.outbox.events.get_mut(usize::from(port.0)) {
+            events.push(Event { slot, scope, cause, at, attributes, payload });
+        }
+    }
+
+    /// Sets the attributes of what this reaction emits from here on; conditional edges look at them.
+    pub fn set_attributes(&mut self, attributes: Attributes) {
+        self.attributes = Some(Arc::new(attributes));
+    }
+
+    /// The attributes of the event that the node reacts to, or those set since.
+    pub fn attributes(&self) -> Option<&Attributes> {
+        self.attributes.as_deref()
+    }
+
+    /// Starts an invocation of the node's provider; results come to [`Node::on_result`].
+    pub fn invoke(&mut self, request: Request) -> CallRef {
+        let call = self.next_call();
+        self.ask(AskKind::Invoke(call, request));
+        call
+    }
+
+    /// Gives an invocation more input.
+    pub fn feed(&mut self, call: CallRef, frame: AudioFrame) {
+        self.ask(AskKind::Feed(call, frame));
+    }
+
+    /// Says that an invocation's input is complete.
+    pub fn feed_end(&mut self, call: CallRef) {
+        self.ask(AskKind::FeedEnd(call));
+    }
+
+    /// Proposes a tool call that changes the world. It runs once the turn is past its commit point, or never.
+    pub fn propose_write(&mut self, tool: ToolCall) -> CallRef {
+        let call = self.next_call();
+        self.ask(AskKind::ProposeWrite(call, tool));
+        call
+    }
+
+    /// Hands a frame to the transport. It passes egress only under a turn's valid capability.
+    pub fn transmit(&mut self, frame: AudioFrame) {
+        self.ask(AskKind::Transmit(frame));
+    }
+
+    /// Asks to be woken, with [`Directive::Wake`]; replaces what was asked before.
+    pub fn wake_at(&mut self, at: Micros) {
+        self.ask(AskKind::WakeAt(at));
+    }
+
+    /// Tells the arbiter something about the caller's speech.
+    pub fn observe(&mut self, observation: Observation) {
+        self.ask(AskKind::Observe(observation));
+    }
+
+    /// Tells the arbiter that the caller's utterance is complete.
+    pub fn propose_turn(&mut self, proposal: TurnProposal) {
+        self.ask(AskKind::Propose(proposal));
+    }
+
+    /// Says that data was dropped by a declared rule. Nothing is dropped in silence.
+    pub fn dropped(&mut self, items: u32, reason: &'static str) {
+        self.ask(AskKind::Dropped { items, reason });
+    }
+
+    /// Gives up: the node can't go on in this turn.
+    pub fn fail(&mut self, message: impl Into<Arc<str>>) {
+        self.ask(AskKind::Fail(NodeFailure { message: message.into() }));
+    }
+
+    /// The same reaction in the name of a turn whose capability the node kept.
+    pub fn under(&mut self, capability: TurnCapability) -> Context<'_> {
+        Context {
+            slot: self.slot,
+            node: self.node,
+            scope: Scope::Turn(capability),
+            cause: self.cause,
+            at: self.at,
+            attributes: self.attributes.clone(),
+            calls: self.calls,
+            outbox: self.outbox,
+        }
+    }
+
+    fn next_call(&mut self) -> CallRef {
+        *self.calls += 1;
+        CallRef(*self.calls)
+    }
+
+    fn ask(&mut self, kind: AskKind) {
+        let (slot, node, scope, cause) = (self.slot, self.node, self.scope, self.cause);
+        self.outbox.asks.push(Ask { slot, node, scope, cause, kind });
+    }
+}

@@ -1,0 +1,231 @@
+//! Hands audio to the transport a little ahead of its time, and takes back what was not heard.
+//!
+//! It is the one place where synthesized audio waits (DESIGN D4). Its playhead is its own: it starts at the
+//! first frame sent, and again after it ran dry. On hold nothing more is sent; a resume rewinds to the first
+//! sample that was not heard, so nothing is heard twice and nothing is skipped.
+
+use std::collections::VecDeque;
+
+use rspp_specs::dataflow::Directive;
+use rspp_specs::event::{AudioFrame, Payload};
+use rspp_specs::ids::{PortIndex, TurnCapability};
+use rspp_specs::limits::MAX_UNHEARD_MS;
+use rspp_specs::plan::PlayoutParams;
+use rspp_specs::time::Micros;
+
+use crate::node::{Context, Node};
+
+/// Audio in; frames to the transport out.
+#[derive(Debug)]
+pub struct Playout {
+    params: PlayoutParams,
+    turn: Option<TurnCapability>,
+    held: bool,
+    queue: VecDeque<AudioFrame>,
+    queued: Micros,
+    /// Sent, and perhaps not heard; with the position of the sample behind the last.
+    sent: VecDeque<AudioFrame>,
+    sent_end: u64,
+    /// When all that was sent will have played, by our own clock.
+    playhead_end: Micros,
+    /// The wake that was asked for and has not come.
+    wake: Option<Micros>,
+}
+
+impl Playout {
+    /// With this lookahead and this bound.
+    pub fn new(params: PlayoutParams) -> Self {
+        Self {
+            params,
+            turn: None,
+            held: false,
+            queue: VecDeque::new(),
+            queued: Micros(0),
+            sent: VecDeque::new(),
+            sent_end: 0,
+            playhead_end: Micros(0),
+            wake: None,
+        }
+    }
+
+    fn start(&mut self, turn: Option<TurnCapability>) {
+        self.turn = turn;
+        self.held = false;
+        self.queue.clear();
+        self.queued = Micros(0);
+        self.sent.clear();
+        self.sent_end = 0;
+        self.playhead_end = Micros(0);
+        self.wake = None;
+    }
+
+    fn push(&mut self, cx: &mut Context<'_>, frame: AudioFrame) {
+        if self.queued + frame.duration() > self.params.max_queued {
+            cx.dropped(1, "playout: the answer is longer than what may wait");
+            return;
+        }
+        self.queued = self.queued + frame.duration();
+        self.queue.push_back(frame);
+    }
+
+    /// Sends what is due, and asks to be woken for the next frame.
+    fn pump(&mut self, cx: &mut Context<'_>) {
+        let (Some(turn), false) = (self.turn, self.held) else { return };
+        let now = cx.now();
+        while let Some(front) = self.queue.front() {
+            let duration = front.duration();
+            let plays_until = self.playhead_end.max(now) + duration;
+            if plays_until.since(now) > self.params.lookahead.max(duration) {
+                let due = plays_until.since(self.params.lookahead);
+                if self.wake != Some(due) {
+                    self.wake = Some(due);
+                    cx.wake_at(due);
+                }
+                return;
+            }
+            let Some(frame) = self.queue.pop_front() else { return };
+            self.queued = self.queued.since(duration);
+            self.playhead_end = plays_until;
+            self.sent_end += frame.samples.len() as u64;
+            self.sent.push_back(frame.clone());
+            self.forget_heard();
+            cx.under(turn).transmit(frame);
+        }
+    }
+
+    fn forget_heard(&mut self) {
+        let mut kept: u64 = self.sent.iter().map(|frame| frame.duration().0).sum();
+        while kept > MAX_UNHEARD_MS * 1_000
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            kept -= oldest.duration().0;
+        }
+    }
+
+    /// Takes back everything from this sample on; a frame that was heard in part is cut there.
+    fn rewind(&mut self, from_sample: u64) {
+        while self.sent_end > from_sample
+            && let Some(last) = self.sent.pop_back()
+        {
+            let length = last.samples.len() as u64;
+            let heard = from_sample.saturating_sub(self.sent_end - length).min(length);
+            let rest = AudioFrame { samples: last.samples[heard as usize..].into(), ..last.clone() };
+            self.sent_end -= rest.samples.len() as u64;
+            self.queued = self.queued + rest.duration();
+            self.queue.push_front(rest);
+            if heard > 0 {
+                self.sent.push_back(AudioFrame { samples: last.samples[..heard as usize].into(), ..last });
+            }
+        }
+    }
+}
+
+impl Node for Playout {
+    fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
+        if let Payload::Audio(frame) = payload
+            && self.turn.is_some()
+            && self.turn == cx.scope().capability()
+        {
+            self.push(cx, frame);
+            self.pump(cx);
+        }
+    }
+
+    fn on_directive(&mut self, cx: &mut Context<'_>, directive: &Directive) {
+        match directive {
+            Directive::Open(capability) => self.start(Some(*capability)),
+            Directive::Revoke(capability) if self.turn == Some(*capability) => self.start(None),
+            Directive::Hold => self.held = true,
+            Directive::Resume { from_sample } => {
+                self.held = false;
+                self.rewind(*from_sample);
+                self.playhead_end = cx.now();
+                self.pump(cx);
+            }
+            Directive::Wake(_) => {
+                self.wake = None;
+                self.pump(cx);
+            }
+            Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish => {}
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.held || !self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+    use rspp_specs::dataflow::AskKind;
+    use rspp_specs::ids::{Generation, Slot, TurnId};
+
+    /// A frame whose samples all carry its number.
+    fn frame(number: i16) -> Payload {
+        Payload::Audio(AudioFrame { samples: vec![number; 320].into(), rate_hz: 16_000, spoken_by: None })
+    }
+
+    fn open() -> Harness<Playout> {
+        let mut harness = Harness::new(Playout::new(PlayoutParams::default()));
+        let capability = harness.capability();
+        harness.directive(&Directive::Open(capability));
+        harness
+    }
+
+    /// What was asked, for people: `3` is the frame that carries 3, `3/160` its last 160 samples.
+    fn shown(harness: &mut Harness<Playout>) -> Vec<String> {
+        let show = |ask| match ask {
+            AskKind::Transmit(frame) if frame.samples.len() == 320 => frame.samples[0].to_string(),
+            AskKind::Transmit(frame) => format!("{}/{}", frame.samples[0], frame.samples.len()),
+            AskKind::WakeAt(at) => format!("wake {at}"),
+            other => format!("{other:?}"),
+        };
+        harness.asked().into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn it_sends_forty_milliseconds_ahead_and_then_keeps_time() {
+        let mut harness = open();
+        harness.at_ms(1_640).event(frame(1)).event(frame(2)).event(frame(3));
+        assert_eq!(shown(&mut harness), ["1", "2", "wake 1660"]);
+        assert!(harness.holds());
+        let wake = Directive::Wake(rspp_specs::ids::NodeIndex(0));
+        harness.at_ms(1_660).directive(&wake);
+        assert_eq!(shown(&mut harness), ["3"]);
+        assert!(!harness.holds());
+        harness.at_ms(1_900).event(frame(4));
+        assert_eq!(shown(&mut harness), ["4"], "after it ran dry, the playhead starts again");
+    }
+
+    #[test]
+    fn a_resume_takes_back_what_was_not_heard_to_the_sample() {
+        let mut harness = open();
+        harness.at_ms(0);
+        for number in 1..=4 {
+            harness.event(frame(number));
+        }
+        shown(&mut harness);
+        harness.directive(&Directive::Hold);
+        harness.at_ms(500).event(frame(5));
+        assert!(shown(&mut harness).is_empty(), "nothing is sent on hold");
+        harness.directive(&Directive::Resume { from_sample: 160 });
+        assert_eq!(shown(&mut harness), ["1/160", "2", "wake 510"]);
+    }
+
+    #[test]
+    fn a_revoked_turn_leaves_nothing() {
+        let mut harness = open();
+        let other = TurnCapability::mint(Slot(0), TurnId(9), Generation(9));
+        harness.event(frame(1)).event(frame(2)).event(frame(3));
+        harness.directive(&Directive::Revoke(other));
+        assert!(harness.holds(), "another turn's revocation is not ours");
+        let ours = harness.capability();
+        harness.directive(&Directive::Revoke(ours));
+        assert!(!harness.holds());
+        shown(&mut harness);
+        harness.event(frame(4));
+        assert!(shown(&mut harness).is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! What redaction goes by: the class of data that an entry of the timeline carries (CONTRACTS 12).
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{ProviderResult, Request};
+use crate::timeline::{Derived, Effect, Entry, Input, Signal};
+
+/// Classes of data, each with its own rule for telemetry, timeline and replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataClass {
+    /// Somebody's voice, or one made for them.
+    AudioRaw,
+    /// What somebody said or was told, in words.
+    TextRaw,
+    /// Personally identifying, as a policy found. The core never says so by itself.
+    Pii,
+    /// Of somebody's health, as a policy found. The core never says so by itself.
+    Phi,
+    /// Made from the above, without quoting it.
+    DerivedSummary,
+    /// Nothing that a person said.
+    Metadata,
+}
+
+impl Entry {
+    /// The class of what it carries; the stricter one where it carries several.
+    ///
+    /// ```
+    /// use rspp_specs::data_class::DataClass;
+    /// use rspp_specs::timeline::{Entry, Signal};
+    ///
+    /// assert_eq!(Entry::Signal(None, Signal::SessionReady).data_class(), DataClass::Metadata);
+    /// ```
+    pub fn data_class(&self) -> DataClass {
+        match self {
+            Entry::Input(_, input) => of_input(input),
+            Entry::Signal(_, signal) => of_signal(signal),
+            Entry::Effect(effect) => of_effect(effect),
+        }
+    }
+}
+
+fn of_input(input: &Input) -> DataClass {
+    match input {
+        Input::CallerAudio(_) => DataClass::AudioRaw,
+        Input::UserText(_) | Input::Derived(Derived::TurnOpenProposed(_)) => DataClass::TextRaw,
+        Input::Provider(_, result) => match result {
+            ProviderResult::Audio(_) => DataClass::AudioRaw,
+            ProviderResult::Transcript(_)
+            | ProviderResult::Text(_)
+            | ProviderResult::ToolCall(_)
+            | ProviderResult::ToolResult(_) => DataClass::TextRaw,
+            ProviderResult::End(_) => DataClass::Metadata,
+        },
+        Input::SessionOpen(_)
+        | Input::SessionEnd
+        | Input::Cancel(_)
+        | Input::AuthorityRevoked
+        | Input::TransportLost
+        | Input::PlayoutAck(_)
+        | Input::Observed(_)
+        | Input::Derived(
+            Derived::InterruptionProposed(_)
+            | Derived::InterruptionConfirmed(..)
+            | Derived::InterruptionDismissed(_)
+            | Derived::TurnFailed(..),
+        )
+        | Input::Timer(_) => DataClass::Metadata,
+    }
+}
+
+fn of_signal(signal: &Signal) -> DataClass {
+    match signal {
+        // A node's message may quote what it choked on: a panic on a string prints the string.
+        Signal::TurnOpen { .. } | Signal::Heard { .. } | Signal::NodeError { .. } => DataClass::TextRaw,
+        Signal::SessionReady
+        | Signal::SessionEnded
+        | Signal::Admit
+        | Signal::Reject { .. }
+        | Signal::DeauthorizedDrain
+        | Signal::OutputAccepted
+        | Signal::PlayoutHold
+        | Signal::PlayoutResume { .. }
+        | Signal::CancelAccepted { .. }
+        | Signal::ToolProposed { .. }
+        | Signal::ToolCommitted { .. }
+        | Signal::ToolRevoked { .. }
+        | Signal::FenceApplied { .. }
+        | Signal::PlaybackStarted
+        | Signal::PlaybackCompleted { .. }
+        | Signal::PlaybackCancelled { .. }
+        | Signal::Commit
+        | Signal::Abort { .. }
+        | Signal::Close
+        | Signal::LateAfterCancel { .. }
+        | Signal::OutputFenced { .. }
+        | Signal::ProviderError { .. }
+        | Signal::DropNotice { .. }
+        | Signal::Refused { .. } => DataClass::Metadata,
+    }
+}
+
+fn of_effect(effect: &Effect) -> DataClass {
+    match effect {
+        Effect::Feed { .. } | Effect::Transmit { .. } => DataClass::AudioRaw,
+        Effect::Invoke { request, .. } => match request {
+            Request::Transcribe { .. } => DataClass::AudioRaw,
+            Request::Chat { .. } | Request::Speak { .. } | Request::Tool(_) => DataClass::TextRaw,
+        },
+        Effect::FeedEnd { .. }
+        | Effect::CancelInvocation { .. }
+        | Effect::ClearTransport { .. }
+        | Effect::WakeAt { .. } => DataClass::Metadata,
+    }
+}

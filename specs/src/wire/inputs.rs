@@ -1,0 +1,326 @@
+//! Inputs, and what they share with effects: audio, transcripts, tool calls.
+
+use std::sync::Arc;
+
+use super::bounded::{MAX_RATE_HZ, no_longer, of_node, of_text, of_us, samples, to_node, to_text, to_us, within};
+use super::generated as pb;
+use super::words::Word;
+use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
+use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript};
+use crate::ids::{InvocationId, TurnId, UtteranceId};
+use crate::limits::MAX_FRAME_SAMPLES;
+use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::plan::Plan;
+use crate::timeline::{
+    AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, TimerKey, TurnProposal,
+};
+
+impl Wire for AudioFrame {
+    type Message = pb::AudioFrame;
+
+    fn to_wire(&self) -> Result<pb::AudioFrame, WireError> {
+        let AudioFrame { samples, rate_hz, spoken_by } = self;
+        no_longer("audio.samples", samples.len(), MAX_FRAME_SAMPLES)?;
+        let samples_le16 = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        Ok(pb::AudioFrame { samples_le16, rate_hz: rate(*rate_hz)?, spoken_by: spoken_by.map(|id| id.0) })
+    }
+
+    fn of_wire(message: pb::AudioFrame) -> Result<Self, WireError> {
+        let pb::AudioFrame { samples_le16, rate_hz, spoken_by } = message;
+        no_longer("audio.samples", samples_le16.len() / 2, MAX_FRAME_SAMPLES)?;
+        let (pairs, rest) = samples_le16.as_chunks::<2>();
+        if !rest.is_empty() {
+            return Err(WireError::HalfSample { bytes: samples_le16.len() });
+        }
+        let samples: Arc<[i16]> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        Ok(AudioFrame { samples, rate_hz: rate(rate_hz)?, spoken_by: spoken_by.map(InvocationId) })
+    }
+}
+
+/// A rate of zero would be divided by.
+fn rate(rate_hz: u32) -> Result<u32, WireError> {
+    if rate_hz == 0 {
+        return Err(WireError::ZeroRate);
+    }
+    within("audio.rate_hz", u64::from(rate_hz), u64::from(MAX_RATE_HZ)).map(|_| rate_hz)
+}
+
+impl Wire for Transcript {
+    type Message = pb::Transcript;
+
+    fn to_wire(&self) -> Result<pb::Transcript, WireError> {
+        let Transcript { utterance, understanding, text, watermark } = self;
+        Ok(pb::Transcript {
+            utterance: utterance.0,
+            understanding: understanding.number(),
+            text: to_text("transcript.text", text)?,
+            watermark_us: to_us("transcript.watermark", *watermark)?,
+        })
+    }
+
+    fn of_wire(message: pb::Transcript) -> Result<Self, WireError> {
+        let pb::Transcript { utterance, understanding, text, watermark_us } = message;
+        Ok(Transcript {
+            utterance: UtteranceId(utterance),
+            understanding: Word::of_number("transcript.understanding", understanding)?,
+            text: of_text("transcript.text", &text)?,
+            watermark: of_us("transcript.watermark", watermark_us)?,
+        })
+    }
+}
+
+impl Wire for ToolCall {
+    type Message = pb::ToolCall;
+
+    fn to_wire(&self) -> Result<pb::ToolCall, WireError> {
+        let ToolCall { key, name, arguments } = self;
+        Ok(pb::ToolCall {
+            key: to_text("tool.key", key)?,
+            name: to_text("tool.name", name)?,
+            arguments: to_text("tool.arguments", arguments)?,
+        })
+    }
+
+    fn of_wire(message: pb::ToolCall) -> Result<Self, WireError> {
+        let pb::ToolCall { key, name, arguments } = message;
+        Ok(ToolCall {
+            key: of_text("tool.key", &key)?,
+            name: of_text("tool.name", &name)?,
+            arguments: of_text("tool.arguments", &arguments)?,
+        })
+    }
+}
+
+impl Wire for ProviderResult {
+    type Message = pb::ProviderResult;
+
+    fn to_wire(&self) -> Result<pb::ProviderResult, WireError> {
+        use pb::provider_result::Kind;
+        let kind = match self {
+            ProviderResult::Transcript(transcript) => Kind::Transcript(transcript.to_wire()?),
+            ProviderResult::Text(text) => Kind::Text(to_text("provider.text", text)?),
+            ProviderResult::ToolCall(call) => Kind::ToolCall(call.to_wire()?),
+            ProviderResult::Audio(frame) => Kind::Audio(frame.to_wire()?),
+            ProviderResult::ToolResult(content) => Kind::ToolResult(to_text("provider.tool_result", content)?),
+            ProviderResult::End(outcome) => Kind::End(outcome.number()),
+        };
+        Ok(pb::ProviderResult { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::ProviderResult) -> Result<Self, WireError> {
+        use pb::provider_result::Kind;
+        Ok(match known("provider.result", message.kind)? {
+            Kind::Transcript(transcript) => ProviderResult::Transcript(Transcript::of_wire(transcript)?),
+            Kind::Text(text) => ProviderResult::Text(of_text("provider.text", &text)?),
+            Kind::ToolCall(call) => ProviderResult::ToolCall(ToolCall::of_wire(call)?),
+            Kind::Audio(frame) => ProviderResult::Audio(AudioFrame::of_wire(frame)?),
+            Kind::ToolResult(content) => ProviderResult::ToolResult(of_text("provider.tool_result", &content)?),
+            Kind::End(outcome) => ProviderResult::End(Outcome::of_number("provider.end", outcome)?),
+        })
+    }
+}
+
+impl Wire for SessionOpen {
+    type Message = pb::SessionOpen;
+
+    fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
+        let SessionOpen { session, plan, resume: Resume { turns, invocations } } = self;
+        let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
+        no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
+        Ok(pb::SessionOpen {
+            session: to_text("session_open.session", session)?,
+            plan_json,
+            plan_hash: to_text("session_open.plan_hash", &plan.hash().0)?,
+            resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
+        })
+    }
+
+    fn of_wire(message: pb::SessionOpen) -> Result<Self, WireError> {
+        let pb::SessionOpen { session, plan_json, plan_hash, resume } = message;
+        no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
+        let plan: Plan =
+            serde_json::from_slice(&plan_json).map_err(|error| WireError::Plan { detail: error.to_string() })?;
+        if *plan.hash().0 != *plan_hash {
+            let detail = format!("it hashes to {} and not to the {plan_hash:?} that stands beside it", plan.hash());
+            return Err(WireError::Plan { detail });
+        }
+        let pb::Resume { turns, invocations } = resume.unwrap_or_default();
+        Ok(SessionOpen {
+            session: of_text("session_open.session", &session)?,
+            plan: Arc::new(plan),
+            resume: Resume { turns, invocations },
+        })
+    }
+}
+
+impl Wire for PlayoutAck {
+    type Message = pb::PlayoutAck;
+
+    fn to_wire(&self) -> Result<pb::PlayoutAck, WireError> {
+        let PlayoutAck { turn, heard_samples, occasion } = self;
+        Ok(pb::PlayoutAck {
+            turn: turn.0,
+            heard_samples: samples("playout_ack.heard_samples", *heard_samples)?,
+            occasion: occasion.number(),
+        })
+    }
+
+    fn of_wire(message: pb::PlayoutAck) -> Result<Self, WireError> {
+        let pb::PlayoutAck { turn, heard_samples, occasion } = message;
+        Ok(PlayoutAck {
+            turn: TurnId(turn),
+            heard_samples: samples("playout_ack.heard_samples", heard_samples)?,
+            occasion: AckOccasion::of_number("playout_ack.occasion", occasion)?,
+        })
+    }
+}
+
+impl Wire for Observation {
+    type Message = pb::Observation;
+
+    fn to_wire(&self) -> Result<pb::Observation, WireError> {
+        use pb::observation::Kind;
+        let kind = match *self {
+            Observation::Onset { new_utterance } => Kind::Onset(pb::Onset { new_utterance }),
+            Observation::Sustained => Kind::Sustained(pb::Nothing {}),
+            Observation::Pause => Kind::Pause(pb::Nothing {}),
+            Observation::Words => Kind::Words(pb::Nothing {}),
+        };
+        Ok(pb::Observation { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::Observation) -> Result<Self, WireError> {
+        use pb::observation::Kind;
+        Ok(match known("observed", message.kind)? {
+            Kind::Onset(pb::Onset { new_utterance }) => Observation::Onset { new_utterance },
+            Kind::Sustained(pb::Nothing {}) => Observation::Sustained,
+            Kind::Pause(pb::Nothing {}) => Observation::Pause,
+            Kind::Words(pb::Nothing {}) => Observation::Words,
+        })
+    }
+}
+
+impl Wire for TurnProposal {
+    type Message = pb::TurnProposal;
+
+    fn to_wire(&self) -> Result<pb::TurnProposal, WireError> {
+        let TurnProposal { text, understood, speech_end } = self;
+        Ok(pb::TurnProposal {
+            text: to_text("proposal.text", text)?,
+            understood: *understood,
+            speech_end_us: speech_end.map(|at| to_us("proposal.speech_end", at)).transpose()?,
+        })
+    }
+
+    fn of_wire(message: pb::TurnProposal) -> Result<Self, WireError> {
+        let pb::TurnProposal { text, understood, speech_end_us } = message;
+        Ok(TurnProposal {
+            text: of_text("proposal.text", &text)?,
+            understood,
+            speech_end: speech_end_us.map(|at| of_us("proposal.speech_end", at)).transpose()?,
+        })
+    }
+}
+
+impl Wire for Derived {
+    type Message = pb::Derived;
+
+    fn to_wire(&self) -> Result<pb::Derived, WireError> {
+        use pb::derived::Kind;
+        let kind = match self {
+            Derived::TurnOpenProposed(proposal) => Kind::TurnOpenProposed(proposal.to_wire()?),
+            Derived::InterruptionProposed(turn) => Kind::InterruptionProposed(turn.0),
+            Derived::InterruptionConfirmed(turn, by) => {
+                Kind::InterruptionConfirmed(pb::InterruptionConfirmed { turn: turn.0, by: by.number() })
+            }
+            Derived::InterruptionDismissed(turn) => Kind::InterruptionDismissed(turn.0),
+            Derived::TurnFailed(turn, reason) => {
+                Kind::TurnFailed(pb::TurnFailed { turn: turn.0, reason: reason.number() })
+            }
+        };
+        Ok(pb::Derived { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::Derived) -> Result<Self, WireError> {
+        use pb::derived::Kind;
+        Ok(match known("derived", message.kind)? {
+            Kind::TurnOpenProposed(proposal) => Derived::TurnOpenProposed(TurnProposal::of_wire(proposal)?),
+            Kind::InterruptionProposed(turn) => Derived::InterruptionProposed(TurnId(turn)),
+            Kind::InterruptionConfirmed(pb::InterruptionConfirmed { turn, by }) => {
+                Derived::InterruptionConfirmed(TurnId(turn), Confirmation::of_number("derived.by", by)?)
+            }
+            Kind::InterruptionDismissed(turn) => Derived::InterruptionDismissed(TurnId(turn)),
+            Kind::TurnFailed(pb::TurnFailed { turn, reason }) => {
+                Derived::TurnFailed(TurnId(turn), AbortReason::of_number("derived.reason", reason)?)
+            }
+        })
+    }
+}
+
+impl Wire for TimerKey {
+    type Message = pb::TimerKey;
+
+    fn to_wire(&self) -> Result<pb::TimerKey, WireError> {
+        use pb::timer_key::Kind;
+        let kind = match *self {
+            TimerKey::Node(node) => Kind::Node(to_node("timer.node", node)?),
+            TimerKey::CommitPoint(turn) => Kind::CommitPoint(turn.0),
+            TimerKey::PlayoutAckWait(turn) => Kind::PlayoutAckWait(turn.0),
+        };
+        Ok(pb::TimerKey { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::TimerKey) -> Result<Self, WireError> {
+        use pb::timer_key::Kind;
+        Ok(match known("timer", message.kind)? {
+            Kind::Node(node) => TimerKey::Node(of_node("timer.node", node)?),
+            Kind::CommitPoint(turn) => TimerKey::CommitPoint(TurnId(turn)),
+            Kind::PlayoutAckWait(turn) => TimerKey::PlayoutAckWait(TurnId(turn)),
+        })
+    }
+}
+
+impl Wire for Input {
+    type Message = pb::Input;
+
+    fn to_wire(&self) -> Result<pb::Input, WireError> {
+        use pb::input::Kind;
+        let kind = match self {
+            Input::SessionOpen(open) => Kind::SessionOpen(open.to_wire()?),
+            Input::SessionEnd => Kind::SessionEnd(pb::Nothing {}),
+            Input::Cancel(reason) => Kind::Cancel(reason.number()),
+            Input::AuthorityRevoked => Kind::AuthorityRevoked(pb::Nothing {}),
+            Input::TransportLost => Kind::TransportLost(pb::Nothing {}),
+            Input::PlayoutAck(ack) => Kind::PlayoutAck(ack.to_wire()?),
+            Input::Observed(observation) => Kind::Observed(observation.to_wire()?),
+            Input::CallerAudio(frame) => Kind::CallerAudio(frame.to_wire()?),
+            Input::UserText(text) => Kind::UserText(to_text("user_text", text)?),
+            Input::Provider(id, result) => {
+                Kind::Provider(pb::ProviderInput { invocation: id.0, result: Some(result.to_wire()?) })
+            }
+            Input::Derived(derived) => Kind::Derived(derived.to_wire()?),
+            Input::Timer(key) => Kind::Timer(key.to_wire()?),
+        };
+        Ok(pb::Input { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::Input) -> Result<Self, WireError> {
+        use pb::input::Kind;
+        Ok(match known("input", message.kind)? {
+            Kind::SessionOpen(open) => Input::SessionOpen(Box::new(SessionOpen::of_wire(open)?)),
+            Kind::SessionEnd(pb::Nothing {}) => Input::SessionEnd,
+            Kind::Cancel(reason) => Input::Cancel(CancelReason::of_number("cancel.reason", reason)?),
+            Kind::AuthorityRevoked(pb::Nothing {}) => Input::AuthorityRevoked,
+            Kind::TransportLost(pb::Nothing {}) => Input::TransportLost,
+            Kind::PlayoutAck(ack) => Input::PlayoutAck(PlayoutAck::of_wire(ack)?),
+            Kind::Observed(observation) => Input::Observed(Observation::of_wire(observation)?),
+            Kind::CallerAudio(frame) => Input::CallerAudio(AudioFrame::of_wire(frame)?),
+            Kind::UserText(text) => Input::UserText(of_text("user_text", &text)?),
+            Kind::Provider(pb::ProviderInput { invocation, result }) => {
+                Input::Provider(InvocationId(invocation), required("provider.result", result)?)
+            }
+            Kind::Derived(derived) => Input::Derived(Derived::of_wire(derived)?),
+            Kind::Timer(key) => Input::Timer(TimerKey::of_wire(key)?),
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Signals.
+
+use std::sync::Arc;
+
+use super::bounded::{of_node, of_text, of_us, samples, to_node, to_text, to_us};
+use super::generated as pb;
+use super::words::Word;
+use super::{Wire, WireError, known};
+use crate::ids::{Generation, InvocationId};
+use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::plan::PlanHash;
+use crate::timeline::{RejectReason, Signal, TurnState};
+
+impl Wire for Signal {
+    type Message = pb::Signal;
+
+    fn to_wire(&self) -> Result<pb::Signal, WireError> {
+        use pb::signal::Kind;
+        let none = pb::Nothing {};
+        let kind = match self {
+            Signal::SessionReady => Kind::SessionReady(none),
+            Signal::SessionEnded => Kind::SessionEnded(none),
+            Signal::Admit => Kind::Admit(none),
+            Signal::Reject { reason } => Kind::Reject(reason.number()),
+            Signal::DeauthorizedDrain => Kind::DeauthorizedDrain(none),
+            Signal::TurnOpen { plan, generation, text, understood, speech_end } => Kind::TurnOpen(pb::TurnOpen {
+                plan_hash: to_text("turn_open.plan", &plan.0)?,
+                generation: generation.0,
+                text: to_text("turn_open.text", text)?,
+                understood: *understood,
+                speech_end_us: speech_end.map(|at| to_us("turn_open.speech_end", at)).transpose()?,
+            }),
+            Signal::OutputAccepted => Kind::OutputAccepted(none),
+            Signal::PlayoutHold => Kind::PlayoutHold(none),
+            Signal::PlayoutResume { from_sample, estimated } => {
+                Kind::PlayoutResume(to_place(*from_sample, *estimated)?)
+            }
+            Signal::CancelAccepted { reason } => Kind::CancelAccepted(reason.number()),
+            Signal::ToolProposed { key, name } => Kind::ToolProposed(to_proposed(key, name)?),
+            Signal::ToolCommitted { key } => Kind::ToolCommitted(to_text("tool.key", key)?),
+            Signal::ToolRevoked { key } => Kind::ToolRevoked(to_text("tool.key", key)?),
+            Signal::FenceApplied { generation } => Kind::FenceApplied(generation.0),
+            Signal::PlaybackStarted => Kind::PlaybackStarted(none),
+            Signal::PlaybackCompleted { heard_samples: at, estimated } => {
+                Kind::PlaybackCompleted(to_place(*at, *estimated)?)
+            }
+            Signal::PlaybackCancelled { heard_samples: at, estimated } => {
+                Kind::PlaybackCancelled(to_place(*at, *estimated)?)
+            }
+            Signal::Heard { text, cut } => Kind::Heard(pb::Heard { text: to_text("heard.text", text)?, cut: *cut }),
+            Signal::Commit => Kind::Commit(none),
+            Signal::Abort { reason } => Kind::Abort(reason.number()),
+            Signal::Close => Kind::Close(none),
+            Signal::LateAfterCancel { id } => Kind::LateAfterCancel(id.0),
+            Signal::OutputFenced { frames } => Kind::OutputFenced(*frames),
+            Signal::ProviderError { id, outcome } => {
+                Kind::ProviderError(pb::ProviderError { invocation: id.0, outcome: outcome.number() })
+            }
+            Signal::DropNotice { node, items, reason } => {
+                let (node, reason) = (to_node("drop_notice.node", *node)?, to_text("drop_notice.reason", reason)?);
+                Kind::DropNotice(pb::DropNotice { node, items: *items, reason })
+            }
+            Signal::Refused { state, input } => {
+                Kind::Refused(pb::Refused { state: state.number(), input: to_text("refused.input", input)? })
+            }
+            Signal::NodeError { node, message } => {
+                let (node, message) = (to_node("node_error.node", *node)?, to_text("node_error.message", message)?);
+                Kind::NodeError(pb::NodeError { node, message })
+            }
+        };
+        Ok(pb::Signal { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::Signal) -> Result<Self, WireError> {
+        use pb::signal::Kind;
+        Ok(match known("signal", message.kind)? {
+            Kind::SessionReady(pb::Nothing {}) => Signal::SessionReady,
+            Kind::SessionEnded(pb::Nothing {}) => Signal::SessionEnded,
+            Kind::Admit(pb::Nothing {}) => Signal::Admit,
+            Kind::Reject(reason) => Signal::Reject { reason: RejectReason::of_number("reject.reason", reason)? },
+            Kind::DeauthorizedDrain(pb::Nothing {}) => Signal::DeauthorizedDrain,
+            Kind::TurnOpen(open) => of_turn_open(open)?,
+            Kind::OutputAccepted(pb::Nothing {}) => Signal::OutputAccepted,
+            Kind::PlayoutHold(pb::Nothing {}) => Signal::PlayoutHold,
+            Kind::PlayoutResume(place) => {
+                let (from_sample, estimated) = of_place(place)?;
+                Signal::PlayoutResume { from_sample, estimated }
+            }
+            Kind::CancelAccepted(reason) => {
+                Signal::CancelAccepted { reason: CancelReason::of_number("cancel_accepted.reason", reason)? }
+            }
+            Kind::ToolProposed(proposed) => of_proposed(&proposed)?,
+            Kind::ToolCommitted(key) => Signal::ToolCommitted { key: of_text("tool.key", &key)? },
+            Kind::ToolRevoked(key) => Signal::ToolRevoked { key: of_text("tool.key", &key)? },
+            Kind::FenceApplied(generation) => Signal::FenceApplied { generation: Generation(generation) },
+            Kind::PlaybackStarted(pb::Nothing {}) => Signal::PlaybackStarted,
+            Kind::PlaybackCompleted(place) => {
+                let (heard_samples, estimated) = of_place(place)?;
+                Signal::PlaybackCompleted { heard_samples, estimated }
+            }
+            Kind::PlaybackCancelled(place) => {
+                let (heard_samples, estimated) = of_place(place)?;
+                Signal::PlaybackCancelled { heard_samples, estimated }
+            }
+            Kind::Heard(pb::Heard { text, cut }) => Signal::Heard { text: of_text("heard.text", &text)?, cut },
+            Kind::Commit(pb::Nothing {}) => Signal::Commit,
+            Kind::Abort(reason) => Signal::Abort { reason: AbortReason::of_number("abort.reason", reason)? },
+            Kind::Close(pb::Nothing {}) => Signal::Close,
+            Kind::LateAfterCancel(id) => Signal::LateAfterCancel { id: InvocationId(id) },
+            Kind::OutputFenced(frames) => Signal::OutputFenced { frames },
+            Kind::ProviderError(error) => of_provider_error(&error)?,
+            Kind::DropNotice(notice) => of_drop_notice(&notice)?,
+            Kind::Refused(refused) => of_refused(&refused)?,
+            Kind::NodeError(error) => of_node_error(&error)?,
+        })
+    }
+}
+
+fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {
+    Ok(pb::SamplePosition { samples: samples("position.samples", at)?, estimated })
+}
+
+fn of_place(place: pb::SamplePosition) -> Result<(u64, bool), WireError> {
+    let pb::SamplePosition { samples: at, estimated } = place;
+    Ok((samples("position.samples", at)?, estimated))
+}
+
+fn to_proposed(key: &str, name: &str) -> Result<pb::ToolProposed, WireError> {
+    Ok(pb::ToolProposed { key: to_text("tool.key", key)?, name: to_text("tool.name", name)? })
+}
+
+fn of_proposed(proposed: &pb::ToolProposed) -> Result<Signal, WireError> {
+    let pb::ToolProposed { key, name } = proposed;
+    Ok(Signal::ToolProposed { key: of_text("tool.key", key)?, name: of_text("tool.name", name)? })
+}
+
+fn of_turn_open(open: pb::TurnOpen) -> Result<Signal, WireError> {
+    let pb::TurnOpen { plan_hash, generation, text, understood, speech_end_us } = open;
+    let plan: Arc<str> = of_text("turn_open.plan", &plan_hash)?;
+    Ok(Signal::TurnOpen {
+        plan: PlanHash(plan),
+        generation: Generation(generation),
+        text: of_text("turn_open.text", &text)?,
+        understood,
+        speech_end: speech_end_us.map(|at| of_us("turn_open.speech_end", at)).transpose()?,
+    })
+}
+
+fn of_provider_error(error: &pb::ProviderError) -> Result<Signal, WireError> {
+    let pb::ProviderError { invocation, outcome } = *error;
+    let outcome = Outcome::of_number("provider_error.outcome", outcome)?;
+    Ok(Signal::ProviderError { id: InvocationId(invocation), outcome })
+}
+
+fn of_drop_notice(notice: &pb::DropNotice) -> Result<Signal, WireError> {
+    let pb::DropNotice { node, items, reason } = notice;
+    let node = of_node("drop_notice.node", *node)?;
+    Ok(Signal::DropNotice { node, items: *items, reason: of_text("drop_notice.reason", reason)? })
+}
+
+fn of_refused(refused: &pb::Refused) -> Result<Signal, WireError> {
+    let pb::Refused { state, input } = refused;
+    let state = TurnState::of_number("refused.state", *state)?;
+    Ok(Signal::Refused { state, input: of_text("refused.input", input)? })
+}
+
+fn of_node_error(error: &pb::NodeError) -> Result<Signal, WireError> {
+    let pb::NodeError { node, message } = error;
+    Ok(Signal::NodeError { node: of_node("node_error.node", *node)?, message: of_text("node_error.message", message)? })
+}

@@ -1,0 +1,58 @@
+//! Enumerations, each beside its counterpart on the wire. A word that is added to one side alone does not compile
+//! (ours) or is refused (theirs).
+
+use super::WireError;
+use super::generated as pb;
+use crate::data_class::DataClass;
+use crate::event::Understanding;
+use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::time::Lane;
+use crate::timeline::{AckOccasion, Confirmation, RejectReason, TurnState};
+
+/// An enumeration that has numbers on the wire.
+pub(super) trait Word: Sized {
+    /// Its number.
+    fn number(self) -> i32;
+
+    /// Back from its number.
+    ///
+    /// # Errors
+    /// Names `field` when no word has this number.
+    fn of_number(field: &'static str, number: i32) -> Result<Self, WireError>;
+}
+
+macro_rules! words {
+    ($($name:ident { $($word:ident),+ $(,)? })+) => {$(
+        impl Word for $name {
+            fn number(self) -> i32 {
+                match self {
+                    $($name::$word => pb::$name::$word as i32,)+
+                }
+            }
+
+            fn of_number(field: &'static str, number: i32) -> Result<Self, WireError> {
+                match pb::$name::try_from(number) {
+                    $(Ok(pb::$name::$word) => Ok($name::$word),)+
+                    Ok(pb::$name::Unspecified) | Err(_) => Err(WireError::UnknownWord { field, number }),
+                }
+            }
+        }
+    )+};
+}
+
+words! {
+    Lane { Control, Data, Telemetry }
+    DataClass { AudioRaw, TextRaw, Pii, Phi, DerivedSummary, Metadata }
+    CancelReason { BargeIn, UserCancel, Policy, Shutdown }
+    AckOccasion { Started, Progress, Drained, Cleared }
+    Understanding { Partial, Words, Rejected, Empty }
+    Outcome {
+        Success, Timeout, Overload, RateLimited, Blocked, Disconnected, Cancelled, InvalidRequest, Failed,
+    }
+    Confirmation { Words, Speech, Onset }
+    RejectReason { TurnActive, Draining }
+    AbortReason {
+        AuthorityLoss, Cancelled, NodeTimeoutOrFailure, ProviderFailure, TransportDisconnectOrStall,
+    }
+    TurnState { Idle, Opening, Active, Held, Closed }
+}

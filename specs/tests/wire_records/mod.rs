@@ -1,0 +1,338 @@
+//! Strategies for every record that the core can write.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use rspp_specs::event::{AudioFrame, ContextEntry, PortType, ProviderResult, Request, ToolCall, Transcript};
+use rspp_specs::event::{ToolEffect, Understanding};
+use rspp_specs::ids::{Generation, InvocationId, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId};
+use rspp_specs::outcome::{AbortReason, CancelReason, Outcome};
+use rspp_specs::plan::{Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanHash, PlanNode, PlanParts};
+use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{
+    AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record,
+    RejectReason, Resume, SessionOpen, Signal, TimerKey, TurnProposal, TurnState,
+};
+
+fn text() -> BoxedStrategy<Arc<str>> {
+    prop_oneof![Just(""), Just("what time do you open"), Just("Größe \u{1f600}\0\n"), Just("a=\"b\"")]
+        .prop_map(Arc::from)
+        .boxed()
+}
+
+fn micros() -> BoxedStrategy<Micros> {
+    (0u64..1 << 48).prop_map(Micros).boxed()
+}
+
+fn samples() -> BoxedStrategy<u64> {
+    (0u64..=1 << 40).boxed()
+}
+
+fn turn() -> BoxedStrategy<TurnId> {
+    any::<u32>().prop_map(TurnId).boxed()
+}
+
+fn invocation() -> BoxedStrategy<InvocationId> {
+    any::<u32>().prop_map(InvocationId).boxed()
+}
+
+fn node() -> BoxedStrategy<NodeIndex> {
+    (0u16..64).prop_map(NodeIndex).boxed()
+}
+
+fn outcome() -> BoxedStrategy<Outcome> {
+    select(vec![
+        Outcome::Success,
+        Outcome::Timeout,
+        Outcome::Overload,
+        Outcome::RateLimited,
+        Outcome::Blocked,
+        Outcome::Disconnected,
+        Outcome::Cancelled,
+        Outcome::InvalidRequest,
+        Outcome::Failed,
+    ])
+    .boxed()
+}
+
+fn cancel_reason() -> BoxedStrategy<CancelReason> {
+    select(vec![CancelReason::BargeIn, CancelReason::UserCancel, CancelReason::Policy, CancelReason::Shutdown]).boxed()
+}
+
+fn abort_reason() -> BoxedStrategy<AbortReason> {
+    select(vec![
+        AbortReason::AuthorityLoss,
+        AbortReason::Cancelled,
+        AbortReason::NodeTimeoutOrFailure,
+        AbortReason::ProviderFailure,
+        AbortReason::TransportDisconnectOrStall,
+    ])
+    .boxed()
+}
+
+fn frame() -> BoxedStrategy<AudioFrame> {
+    (vec(any::<i16>(), 0..400), 1u32..=48_000, option::of(invocation()))
+        .prop_map(|(samples, rate_hz, spoken_by)| AudioFrame { samples: samples.into(), rate_hz, spoken_by })
+        .boxed()
+}
+
+fn call() -> BoxedStrategy<ToolCall> {
+    (text(), text(), text()).prop_map(|(key, name, arguments)| ToolCall { key, name, arguments }).boxed()
+}
+
+fn transcript() -> BoxedStrategy<Transcript> {
+    let understanding =
+        select(vec![Understanding::Partial, Understanding::Words, Understanding::Rejected, Understanding::Empty]);
+    (any::<u32>(), understanding, text(), micros())
+        .prop_map(|(utterance, understanding, text, watermark)| Transcript {
+            utterance: UtteranceId(utterance),
+            understanding,
+            text,
+            watermark,
+        })
+        .boxed()
+}
+
+fn result() -> BoxedStrategy<ProviderResult> {
+    prop_oneof![
+        transcript().prop_map(ProviderResult::Transcript),
+        text().prop_map(ProviderResult::Text),
+        call().prop_map(ProviderResult::ToolCall),
+        frame().prop_map(ProviderResult::Audio),
+        text().prop_map(ProviderResult::ToolResult),
+        outcome().prop_map(ProviderResult::End),
+    ]
+    .boxed()
+}
+
+fn finite() -> BoxedStrategy<f64> {
+    prop_oneof![any::<f64>().prop_filter("JSON has no others", |x| x.is_finite()), Just(0.1), Just(1e300)].boxed()
+}
+
+fn comparison() -> BoxedStrategy<Comparison> {
+    prop_oneof![
+        finite().prop_map(Comparison::AtLeast),
+        finite().prop_map(Comparison::Below),
+        finite().prop_map(|number| Comparison::Equals(number.into())),
+        text().prop_map(|text| Comparison::Differs(text.as_ref().into())),
+    ]
+    .boxed()
+}
+
+fn plan() -> BoxedStrategy<Arc<Plan>> {
+    (comparison(), any::<u32>(), 0.0f32..1.0, finite(), micros())
+        .prop_map(|(is, version, onset_probability, number, commit_point)| {
+            let vad = VadParams { onset_probability, ..VadParams::default() };
+            let tool = ToolSpec { name: "book".into(), effect: ToolEffect::Write, binding: "desk".into() };
+            let llm = NodeKind::Llm { binding: "fast".into(), tools: vec![tool] };
+            let custom = NodeKind::Custom {
+                type_name: "mine".into(),
+                config: serde_json::json!({"z": number, "a": [null, true, {"k": "v"}]}),
+            };
+            let port = |name| vec![Port::new(name, PortType::Any)];
+            let node = |name: &str, kind| PlanNode {
+                name: name.to_owned(),
+                kind,
+                lifetime: Lifetime::Turn,
+                inputs: port("in"),
+                outputs: port("out"),
+            };
+            let edge = PlanEdge {
+                from: NodeIndex(0),
+                from_port: PortIndex(0),
+                to: NodeIndex(2),
+                to_port: PortIndex(0),
+                when: Some(Condition { attribute: "confidence".into(), is }),
+            };
+            let parts = PlanParts {
+                name: "reception".into(),
+                version,
+                profile: "simple/v1".into(),
+                nodes: vec![node("vad", NodeKind::Vad(vad)), node("llm", llm), node("mine", custom)],
+                edges: vec![edge],
+                turn: TurnPolicy { commit_point, ..TurnPolicy::default() },
+            };
+            Arc::new(Plan::new(parts).expect("the invariants hold"))
+        })
+        .boxed()
+}
+
+fn observation() -> BoxedStrategy<Observation> {
+    prop_oneof![
+        any::<bool>().prop_map(|new_utterance| Observation::Onset { new_utterance }),
+        select(vec![Observation::Sustained, Observation::Pause, Observation::Words]),
+    ]
+    .boxed()
+}
+
+fn acknowledgement() -> BoxedStrategy<PlayoutAck> {
+    let occasion =
+        select(vec![AckOccasion::Started, AckOccasion::Progress, AckOccasion::Drained, AckOccasion::Cleared]);
+    (turn(), samples(), occasion)
+        .prop_map(|(turn, heard_samples, occasion)| PlayoutAck { turn, heard_samples, occasion })
+        .boxed()
+}
+
+fn derived() -> BoxedStrategy<Derived> {
+    let proposal = (text(), any::<bool>(), option::of(micros())).prop_map(|(text, understood, speech_end)| {
+        Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end })
+    });
+    let by = select(vec![Confirmation::Words, Confirmation::Speech, Confirmation::Onset]);
+    prop_oneof![
+        proposal,
+        turn().prop_map(Derived::InterruptionProposed),
+        (turn(), by).prop_map(|(turn, by)| Derived::InterruptionConfirmed(turn, by)),
+        turn().prop_map(Derived::InterruptionDismissed),
+        (turn(), abort_reason()).prop_map(|(turn, reason)| Derived::TurnFailed(turn, reason)),
+    ]
+    .boxed()
+}
+
+fn timer() -> BoxedStrategy<TimerKey> {
+    prop_oneof![
+        node().prop_map(TimerKey::Node),
+        turn().prop_map(TimerKey::CommitPoint),
+        turn().prop_map(TimerKey::PlayoutAckWait),
+    ]
+    .boxed()
+}
+
+fn session_open() -> BoxedStrategy<Input> {
+    (text(), plan(), any::<u32>(), any::<u32>())
+        .prop_map(|(session, plan, turns, invocations)| {
+            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume: Resume { turns, invocations } }))
+        })
+        .boxed()
+}
+
+fn input() -> BoxedStrategy<Input> {
+    prop_oneof![
+        session_open(),
+        select(vec![Input::SessionEnd, Input::AuthorityRevoked, Input::TransportLost]),
+        cancel_reason().prop_map(Input::Cancel),
+        acknowledgement().prop_map(Input::PlayoutAck),
+        observation().prop_map(Input::Observed),
+        frame().prop_map(Input::CallerAudio),
+        text().prop_map(Input::UserText),
+        (invocation(), result()).prop_map(|(id, result)| Input::Provider(id, result)),
+        derived().prop_map(Input::Derived),
+        timer().prop_map(Input::Timer),
+    ]
+    .boxed()
+}
+
+fn plain_signal() -> BoxedStrategy<Signal> {
+    select(vec![
+        Signal::SessionReady,
+        Signal::SessionEnded,
+        Signal::Admit,
+        Signal::Reject { reason: RejectReason::TurnActive },
+        Signal::Reject { reason: RejectReason::Draining },
+        Signal::DeauthorizedDrain,
+        Signal::OutputAccepted,
+        Signal::PlayoutHold,
+        Signal::PlaybackStarted,
+        Signal::Commit,
+        Signal::Close,
+    ])
+    .boxed()
+}
+
+fn turn_signal() -> BoxedStrategy<Signal> {
+    let open = (text(), any::<u32>(), text(), any::<bool>(), option::of(micros())).prop_map(
+        |(plan, generation, text, understood, speech_end)| Signal::TurnOpen {
+            plan: PlanHash(plan),
+            generation: Generation(generation),
+            text,
+            understood,
+            speech_end,
+        },
+    );
+    let place = || (samples(), any::<bool>());
+    prop_oneof![
+        open,
+        place().prop_map(|(from_sample, estimated)| Signal::PlayoutResume { from_sample, estimated }),
+        place().prop_map(|(heard_samples, estimated)| Signal::PlaybackCompleted { heard_samples, estimated }),
+        place().prop_map(|(heard_samples, estimated)| Signal::PlaybackCancelled { heard_samples, estimated }),
+        cancel_reason().prop_map(|reason| Signal::CancelAccepted { reason }),
+        abort_reason().prop_map(|reason| Signal::Abort { reason }),
+        (text(), text()).prop_map(|(key, name)| Signal::ToolProposed { key, name }),
+        text().prop_map(|key| Signal::ToolCommitted { key }),
+        text().prop_map(|key| Signal::ToolRevoked { key }),
+        any::<u32>().prop_map(|generation| Signal::FenceApplied { generation: Generation(generation) }),
+        (text(), any::<bool>()).prop_map(|(text, cut)| Signal::Heard { text, cut }),
+    ]
+    .boxed()
+}
+
+fn notice() -> BoxedStrategy<Signal> {
+    let states = [TurnState::Idle, TurnState::Opening, TurnState::Active, TurnState::Held, TurnState::Closed];
+    prop_oneof![
+        invocation().prop_map(|id| Signal::LateAfterCancel { id }),
+        any::<u32>().prop_map(|frames| Signal::OutputFenced { frames }),
+        (invocation(), outcome()).prop_map(|(id, outcome)| Signal::ProviderError { id, outcome }),
+        (node(), any::<u32>(), text()).prop_map(|(node, items, reason)| Signal::DropNotice { node, items, reason }),
+        (select(states.to_vec()), text()).prop_map(|(state, input)| Signal::Refused { state, input }),
+        (node(), text()).prop_map(|(node, message)| Signal::NodeError { node, message }),
+    ]
+    .boxed()
+}
+
+fn context_entry() -> BoxedStrategy<ContextEntry> {
+    prop_oneof![
+        (text(), any::<bool>()).prop_map(|(text, understood)| ContextEntry::User { text, understood }),
+        (text(), any::<bool>()).prop_map(|(text, cut)| ContextEntry::Agent { text, cut }),
+        (call(), option::of(text())).prop_map(|(call, result)| ContextEntry::Tool { call, result }),
+    ]
+    .boxed()
+}
+
+fn request() -> BoxedStrategy<Request> {
+    prop_oneof![
+        (micros(), vec(frame(), 0..4)).prop_map(|(media_start, preroll)| Request::Transcribe { media_start, preroll }),
+        vec(context_entry(), 0..5).prop_map(|context| Request::Chat { context: context.into() }),
+        text().prop_map(|text| Request::Speak { text }),
+        call().prop_map(Request::Tool),
+    ]
+    .boxed()
+}
+
+fn effect() -> BoxedStrategy<Effect> {
+    let epoch = || any::<u32>().prop_map(EgressEpoch);
+    prop_oneof![
+        (invocation(), text(), request()).prop_map(|(id, binding, request)| Effect::Invoke { id, binding, request }),
+        (invocation(), frame()).prop_map(|(id, frame)| Effect::Feed { id, frame }),
+        invocation().prop_map(|id| Effect::FeedEnd { id }),
+        invocation().prop_map(|id| Effect::CancelInvocation { id }),
+        (turn(), epoch(), samples(), frame()).prop_map(|(turn, epoch, from_sample, frame)| Effect::Transmit {
+            turn,
+            epoch,
+            from_sample,
+            frame
+        }),
+        (turn(), epoch()).prop_map(|(turn, epoch)| Effect::ClearTransport { turn, epoch }),
+        micros().prop_map(|at| Effect::WakeAt { at }),
+    ]
+    .boxed()
+}
+
+fn entry() -> BoxedStrategy<Entry> {
+    let signal = prop_oneof![plain_signal(), turn_signal(), notice()];
+    prop_oneof![
+        (0u64..=1 << 53, input()).prop_map(|(sequence, input)| Entry::Input(RuntimeSequence(sequence), input)),
+        (option::of(turn()), signal).prop_map(|(turn, signal)| Entry::Signal(turn, signal)),
+        effect().prop_map(Entry::Effect),
+    ]
+    .boxed()
+}
+
+/// Any record within the limits.
+pub(crate) fn record() -> BoxedStrategy<Record> {
+    (any::<u32>(), 0u64..=1 << 53, micros(), entry())
+        .prop_map(|(slot, tick, at, entry)| Record { slot: Slot(slot), tick, at, entry })
+        .boxed()
+}

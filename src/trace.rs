@@ -1,0 +1,56 @@
+//! A scenario as a trace: what `rspp trace` prints, and what golden files hold.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rspp_adapters::scenario::{Scenario, ScenarioError};
+use rspp_compiler::{Findings, Registry, compile};
+use rspp_specs::plan::Plan;
+use rspp_specs::trace::{Line, Renderer};
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The scenario can't be read or run.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// Its pipeline's spec can't be read.
+    #[error("{path}: {error}")]
+    Spec {
+        /// Where it was looked for.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Its pipeline's spec is wrong.
+    #[error(transparent)]
+    Findings(#[from] Findings),
+}
+
+/// Reads a spec and compiles it.
+///
+/// # Errors
+/// The file, or its findings.
+pub fn read_plan(path: &Path, registry: &Registry) -> Result<Arc<Plan>, TraceError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| TraceError::Spec { path: shown.clone(), error })?;
+    Ok(Arc::new(compile(&shown, &text, registry)?))
+}
+
+/// Runs a scenario and gives its trace.
+///
+/// # Errors
+/// The scenario, or its pipeline.
+pub fn trace(path: &Path, registry: &Registry) -> Result<Vec<Line>, TraceError> {
+    let scenario = Scenario::read(path)?;
+    let plan = read_plan(&scenario.spec_path(path), registry)?;
+    let mut renderer = Renderer::new(&plan);
+    let mut lines = Vec::new();
+    scenario.run(&mut crate::core(registry.clone()), &plan, |records, view| {
+        lines.extend(records.iter().map(|record| renderer.record(record)));
+        if let (Some(view), Some(last)) = (view, records.last()) {
+            lines.extend(renderer.state(last.at, view.tick, view.state, &view.holders));
+        }
+    })?;
+    Ok(lines)
+}

@@ -1,0 +1,140 @@
+//! Cancellation: accepted, carried out, fenced and closed in one tick; after that, silence.
+
+use crate::Scene;
+use crate::facts::RECOGNISER;
+use crate::view::{Row, Tick};
+use crate::violation::{Findings, Rule};
+
+/// Why `cancel_accepted` stands here: a barge-in was derived, or a cancellation was asked for with this reason. It
+/// names the open turn, once.
+pub(crate) fn caused(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    let Some(number) = row.turn().filter(|_| row.signal() == Some("cancel_accepted")) else { return };
+    let Some(turn) = scene.facts.turns.get(&number).filter(|turn| !turn.closed) else { return };
+    if turn.cancelled {
+        out.add(Rule::CancelCause, row, format!("t{number} is cancelled for the second time"));
+    }
+    let reason = row.text("reason");
+    let asked = |input: Row<'_>| match input.input() {
+        Some("cancel") => input.text("reason") == reason,
+        Some("session_end") => reason == Some("shutdown"),
+        Some("turn_open_proposed") => reason == Some("barge_in"),
+        Some("interruption_proposed" | "interruption_confirmed") => {
+            reason == Some("barge_in") && input.turn() == Some(number)
+        }
+        _ => false,
+    };
+    if !scene.tick.before(row).any(asked) {
+        out.add(Rule::CancelCause, row, "nothing in this tick asks for this cancellation");
+    }
+}
+
+/// When a turn is aborted, each of its invocations that has not ended has been cancelled. What ends in the tick of a
+/// cancellation has not ended yet: data comes after control.
+pub(crate) fn reaches_every_invocation(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    let Some(number) = row.turn().filter(|_| row.signal() == Some("abort")) else { return };
+    if scene.facts.turns.get(&number).is_none_or(|turn| turn.terminal) {
+        return;
+    }
+    let by_control = scene.tick.ends_by_control(number);
+    for (id, invocation) in scene.facts.invocations.iter().filter(|(_, invocation)| invocation.dies_with(number)) {
+        let ended = invocation.ended_tick.is_some_and(|tick| tick < row.line.tick || !by_control);
+        if !ended && invocation.cancelled.is_none() {
+            out.add(Rule::CancelInvocations, row, format!("{}#{id} is in flight and not cancelled", invocation.kind));
+        }
+    }
+}
+
+/// Recognition goes on when a turn is cancelled, unless the session ends with it; a committed write runs to its end.
+pub(crate) fn spares_what_is_not_the_turns(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if row.effect() != Some("cancel_invocation") {
+        return;
+    }
+    let Some((name, invocation)) = scene.facts.invocation_of(row) else { return };
+    if invocation.write {
+        out.add(Rule::CancelScope, row, format!("#{} runs a committed write", name.number));
+    } else if name.kind == RECOGNISER && scene.tick.signal("abort").is_some() && !session_ends(scene.tick) {
+        out.add(Rule::CancelScope, row, format!("stt#{} belongs to the session, not to the turn", name.number));
+    }
+}
+
+fn session_ends(tick: Tick<'_>) -> bool {
+    let inputs = ["session_end", "authority_revoked", "transport_lost"];
+    tick.signal("session_ended").is_some() || inputs.iter().any(|name| tick.input(name).is_some())
+}
+
+/// After the acceptance no frame of the turn is sent, no output of it accepted, no playback of it begins, and nothing
+/// is begun for it.
+pub(crate) fn no_output_afterwards(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    let outward =
+        matches!(row.signal(), Some("output_accepted" | "playback_started")) || row.effect() == Some("transmit");
+    let begun = row.effect() == Some("invoke") && row.invocation().is_some_and(|name| name.kind != RECOGNISER);
+    let turn = if begun { scene.facts.open_turn() } else { scene.facts.turn_of(row).filter(|_| outward) };
+    if let Some((number, _)) = turn.filter(|(_, turn)| turn.cancelled) {
+        out.add(Rule::OutputAfterCancel, row, format!("{} of t{number}, which was cancelled", row.line.name));
+    }
+}
+
+/// The tick that accepts a cancellation applies its fence and ends its turn; a fence is applied for no other cause.
+pub(crate) fn complete(scene: &Scene<'_>, out: &mut Findings) {
+    for row in scene.tick.rows() {
+        let Some(number) = row.turn() else { continue };
+        match row.signal() {
+            Some("cancel_accepted") => {
+                for step in ["fence_applied", "abort"] {
+                    if !scene.tick.after(row).any(|later| later.is_signal_of(step, number)) {
+                        out.add(Rule::CancelComplete, row, format!("{step} of t{number} does not follow in this tick"));
+                    }
+                }
+            }
+            Some("fence_applied") if scene.tick.signal_of("abort", number).is_none() => {
+                out.add(Rule::CancelComplete, row, format!("a fence, and t{number} is not aborted in this tick"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The steps, in order: acceptance (or drain), writes revoked, invocations cancelled by id, transport cleared, fence
+/// applied, playback cancelled, what was heard, abort, close. Only the first two may be several.
+pub(crate) fn in_order(scene: &Scene<'_>, out: &mut Findings) {
+    let Some(close) = scene.tick.signal("close") else { return };
+    let Some(turn) = close.turn() else { return };
+    let Some(accepted) = scene.tick.cancellation_of(turn) else { return };
+    for row in scene.tick.before(accepted) {
+        let early =
+            matches!(row.signal(), Some("tool_revoked" | "fence_applied")) || row.effect() == Some("cancel_invocation");
+        if early && step(scene, row, turn).is_some() {
+            out.add(Rule::CancelOrder, row, format!("{} comes before the cancellation is accepted", row.line.name));
+        }
+    }
+    let mut reached = (0, 0);
+    for row in scene.tick.after(accepted).take_while(|row| row.number <= close.number) {
+        let Some(step) = step(scene, row, turn) else { continue };
+        if step < reached || step == reached && row.signal() != Some("tool_revoked") {
+            out.add(Rule::CancelOrder, row, format!("{} comes after what it precedes", row.line.name));
+        }
+        reached = reached.max(step);
+    }
+}
+
+/// A step's place, and within the cancelled invocations their numbers.
+fn step(scene: &Scene<'_>, row: Row<'_>, turn: u32) -> Option<(u8, u32)> {
+    if row.effect() == Some("cancel_invocation") {
+        let (name, invocation) = scene.facts.invocation_of(row)?;
+        return invocation.dies_with(turn).then_some((2, name.number));
+    }
+    if row.turn() != Some(turn) {
+        return None;
+    }
+    let place = match row.signal().or(row.effect())? {
+        "tool_revoked" => 1,
+        "clear_transport" => 3,
+        "fence_applied" => 4,
+        "playback_cancelled" => 5,
+        "heard" => 6,
+        "abort" => 7,
+        "close" => 8,
+        _ => return None,
+    };
+    Some((place, 0))
+}

@@ -1,0 +1,351 @@
+//! What the lines so far have said: the only memory of the checker.
+//!
+//! Facts are noted whether or not they were allowed, so that one breach is reported once and not at every line
+//! that follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rspp_specs::time::Micros;
+use rspp_specs::trace::Section;
+
+use crate::view::{Name, Row, Tick};
+
+/// Everything known of the session.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) turns: BTreeMap<u32, Turn>,
+    /// The turn that was opened and has not closed.
+    pub(crate) open: Option<u32>,
+    pub(crate) open_when_the_tick_began: Option<u32>,
+    pub(crate) last_turn: Option<u32>,
+    pub(crate) last_generation: Option<u64>,
+    pub(crate) invocations: BTreeMap<u32, Invocation>,
+    pub(crate) last_invocation: Option<u32>,
+    /// Tools that were proposed as writes.
+    pub(crate) write_tools: BTreeSet<String>,
+    pub(crate) last_sequence: Option<u64>,
+    pub(crate) last_time: Option<(u64, u64)>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) session_ended: bool,
+    pub(crate) shown: Option<Shown>,
+    /// What should have been shown when the tick before ended.
+    pub(crate) state_before: Option<&'static str>,
+    pub(crate) flight_before: BTreeSet<u32>,
+}
+
+/// The latest state line.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) state: String,
+    pub(crate) held: Vec<String>,
+}
+
+/// What is known of a turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) generation: Option<u64>,
+    pub(crate) cancelled: bool,
+    /// Whether an abort or a commit was said.
+    pub(crate) terminal: bool,
+    pub(crate) closed: bool,
+    pub(crate) last_signal_is_terminal: bool,
+    pub(crate) held: bool,
+    pub(crate) writes: BTreeMap<String, Write>,
+    pub(crate) audio: TurnAudio,
+    pub(crate) playback_started: bool,
+    pub(crate) playback_over: bool,
+}
+
+/// What is known of a turn's audio, in its own samples.
+#[derive(Debug, Default)]
+pub(crate) struct TurnAudio {
+    /// Where the next frame should begin.
+    pub(crate) next_sample: u64,
+    /// All that was ever sent.
+    pub(crate) sent_samples: u64,
+    /// Whether a resume set `next_sample` and no frame has followed.
+    pub(crate) resumed: bool,
+    /// The line of the turn's first frame.
+    pub(crate) first_frame: Option<usize>,
+    /// The line that says that output was accepted, the first time.
+    pub(crate) accepted: Option<usize>,
+    /// Whether anything was sent since the last clear.
+    pub(crate) in_transport: bool,
+    /// Every position that the transport has acknowledged.
+    pub(crate) acknowledged: BTreeSet<u64>,
+    pub(crate) playhead: Option<Playhead>,
+    pub(crate) rate_hz: u64,
+}
+
+impl TurnAudio {
+    /// Whether the caller is known to have heard all that was sent.
+    pub(crate) fn all_heard(&self) -> bool {
+        self.acknowledged.last() == Some(&self.sent_samples)
+    }
+}
+
+/// The pacer's playhead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Playhead {
+    /// When all that was sent will have been played.
+    end: Micros,
+}
+
+impl Playhead {
+    /// After a frame: the playhead starts anew when there was none, or when all that was sent has been played.
+    pub(crate) fn after_frame(playhead: Option<Playhead>, row: Row<'_>) -> Option<Playhead> {
+        let start = playhead.map_or(row.line.at, |playhead| playhead.end.max(row.line.at));
+        Some(Playhead { end: Micros(start.0.saturating_add(frame_duration(row)?.0)) })
+    }
+
+    /// How far what was sent is ahead of what is being played.
+    pub(crate) fn ahead(self, now: Micros) -> Micros {
+        self.end.since(now)
+    }
+}
+
+/// How long the audio of this line plays.
+pub(crate) fn frame_duration(row: Row<'_>) -> Option<Micros> {
+    let samples = row.number_of("samples")?.checked_mul(1_000_000)?;
+    samples.checked_div(row.number_of("rate_hz")?).map(Micros)
+}
+
+/// What is known of a write.
+#[derive(Debug, Default)]
+pub(crate) struct Write {
+    pub(crate) committed: bool,
+    pub(crate) revoked: bool,
+}
+
+/// What is known of an invocation.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) kind: String,
+    /// The turn that was open when it began.
+    pub(crate) turn: Option<u32>,
+    /// Whether it runs a committed write.
+    pub(crate) write: bool,
+    pub(crate) ended_tick: Option<u64>,
+    pub(crate) cancelled: Option<Place>,
+    pub(crate) input_complete: bool,
+}
+
+/// Where something happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) tick: u64,
+    pub(crate) line: usize,
+}
+
+impl Invocation {
+    /// Recognition belongs to the session, a committed write to nobody; all else lives and dies with its turn.
+    pub(crate) fn dies_with(&self, turn: u32) -> bool {
+        self.kind != RECOGNISER && !self.write && self.turn == Some(turn)
+    }
+
+    pub(crate) fn in_flight(&self) -> bool {
+        self.ended_tick.is_none() && self.cancelled.is_none()
+    }
+}
+
+/// The kind of invocation that belongs to the session.
+pub(crate) const RECOGNISER: &str = "stt";
+
+impl Facts {
+    pub(crate) fn begin_tick(&mut self) {
+        self.open_when_the_tick_began = self.open;
+    }
+
+    /// A turn whose close is missing counts as closed, so that this is said once.
+    pub(crate) fn end_tick(&mut self, tick: Tick<'_>) {
+        self.state_before = Some(self.fitting_state(tick));
+        if let Some(open) = self.open.filter(|open| self.turns.get(open).is_some_and(|turn| turn.terminal)) {
+            self.turns.entry(open).or_default().closed = true;
+            self.open = None;
+        }
+        self.flight_before = self.in_flight_of_open_turn();
+    }
+
+    /// The state that a tick with these signals ends in.
+    pub(crate) fn fitting_state(&self, tick: Tick<'_>) -> &'static str {
+        match self.open_turn() {
+            Some((_, turn)) if turn.terminal => "closed",
+            Some((_, turn)) if turn.held => "held",
+            Some(_) => "active",
+            None if tick.signal("close").is_some() => "closed",
+            None => "idle",
+        }
+    }
+
+    pub(crate) fn open_turn(&self) -> Option<(u32, &Turn)> {
+        let open = self.open?;
+        self.turns.get(&open).map(|turn| (open, turn))
+    }
+
+    pub(crate) fn turn_of(&self, row: Row<'_>) -> Option<(u32, &Turn)> {
+        let number = row.turn()?;
+        self.turns.get(&number).map(|turn| (number, turn))
+    }
+
+    pub(crate) fn invocation_of(&self, row: Row<'_>) -> Option<(Name<'_>, &Invocation)> {
+        let invocation = self.invocations.get(&row.invocation()?.number)?;
+        Some((Name { kind: &invocation.kind, number: row.invocation()?.number }, invocation))
+    }
+
+    pub(crate) fn in_flight_of_open_turn(&self) -> BTreeSet<u32> {
+        let Some(open) = self.open else { return BTreeSet::new() };
+        let flying = self.invocations.iter().filter(|(_, invocation)| invocation.in_flight());
+        flying.filter(|(_, invocation)| invocation.dies_with(open)).map(|(number, _)| *number).collect()
+    }
+
+    /// Notes a line.
+    pub(crate) fn note(&mut self, row: Row<'_>) {
+        self.last_time = Some((row.line.tick, row.line.at.0));
+        match row.line.section {
+            Section::In => self.note_input(row),
+            Section::Signal => self.note_signal(row),
+            Section::Effect => self.note_effect(row),
+            Section::State => {
+                let held = row.text("held").unwrap_or_default();
+                let held = held.split(',').filter(|holder| !holder.is_empty()).map(str::to_owned).collect();
+                self.shown = Some(Shown { state: row.line.name.clone(), held });
+            }
+        }
+    }
+
+    fn note_input(&mut self, row: Row<'_>) {
+        self.last_sequence = row.number_of("seq").or(self.last_sequence);
+        match row.line.name.as_str() {
+            "provider" if row.text("kind") == Some("end") => {
+                let tick = row.line.tick;
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.ended_tick.get_or_insert(tick);
+                }
+            }
+            "playout_ack" => {
+                if let (Some(turn), Some(heard)) = (self.turn_mut(row), row.number_of("heard_samples")) {
+                    turn.audio.acknowledged.insert(heard);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_signal(&mut self, row: Row<'_>) {
+        match row.line.name.as_str() {
+            "turn_open" => return self.note_turn_open(row),
+            "session_ended" => self.session_ended = true,
+            "tool_proposed" => self.write_tools.extend(row.text("name").map(str::to_owned)),
+            "close" if self.open == row.turn() => self.open = None,
+            _ => {}
+        }
+        let Some(turn) = self.turn_mut(row) else { return };
+        turn.last_signal_is_terminal = matches!(row.line.name.as_str(), "commit" | "abort");
+        match row.line.name.as_str() {
+            "cancel_accepted" => (turn.cancelled, turn.held) = (true, false),
+            "commit" | "abort" => (turn.terminal, turn.held) = (true, false),
+            "close" => turn.closed = true,
+            "output_accepted" => {
+                turn.audio.accepted.get_or_insert(row.number);
+            }
+            "playout_hold" => turn.held = true,
+            "playout_resume" => turn.resume(row),
+            "playback_started" => turn.playback_started = true,
+            "playback_completed" | "playback_cancelled" => turn.playback_over = true,
+            "tool_proposed" | "tool_committed" | "tool_revoked" => turn.note_tool(row),
+            _ => {}
+        }
+    }
+
+    fn note_turn_open(&mut self, row: Row<'_>) {
+        let Some(number) = row.turn() else { return };
+        let generation = row.number_of("generation");
+        self.turns.insert(number, Turn { generation, ..Turn::default() });
+        self.open = Some(number);
+        self.last_turn = Some(number);
+        self.last_generation = generation.or(self.last_generation);
+    }
+
+    fn note_effect(&mut self, row: Row<'_>) {
+        match row.line.name.as_str() {
+            "invoke" => self.note_invoke(row),
+            "feed_end" => {
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.input_complete = true;
+                }
+            }
+            "cancel_invocation" => {
+                let here = Place { tick: row.line.tick, line: row.number };
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.cancelled.get_or_insert(here);
+                }
+            }
+            "transmit" => {
+                self.epoch = self.epoch.or(row.number_of("epoch"));
+                if let Some(turn) = self.turn_mut(row) {
+                    turn.audio.note_transmit(row);
+                }
+            }
+            "clear_transport" => {
+                self.epoch = row.number_of("epoch").or(self.epoch);
+                if let Some(turn) = self.turn_mut(row) {
+                    turn.audio.in_transport = false;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_invoke(&mut self, row: Row<'_>) {
+        let Some(name) = row.invocation() else { return };
+        self.last_invocation = Some(name.number);
+        let turn = self.open_turn().filter(|_| name.kind != RECOGNISER);
+        let key = row.text("key").filter(|_| name.kind == "tool");
+        let write = turn.zip(key).is_some_and(|((_, turn), key)| turn.writes.contains_key(key));
+        let turn = turn.map(|(number, _)| number);
+        let kind = name.kind.to_owned();
+        let invocation = Invocation { kind, turn, write, ended_tick: None, cancelled: None, input_complete: false };
+        self.invocations.insert(name.number, invocation);
+    }
+
+    fn turn_mut(&mut self, row: Row<'_>) -> Option<&mut Turn> {
+        self.turns.get_mut(&row.turn()?)
+    }
+
+    fn invocation_mut(&mut self, row: Row<'_>) -> Option<&mut Invocation> {
+        self.invocations.get_mut(&row.invocation()?.number)
+    }
+}
+
+impl Turn {
+    fn resume(&mut self, row: Row<'_>) {
+        self.held = false;
+        self.audio.playhead = None;
+        self.audio.resumed = true;
+        self.audio.next_sample = row.number_of("from_sample").unwrap_or(self.audio.next_sample);
+    }
+
+    fn note_tool(&mut self, row: Row<'_>) {
+        let Some(key) = row.text("key") else { return };
+        match row.line.name.as_str() {
+            "tool_proposed" => {
+                self.writes.entry(key.to_owned()).or_default();
+            }
+            "tool_committed" => self.writes.entry(key.to_owned()).or_default().committed = true,
+            _ => self.writes.entry(key.to_owned()).or_default().revoked = true,
+        }
+    }
+}
+
+impl TurnAudio {
+    fn note_transmit(&mut self, row: Row<'_>) {
+        let from = row.number_of("from_sample").unwrap_or(self.next_sample);
+        self.next_sample = from.saturating_add(row.number_of("samples").unwrap_or(0));
+        self.sent_samples = self.sent_samples.max(self.next_sample);
+        self.first_frame.get_or_insert(row.number);
+        self.resumed = false;
+        self.in_transport = true;
+        self.rate_hz = row.number_of("rate_hz").unwrap_or(self.rate_hz);
+        self.playhead = Playhead::after_frame(self.playhead, row).or(self.playhead);
+    }
+}

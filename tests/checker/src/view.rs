@@ -1,0 +1,133 @@
+//! Lines and ticks, as the rules ask for them.
+
+use rspp_specs::trace::{Line, Section};
+
+/// A line and its number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) line: &'a Line,
+    pub(crate) number: usize,
+}
+
+impl<'a> Row<'a> {
+    fn name_in(self, section: Section) -> Option<&'a str> {
+        (self.line.section == section).then_some(self.line.name.as_str())
+    }
+
+    pub(crate) fn input(self) -> Option<&'a str> {
+        self.name_in(Section::In)
+    }
+
+    pub(crate) fn signal(self) -> Option<&'a str> {
+        self.name_in(Section::Signal)
+    }
+
+    pub(crate) fn effect(self) -> Option<&'a str> {
+        self.name_in(Section::Effect)
+    }
+
+    pub(crate) fn state(self) -> Option<&'a str> {
+        self.name_in(Section::State)
+    }
+
+    pub(crate) fn is_signal_of(self, name: &str, turn: u32) -> bool {
+        self.signal() == Some(name) && self.turn() == Some(turn)
+    }
+
+    pub(crate) fn text(self, key: &str) -> Option<&'a str> {
+        self.line.field(key)
+    }
+
+    pub(crate) fn number_of(self, key: &str) -> Option<u64> {
+        self.text(key)?.parse().ok()
+    }
+
+    /// Whether a field says `true`.
+    pub(crate) fn flag(self, key: &str) -> bool {
+        self.text(key) == Some("true")
+    }
+
+    pub(crate) fn turn(self) -> Option<u32> {
+        parse_turn(self.text("turn")?)
+    }
+
+    pub(crate) fn invocation(self) -> Option<Name<'a>> {
+        Name::parse(self.text("id")?)
+    }
+}
+
+/// `t3`.
+pub(crate) fn parse_turn(text: &str) -> Option<u32> {
+    text.strip_prefix('t')?.parse().ok()
+}
+
+/// An invocation's name: `llm#2`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) number: u32,
+}
+
+impl<'a> Name<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (kind, number) = text.split_once('#')?;
+        Some(Name { kind, number: number.parse().ok()? })
+    }
+}
+
+/// The lines of one tick; at least one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick<'a> {
+    pub(crate) rows: &'a [Row<'a>],
+}
+
+impl<'a> Tick<'a> {
+    pub(crate) fn last(self) -> Row<'a> {
+        *self.rows.last().expect("a tick is cut out of lines, so it has one")
+    }
+
+    pub(crate) fn rows(self) -> impl Iterator<Item = Row<'a>> {
+        self.rows.iter().copied()
+    }
+
+    pub(crate) fn before(self, row: Row<'a>) -> impl DoubleEndedIterator<Item = Row<'a>> {
+        self.rows.iter().copied().filter(move |other| other.number < row.number)
+    }
+
+    pub(crate) fn after(self, row: Row<'a>) -> impl Iterator<Item = Row<'a>> {
+        self.rows.iter().copied().filter(move |other| other.number > row.number)
+    }
+
+    pub(crate) fn input(self, name: &str) -> Option<Row<'a>> {
+        self.rows().find(|row| row.input() == Some(name))
+    }
+
+    pub(crate) fn input_of(self, name: &str, turn: u32) -> Option<Row<'a>> {
+        self.rows().find(|row| row.input() == Some(name) && row.turn() == Some(turn))
+    }
+
+    pub(crate) fn signal(self, name: &str) -> Option<Row<'a>> {
+        self.rows().find(|row| row.signal() == Some(name))
+    }
+
+    pub(crate) fn signal_of(self, name: &str, turn: u32) -> Option<Row<'a>> {
+        self.rows().find(|row| row.is_signal_of(name, turn))
+    }
+
+    /// Where the cancellation of this turn, or the drain that ends it, begins.
+    pub(crate) fn cancellation_of(self, turn: u32) -> Option<Row<'a>> {
+        self.rows().find(|row| match row.signal() {
+            Some("cancel_accepted") => row.turn() == Some(turn),
+            Some("deauthorized_drain") => row.turn().is_none_or(|named| named == turn),
+            _ => false,
+        })
+    }
+
+    /// Whether control ends this turn in this tick, so that data of the same tick comes too late.
+    pub(crate) fn ends_by_control(self, turn: u32) -> bool {
+        self.signal_of("abort", turn).is_some()
+            && (self.cancellation_of(turn).is_some()
+                || self.input("transport_lost").is_some()
+                || self.input_of("turn_failed", turn).is_some())
+    }
+}
