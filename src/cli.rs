@@ -1,12 +1,14 @@
 //! The `rspp` command line, usable from a binary with nodes of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rspp_adapters::recording::{self, Recording, RecordingWriter};
 use rspp_compiler::{Registry, explain};
 
-use crate::trace::{TraceError, read_plan, trace};
+use crate::replay::{Verdict, replay};
+use crate::trace::{Traced, read_plan, trace};
 
 /// A runtime kernel for real-time voice pipelines.
 #[derive(Parser)]
@@ -29,21 +31,72 @@ enum Command {
     Trace {
         /// The scenario, YAML or JSON.
         scenario: PathBuf,
+        /// Also write a recording here.
+        #[arg(long, value_name = "CALL.rspp")]
+        record: Option<PathBuf>,
     },
+    /// Feed a recording's inputs to this program, and compare all that comes out.
+    #[command(after_help = "Example:\n  rspp replay call.rspp\n\nExit code 0: identical. 1: it differs, or the \
+                            file is damaged; the first difference, or the damage, is named.")]
+    Replay {
+        /// The recording.
+        recording: PathBuf,
+    },
+}
+
+/// Why a command ended without its result.
+enum Failure {
+    /// Wrong usage or input: exit code 2.
+    Input(String),
+    /// It ran, and something failed, differs or is damaged: exit code 1.
+    Run(String),
 }
 
 /// Runs the command line with these node types. Exit codes: 0 fine; 1 something ran and failed; 2 wrong usage or
 /// input.
 pub fn main(registry: &Registry) -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.command {
-        Command::Explain { spec } => read_plan(spec, registry).map(|plan| explain(&plan)),
-        Command::Trace { scenario } => trace(scenario, registry)
-            .map(|lines| lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n")),
+    let result = match &Arguments::parse().command {
+        Command::Explain { spec } => {
+            read_plan(spec, registry).map(|plan| explain(&plan)).map_err(|error| Failure::Input(error.to_string()))
+        }
+        Command::Trace { scenario, record } => run_trace(scenario, record.as_deref(), registry),
+        Command::Replay { recording } => run_replay(recording, registry),
     };
     match result {
         Ok(text) => print(&text),
-        Err(error) => fail(&error),
+        Err(Failure::Input(message)) => fail(&message, 2),
+        Err(Failure::Run(message)) => fail(&message, 1),
+    }
+}
+
+fn run_trace(scenario: &Path, record: Option<&Path>, registry: &Registry) -> Result<String, Failure> {
+    let traced = trace(scenario, registry).map_err(|error| Failure::Input(error.to_string()))?;
+    if let Some(path) = record {
+        write_recording(path, &traced)?;
+    }
+    Ok(traced.lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n"))
+}
+
+fn write_recording(path: &Path, traced: &Traced) -> Result<(), Failure> {
+    let fail = |error: recording::RecordingError| Failure::Run(error.to_string());
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let mut writer = RecordingWriter::create(path, recording::head(&name, &traced.plan, 0)).map_err(fail)?;
+    for record in &traced.records {
+        writer.append(record).map_err(fail)?;
+    }
+    writer.finish().map_err(fail)?;
+    Ok(())
+}
+
+fn run_replay(path: &Path, registry: &Registry) -> Result<String, Failure> {
+    if !path.is_file() {
+        return Err(Failure::Input(format!("{}: no such file; give the path of a recording (.rspp)", path.display())));
+    }
+    let fail = |error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
+    let recording = Recording::open(path).map_err(|error| fail(&error))?;
+    match replay(&recording, registry).map_err(|error| fail(&error))? {
+        verdict @ Verdict::Identical { .. } => Ok(format!("{verdict}\n")),
+        verdict @ Verdict::Differs(_) => Err(fail(&verdict)),
     }
 }
 
@@ -56,7 +109,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn fail(error: &TraceError) -> ExitCode {
-    eprintln!("rspp: {error}");
-    ExitCode::from(2)
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("rspp: {message}");
+    ExitCode::from(code)
 }

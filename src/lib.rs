@@ -18,6 +18,7 @@ pub use rspp_operators::{Context, Node, harness};
 pub use rspp_specs as specs;
 
 pub mod cli;
+pub mod replay;
 pub mod trace;
 
 use rspp_engine::{Built, Lower};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rspp_adapters::scenario::{Scenario, ScenarioError};
 use rspp_compiler::{Findings, Registry, compile};
+use rspp_engine::Core;
 use rspp_specs::plan::Plan;
+use rspp_specs::timeline::Record;
 use rspp_specs::trace::{Line, Renderer};
 
 /// Why there is no trace.
@@ -37,20 +39,39 @@ pub fn read_plan(path: &Path, registry: &Registry) -> Result<Arc<Plan>, TraceErr
     Ok(Arc::new(compile(&shown, &text, registry)?))
 }
 
+/// A scenario that was run.
+pub struct Traced {
+    /// Its pipeline.
+    pub plan: Arc<Plan>,
+    /// Everything that entered and left.
+    pub records: Vec<Record>,
+    /// The same as lines, with the arbiter's states.
+    pub lines: Vec<Line>,
+}
+
 /// Runs a scenario and gives its trace.
 ///
 /// # Errors
 /// The scenario, or its pipeline.
-pub fn trace(path: &Path, registry: &Registry) -> Result<Vec<Line>, TraceError> {
+pub fn trace(path: &Path, registry: &Registry) -> Result<Traced, TraceError> {
+    trace_in(&mut crate::core(registry.clone()), path, registry)
+}
+
+/// Runs a scenario in a core of the caller's.
+///
+/// # Errors
+/// The scenario, or its pipeline.
+pub fn trace_in(core: &mut Core, path: &Path, registry: &Registry) -> Result<Traced, TraceError> {
     let scenario = Scenario::read(path)?;
     let plan = read_plan(&scenario.spec_path(path), registry)?;
     let mut renderer = Renderer::new(&plan);
-    let mut lines = Vec::new();
-    scenario.run(&mut crate::core(registry.clone()), &plan, |records, view| {
+    let (mut all, mut lines) = (Vec::new(), Vec::new());
+    scenario.run(core, &plan, |records, view| {
         lines.extend(records.iter().map(|record| renderer.record(record)));
         if let (Some(view), Some(last)) = (view, records.last()) {
             lines.extend(renderer.state(last.at, view.tick, view.state, &view.holders));
         }
+        all.extend_from_slice(records);
     })?;
-    Ok(lines)
+    Ok(Traced { plan, records: all, lines })
 }

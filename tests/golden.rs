@@ -27,7 +27,10 @@ fn scenarios() -> Vec<PathBuf> {
 }
 
 fn trace_of(path: &Path) -> Vec<Line> {
-    rspp::trace::trace(path, &Registry::new()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    match rspp::trace::trace(path, &Registry::new()) {
+        Ok(traced) => traced.lines,
+        Err(error) => panic!("{}: {error}", path.display()),
+    }
 }
 
 fn text_of(lines: &[Line]) -> String {

@@ -180,7 +180,7 @@ fn vad_params(node: &NodeDocument) -> VadParams {
 
 type Ports = &'static [(&'static str, PortType)];
 
-/// Ports of built-in kinds. A join's inputs grow with its edges.
+/// Ports of built-in kinds. The inputs of a merge and of a join grow with their edges.
 fn ports_of(kind: &NodeKind) -> (Ports, Ports) {
     use PortType::{Any, Audio, Speech, Text, Transcript};
     match kind {
@@ -192,8 +192,7 @@ fn ports_of(kind: &NodeKind) -> (Ports, Ports) {
         NodeKind::Llm { .. } | NodeKind::Segmenter => (&[("text", Text)], &[("text", Text)]),
         NodeKind::Tts { .. } => (&[("text", Text)], &[("audio", Audio)]),
         NodeKind::Playout(_) => (&[("audio", Audio)], &[]),
-        NodeKind::Merge => (&[("in", Any)], &[("out", Any)]),
-        NodeKind::Join => (&[], &[("out", Any)]),
+        NodeKind::Merge | NodeKind::Join => (&[], &[("out", Any)]),
         NodeKind::Custom { .. } => (&[], &[]),
     }
 }
@@ -263,7 +262,7 @@ fn connect(
             return None;
         };
         let vertex = &mut graph[*index];
-        if matches!(vertex.kind, NodeKind::Join) && !output {
+        if matches!(vertex.kind, NodeKind::Merge | NodeKind::Join) && !output {
             let name = port.map_or_else(|| format!("in{}", vertex.inputs.len()), str::to_owned);
             vertex.inputs.push(Port::new(&name, PortType::Any));
             return Some((*index, vertex.inputs.len() - 1));
@@ -315,7 +314,7 @@ fn check_types(
         );
     }
     let taken = graph.edges_directed(to, petgraph::Direction::Incoming).any(|link| link.weight().to_port == to_port);
-    if taken && !graph[to].kind.is_fan_in() {
+    if taken {
         let message = format!("a second edge ends at the same input of {}", graph[to].name);
         findings.report(
             "RSPP0015",

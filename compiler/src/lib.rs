@@ -13,7 +13,7 @@ mod template;
 
 pub use explain::explain;
 pub use finding::{Finding, Findings, Place};
-pub use lower::{Lowered, lower};
+pub use lower::{Lowered, lower, lower_tapped};
 pub use registry::{NodeType, Registry};
 
 use rspp_specs::plan::Plan;

@@ -19,7 +19,7 @@ use rspp_operators::vad::Vad;
 use rspp_specs::dataflow::{Ask, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::{NodeIndex, PortIndex};
-use rspp_specs::plan::{NodeKind, Plan, PlanNode};
+use rspp_specs::plan::{NodeKind, Plan, PlanEdge, PlanNode};
 use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::{Scope, StreamVec};
 
@@ -41,11 +41,22 @@ pub fn lower<'s>(
     scope: Scope<'s, u64>,
     rows: StreamVec<'s, u64, Row>,
 ) -> Lowered<'s> {
+    lower_tapped(plan, registry, scope, rows, |_, stream| stream)
+}
+
+/// The same with something on the edges: what `tap` makes of an edge's stream is what its node gets.
+pub fn lower_tapped<'s>(
+    plan: &Plan,
+    registry: &Registry,
+    scope: Scope<'s, u64>,
+    rows: StreamVec<'s, u64, Row>,
+    tap: impl Fn(&PlanEdge, StreamVec<'s, u64, Event>) -> StreamVec<'s, u64, Event>,
+) -> Lowered<'s> {
     let sources: Vec<NodeIndex> = select(plan, |kind| matches!(kind, NodeKind::Caller | NodeKind::UserTurn));
     let callers: Vec<NodeIndex> = select(plan, |kind| calls_providers(kind, registry));
-    let mut entry = ingress(scope, rows, &sources, &callers);
-    let mut outputs: BTreeMap<(NodeIndex, PortIndex), StreamVec<'s, u64, Event>> = BTreeMap::new();
     let mut lowered = Lowered { asks: Vec::new(), kept: Kept::default() };
+    let mut entry = ingress(scope, rows, &sources, &callers, &lowered.kept);
+    let mut outputs: BTreeMap<(NodeIndex, PortIndex), StreamVec<'s, u64, Event>> = BTreeMap::new();
     for (index, node) in plan.indexed_nodes() {
         let Some(factory) = factory(&node.kind, registry) else {
             let emitted = entry.sources.remove(&index).expect("every source has an outlet of the ingress");
@@ -65,7 +76,7 @@ pub fn lower<'s>(
                 Some(condition) => from.filter(move |event| condition.holds(event)),
                 None => from,
             };
-            (edge.to_port, stream)
+            (edge.to_port, tap(edge, stream))
         });
         let inputs =
             Inputs { control: entry.control.clone(), inbox: entry.inboxes.remove(&index), edges: edges.collect() };
@@ -110,7 +121,7 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
         NodeKind::Segmenter => Rc::new(|_| Box::new(Segmenter::default())),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
         NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
-        NodeKind::Merge => Rc::new(|_| Box::new(Merge)),
+        NodeKind::Merge => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
         NodeKind::Join => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
         NodeKind::Custom { type_name, .. } => {
             let make = registry.get(type_name).expect("the compiler knew the type").make.clone();

@@ -61,6 +61,15 @@ impl Registry {
         self
     }
 
+    /// Whether a type is registered and takes this config: what a replay has to know before it starts.
+    ///
+    /// # Errors
+    /// `None` if there is no such type, else what the type says of the config.
+    pub fn check(&self, name: &str, config: &Value) -> Result<(), Option<String>> {
+        let node_type = self.get(name).ok_or(None)?;
+        (node_type.make)(config).map(|_| ()).map_err(Some)
+    }
+
     /// A type by its name.
     pub(crate) fn get(&self, name: &str) -> Option<&NodeType> {
         self.types.get(name)

@@ -225,7 +225,7 @@ impl Session {
         self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();
-        let generation = capability.generation();
+        let generation = self.generation_of(capability);
         let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), understood, speech_end };
         self.say_of(desk, turn, opened);
         self.direct(desk, cause, Directive::Open(capability));
@@ -272,7 +272,7 @@ impl Session {
     pub(crate) fn finish_end(&mut self, desk: &mut Desk<'_>) {
         let Some(end) = self.end.take() else { return };
         let Some(turn) = self.turn.take_if(|turn| turn.revoked) else { return };
-        let generation = turn.capability.generation();
+        let generation = self.generation_of(turn.capability);
         let turn = turn.capability.turn();
         self.say_of(desk, turn, Signal::FenceApplied { generation });
         if let Some(playback) = &mut self.playback {

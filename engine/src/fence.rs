@@ -28,6 +28,11 @@ impl Fence {
         TurnCapability::mint(slot, turn, self.generation)
     }
 
+    /// The slot's generation now.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
     /// Voids every copy of the slot's capability.
     pub(crate) fn revoke(&mut self) {
         self.generation.0 += 1;

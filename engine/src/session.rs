@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rspp_specs::dataflow::{ControlRow, Directive, Row};
 use rspp_specs::event::{Delivery, DeliveryContent};
-use rspp_specs::ids::{NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
+use rspp_specs::ids::{Generation, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
 use rspp_specs::limits::MAX_SESSION_DERIVED_INPUTS;
 use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::{NodeKind, Plan};
@@ -32,6 +32,9 @@ pub(crate) struct Session {
     sequence: u64,
     pub(crate) turns: u32,
     pub(crate) fence: Fence,
+    /// The slot's generation when the session began. The timeline counts from here, so that it does not depend on
+    /// who used the slot before.
+    first_generation: Generation,
     pub(crate) turn: Option<ActiveTurn>,
     pub(crate) speech: CallerSpeech,
     pub(crate) invocations: Invocations,
@@ -114,6 +117,7 @@ impl Session {
             sequence: 0,
             turns: open.resume.turns,
             fence,
+            first_generation: fence.generation(),
             turn: None,
             speech: CallerSpeech::default(),
             invocations: Invocations::resume(open.resume.invocations),
@@ -196,6 +200,11 @@ impl Session {
             return;
         }
         self.derived.push_back(derived);
+    }
+
+    /// A capability's generation, as the session's timeline counts it.
+    pub(crate) fn generation_of(&self, capability: TurnCapability) -> Generation {
+        Generation(capability.generation().0 - self.first_generation.0)
     }
 
     /// The active turn, if there is one.

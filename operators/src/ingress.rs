@@ -1,4 +1,7 @@
 //! The first operator of every dataflow: control to all, deliveries to the node they are for.
+//!
+//! Like every fan-in it waits until no more can arrive for a sub-tick, then goes by (slot, cause): a session's rows
+//! enter the graph in the order that the sequencer gave them, in whatever order they were delivered.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +10,13 @@ use rspp_specs::event::{Delivery, DeliveryContent, Event};
 use rspp_specs::ids::NodeIndex;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
+
+use crate::fan_in::Waiting;
+use crate::kept::Kept;
 
 /// What comes out of [`ingress`].
 pub struct Ingress<'s> {
@@ -21,7 +28,8 @@ pub struct Ingress<'s> {
     pub inboxes: BTreeMap<NodeIndex, StreamVec<'s, u64, Delivery>>,
 }
 
-type Output<D> = OutputBuilder<u64, CapacityContainerBuilder<Vec<D>>>;
+/// The ingress on the list of who keeps capabilities: it is no node of any plan.
+const INGRESS: NodeIndex = NodeIndex(u16::MAX);
 
 /// Routes rows. A delivery to a node that is neither a source nor has an inbox is a bug of the core, and is
 /// reported in debug builds.
@@ -30,77 +38,106 @@ pub fn ingress<'s>(
     rows: StreamVec<'s, u64, Row>,
     sources: &[NodeIndex],
     inboxes: &[NodeIndex],
+    kept: &Kept,
 ) -> Ingress<'s> {
     let mut builder = OperatorBuilder::new("ingress".to_owned(), scope);
     let mut input = builder.new_input(rows, Pipeline);
-    let (control_output, control) = builder.new_output::<Vec<ControlRow>>();
-    let mut control_output: Output<ControlRow> = OutputBuilder::from(control_output);
-    let mut outlets = Outlets::default();
+    let (control_outlet, control) = Outlet::new(&mut builder, 0);
+    let mut outlets = Outlets { control: control_outlet, sources: BTreeMap::new(), inboxes: BTreeMap::new() };
     let mut routed = Ingress { control, sources: BTreeMap::new(), inboxes: BTreeMap::new() };
-    for node in sources {
-        let (output, stream) = builder.new_output::<Vec<Event>>();
-        outlets.sources.insert(*node, (OutputBuilder::from(output), Vec::new()));
+    for (port, node) in (1..).zip(sources) {
+        let (outlet, stream) = Outlet::new(&mut builder, port);
+        outlets.sources.insert(*node, outlet);
         routed.sources.insert(*node, stream);
     }
-    for node in inboxes {
-        let (output, stream) = builder.new_output::<Vec<Delivery>>();
-        outlets.inboxes.insert(*node, (OutputBuilder::from(output), Vec::new()));
+    for (port, node) in (1 + sources.len()..).zip(inboxes) {
+        let (outlet, stream) = Outlet::new(&mut builder, port);
+        outlets.inboxes.insert(*node, outlet);
         routed.inboxes.insert(*node, stream);
     }
+    let ports = 1 + sources.len() + inboxes.len();
+    let mut place = kept.place(INGRESS);
+    let mut waiting: Waiting<Row> = Waiting::new();
     builder.build(move |_| {
-        move |_| {
+        move |frontiers| {
             input.for_each(|capability, rows| {
-                let mut control = control_output.activate();
-                let mut control = control.session(&capability);
+                place.keep((0..ports).map(|port| capability.retain(port)));
                 for row in rows.drain(..) {
-                    match row {
-                        Row::Control(row) => control.give(row),
-                        Row::Delivery(delivery) => outlets.route(delivery),
-                    }
+                    let (slot, cause) = match &row {
+                        Row::Control(row) => (row.slot, row.cause),
+                        Row::Delivery(delivery) => (delivery.slot, delivery.cause),
+                    };
+                    waiting.push(slot, cause, 0, row);
                 }
-                drop(control);
-                outlets.flush(&capability);
             });
+            if place.time().is_some_and(|time| !frontiers[0].less_equal(&time)) {
+                waiting.drain_in_order().for_each(|row| outlets.route(row));
+                outlets.flush(place.capabilities());
+                place.release();
+            }
         }
     });
     routed
 }
 
-#[derive(Default)]
+/// One output, and what is on its way there.
+struct Outlet<D: Clone + 'static> {
+    port: usize,
+    output: OutputBuilder<u64, CapacityContainerBuilder<Vec<D>>>,
+    rows: Vec<D>,
+}
+
+impl<D: Clone + 'static> Outlet<D> {
+    fn new<'s>(builder: &mut OperatorBuilder<'s, u64>, port: usize) -> (Self, StreamVec<'s, u64, D>) {
+        let (output, stream) = builder.new_output::<Vec<D>>();
+        (Self { port, output: OutputBuilder::from(output), rows: Vec::new() }, stream)
+    }
+
+    fn flush(&mut self, capabilities: &[Capability<u64>]) {
+        if !self.rows.is_empty() {
+            self.output.activate().session(&capabilities[self.port]).give_container(&mut self.rows);
+            self.rows.clear();
+        }
+    }
+}
+
 struct Outlets {
-    sources: BTreeMap<NodeIndex, (Output<Event>, Vec<Event>)>,
-    inboxes: BTreeMap<NodeIndex, (Output<Delivery>, Vec<Delivery>)>,
+    control: Outlet<ControlRow>,
+    sources: BTreeMap<NodeIndex, Outlet<Event>>,
+    inboxes: BTreeMap<NodeIndex, Outlet<Delivery>>,
 }
 
 impl Outlets {
-    fn route(&mut self, delivery: Delivery) {
+    fn route(&mut self, row: Row) {
+        let delivery = match row {
+            Row::Control(row) => {
+                self.control.rows.push(row);
+                return;
+            }
+            Row::Delivery(delivery) => delivery,
+        };
         let Delivery { slot, node, scope, cause, at, content } = delivery;
         match content {
             DeliveryContent::Emit(payload) => {
                 let outlet = self.sources.get_mut(&node);
                 debug_assert!(outlet.is_some(), "{node} is no source");
-                if let Some((_, events)) = outlet {
-                    events.push(Event { slot, scope, cause, at, attributes: None, payload });
+                if let Some(outlet) = outlet {
+                    outlet.rows.push(Event { slot, scope, cause, at, attributes: None, payload });
                 }
             }
             DeliveryContent::Result(..) => {
                 let outlet = self.inboxes.get_mut(&node);
                 debug_assert!(outlet.is_some(), "{node} has no inbox");
-                if let Some((_, deliveries)) = outlet {
-                    deliveries.push(Delivery { slot, node, scope, cause, at, content });
+                if let Some(outlet) = outlet {
+                    outlet.rows.push(Delivery { slot, node, scope, cause, at, content });
                 }
             }
         }
     }
 
-    fn flush(&mut self, capability: &timely::dataflow::operators::InputCapability<u64>) {
-        for (output, events) in self.sources.values_mut().filter(|(_, events)| !events.is_empty()) {
-            output.activate().session(capability).give_container(events);
-            events.clear();
-        }
-        for (output, deliveries) in self.inboxes.values_mut().filter(|(_, deliveries)| !deliveries.is_empty()) {
-            output.activate().session(capability).give_container(deliveries);
-            deliveries.clear();
-        }
+    fn flush(&mut self, capabilities: &[Capability<u64>]) {
+        self.control.flush(capabilities);
+        self.sources.values_mut().for_each(|outlet| outlet.flush(capabilities));
+        self.inboxes.values_mut().for_each(|outlet| outlet.flush(capabilities));
     }
 }

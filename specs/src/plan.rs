@@ -6,7 +6,7 @@
 //! 2. Every edge names ports that its nodes have, and joins types that fit.
 //! 3. There are at most [`MAX_PLAN_NODES`](crate::limits::MAX_PLAN_NODES) nodes and
 //!    [`MAX_PLAN_EDGES`](crate::limits::MAX_PLAN_EDGES) edges, and names of nodes differ.
-//! 4. An input port takes one edge, unless its node is a fan-in.
+//! 4. An input port takes one edge. A merge and a join have a port for each.
 //! 5. The hash covers everything that can change what a session does.
 
 use std::collections::BTreeSet;
@@ -235,11 +235,6 @@ impl NodeKind {
             _ => None,
         }
     }
-
-    /// Whether an input port may take several edges.
-    pub fn is_fan_in(&self) -> bool {
-        matches!(self, NodeKind::Merge)
-    }
 }
 
 /// How speech is told from silence.
@@ -448,9 +443,8 @@ impl PlanParts {
         let mut taken = BTreeSet::new();
         for edge in &self.edges {
             self.check_edge(edge)?;
-            let first = taken.insert((edge.to, edge.to_port));
-            let to = &self.nodes[usize::from(edge.to.0)];
-            if !first && !to.kind.is_fan_in() {
+            if !taken.insert((edge.to, edge.to_port)) {
+                let to = &self.nodes[usize::from(edge.to.0)];
                 return fail(4, format!("several edges end at an input of {}", to.name));
             }
         }

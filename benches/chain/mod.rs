@@ -1,0 +1,106 @@
+//! What the benches run: a chain of nodes that pass audio on, and a worker with sessions of such chains.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use rspp::specs::event::{AudioFrame, Payload, PortType};
+use rspp::specs::ids::{PortIndex, Slot};
+use rspp::specs::plan::Plan;
+use rspp::specs::time::Micros;
+use rspp::specs::timeline::{Input, Record, Resume, SessionOpen};
+use rspp::{Batch, Context, Core, Node, NodeType, Registry, compile, core};
+
+/// Operators of a chain.
+pub const HOPS: usize = 8;
+/// A frame of 640 bytes: 20 ms at 16 kHz.
+const FRAME_SAMPLES: usize = 320;
+/// Time from tick to tick.
+const TICK: Micros = Micros::from_ms(20);
+
+/// The smallest node there is: what it costs is what a hop costs.
+struct Pass;
+
+impl Node for Pass {
+    fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
+        cx.emit(payload);
+    }
+}
+
+/// Node types that differ in nothing but their names. Plans of different types have different shapes.
+pub fn registry(shapes: usize) -> Registry {
+    (0..shapes).fold(Registry::new(), |registry, shape| {
+        let pass = NodeType::new(PortType::Audio, PortType::Audio, |_| Ok(Box::new(Pass)));
+        registry.with(&format!("pass{shape}"), pass)
+    })
+}
+
+/// From the caller through [`HOPS`] nodes of one type; nobody listens to the last.
+pub fn chain(shape: usize, registry: &Registry) -> Arc<Plan> {
+    let mut spec = format!("kind: PipelineSpec\nname: chain{shape}\nversion: 1\nnodes:\n  caller: {{type: caller}}\n");
+    for hop in 0..HOPS {
+        writeln!(spec, "  hop{hop}: {{type: pass{shape}}}").expect("a string takes all that is written to it");
+    }
+    spec.push_str("edges:\n  - caller -> hop0\n");
+    for hop in 1..HOPS {
+        writeln!(spec, "  - hop{} -> hop{hop}", hop - 1).expect("a string takes all that is written to it");
+    }
+    Arc::new(compile("chain.yaml", &spec, registry).expect("the chain is a complete spec"))
+}
+
+/// A core with its sessions, and a frame of each caller.
+pub struct Worker {
+    core: Core,
+    now: Micros,
+    batch: Batch,
+    timeline: Vec<Record>,
+    callers: Vec<(Slot, AudioFrame)>,
+}
+
+impl Worker {
+    /// Opens so many sessions, in turn of each of the plans.
+    pub fn open(registry: Registry, plans: &[Arc<Plan>], sessions: usize) -> Self {
+        let mut worker = Self {
+            core: core(registry),
+            now: Micros(0),
+            batch: Batch::default(),
+            timeline: Vec::new(),
+            callers: Vec::new(),
+        };
+        for (session, plan) in plans.iter().cycle().take(sessions).enumerate() {
+            let slot = worker.core.reserve().expect("a worker takes more sessions than a bench has");
+            let (session, plan) = (format!("session-{session}").into(), Arc::clone(plan));
+            let open = SessionOpen { session, plan, resume: Resume::default() };
+            worker.push(slot, Input::SessionOpen(Box::new(open)));
+            let samples = vec![0; FRAME_SAMPLES].into();
+            worker.callers.push((slot, AudioFrame { samples, rate_hz: 16_000, spoken_by: None }));
+        }
+        worker.tick();
+        worker.forget();
+        worker
+    }
+
+    /// Every caller's next frame is there: what the shell does before a tick.
+    pub fn arrive(&mut self) {
+        self.now = self.now + TICK;
+        for caller in 0..self.callers.len() {
+            let (slot, frame) = self.callers[caller].clone();
+            self.push(slot, Input::CallerAudio(frame));
+        }
+    }
+
+    /// One tick.
+    pub fn tick(&mut self) {
+        self.core.tick(self.now, &mut self.batch, &mut self.timeline);
+    }
+
+    /// What the shell does after a tick, once the timeline is written. Gives its length.
+    pub fn forget(&mut self) -> usize {
+        let length = self.timeline.len();
+        self.timeline.clear();
+        length
+    }
+
+    fn push(&mut self, slot: Slot, input: Input) {
+        self.batch.push(slot, input).expect("a tick takes a frame of each session");
+    }
+}

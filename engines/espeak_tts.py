@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""A Wyoming synthesiser: runs espeak-ng, or flite, for each text. Only the standard library.
+
+The programs are run, never linked: espeak-ng is GPL-3. The same text gives the same samples.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+
+import wyoming_wire
+from wyoming_wire import Event, error_event
+
+CHUNK_MS = 20
+MAX_TEXT_BYTES = 64 * 1024
+MAX_SECONDS = 600
+WAV_HEADER_BYTES = 44
+DEFAULT_VOICES = {"espeak-ng": "en-us", "flite": "slt"}
+VOICE = re.compile(r"[A-Za-z0-9_+-]{1,64}")
+
+
+class SpeechError(Exception):
+    """Why there is no speech; its second argument is a short code."""
+
+
+def command(program, voice, speed):
+    """A command that reads text from its standard input and writes a WAV file to its standard output."""
+    if program == "flite":
+        return ["flite", "-voice", voice, "-f", "/dev/stdin", "-o", "/dev/stdout"]
+    return ["espeak-ng", "-v", voice, "-s", str(speed), "--stdin", "--stdout"]
+
+
+def pcm_format(header):
+    """Samples a second, from a WAV header whose lengths are false: espeak-ng does not know them in time."""
+    if len(header) < WAV_HEADER_BYTES or header[:4] != b"RIFF" or header[8:16] != b"WAVEfmt " or header[36:40] != b"data":
+        raise SpeechError("the program wrote no plain WAV file", "no-speech")
+    channels, width = int.from_bytes(header[22:24], "little"), int.from_bytes(header[34:36], "little") // 8
+    if (channels, width) != (1, 2):
+        raise SpeechError("the program wrote no 16-bit mono", "audio-format")
+    return int.from_bytes(header[24:28], "little")
+
+
+def speak(program, voice, speed, text):
+    """Yields samples a second, then chunks of PCM as the program writes them."""
+    try:
+        process = subprocess.Popen(
+            command(program, voice, speed), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise SpeechError(f"can't run {program}: {error}; install it", "no-program") from error
+    try:
+        try:
+            process.stdin.write(text.encode() + b"\n")
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        header = process.stdout.read(WAV_HEADER_BYTES)
+        if not header:
+            words = process.stderr.read(1000).decode(errors="replace").strip()
+            raise SpeechError(f"{program} wrote nothing: {words or 'no such voice?'}", "no-speech")
+        rate = pcm_format(header)
+        yield rate
+        chunk_bytes = rate * CHUNK_MS // 1000 * 2
+        for _ in range(MAX_SECONDS * 1000 // CHUNK_MS):
+            chunk = process.stdout.read(chunk_bytes)
+            if len(chunk) < 2:
+                break
+            yield chunk[: len(chunk) // 2 * 2]
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.stderr.close()
+        process.wait()
+
+
+def synthesize(arguments, data):
+    """Yields the answers to one synthesize event."""
+    text, wanted = data.get("text"), data.get("voice") or {}
+    voice = (wanted.get("name") if isinstance(wanted, dict) else None) or arguments.voice
+    if not isinstance(text, str) or len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
+        yield error_event(f"synthesize needs a text of at most {MAX_TEXT_BYTES} bytes", "bad-text")
+        return
+    if not isinstance(voice, str) or not VOICE.fullmatch(voice):
+        yield error_event("the voice's name is none", "bad-voice")
+        return
+    form = {"rate": 22_050, "width": 2, "channels": 1}
+    if not text.strip():
+        yield Event("audio-start", {**form, "timestamp": 0})
+        yield Event("audio-stop", {"timestamp": 0})
+        return
+    sent = 0
+    try:
+        speech = speak(arguments.program, voice, arguments.speed, text.replace("\0", " "))
+        form["rate"] = next(speech)
+        yield Event("audio-start", {**form, "timestamp": 0})
+        for chunk in speech:
+            yield Event("audio-chunk", {**form, "timestamp": sent * 1000 // form["rate"]}, chunk)
+            sent += len(chunk) // 2
+    except SpeechError as error:
+        yield error_event(error.args[0], error.args[1])
+        return
+    if not sent:
+        yield error_event(f"{arguments.program} wrote no samples", "no-speech")
+        return
+    yield Event("audio-stop", {"timestamp": sent * 1000 // form["rate"]})
+
+
+def info(arguments):
+    """What describe answers."""
+    attribution = {"name": arguments.program, "url": ""}
+    common = {"attribution": attribution, "installed": True, "description": None, "version": "1"}
+    voice = {**common, "name": arguments.voice, "languages": ["en"]}
+    program = {**common, "name": f"rspp-{arguments.program}", "voices": [voice]}
+    return Event("info", {"asr": [], "tts": [program], "handle": [], "intent": [], "wake": [], "mic": [], "snd": []})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    wyoming_wire.add_arguments(parser)
+    parser.add_argument("--program", choices=sorted(DEFAULT_VOICES), default="espeak-ng")
+    parser.add_argument("--voice", help="used where synthesize names none")
+    parser.add_argument("--speed", type=int, default=160, help="words a minute, espeak-ng only")
+    arguments = parser.parse_args()
+    arguments.voice = arguments.voice or DEFAULT_VOICES[arguments.program]
+    if shutil.which(arguments.program) is None:
+        sys.exit(f"the program {arguments.program} is not installed")
+
+    def handler(event):
+        if event.kind == "describe":
+            yield info(arguments)
+        elif event.kind == "synthesize":
+            yield from synthesize(arguments, event.data)
+
+    wyoming_wire.serve(arguments, lambda: handler)
+
+
+if __name__ == "__main__":
+    main()
