@@ -14,7 +14,6 @@ use rspp::trace::trace_in;
 use rspp_engine::{Built, Core, Lower};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::vec::Map;
 use timely::dataflow::{Scope, StreamVec};
 
 /// Lowers like the product, with disorder put in.
@@ -60,8 +59,19 @@ fn shuffled(rows: StreamVec<'_, u64, Row>, mut state: u64) -> StreamVec<'_, u64,
     })
 }
 
+/// Each hop keeps what it got until no more can come, so it delivers a step of the worker later.
 fn lengthened(stream: StreamVec<'_, u64, Event>, hops: u64) -> StreamVec<'_, u64, Event> {
-    (0..hops).fold(stream, |stream, _| stream.map(|event| event))
+    (0..hops).fold(stream, |stream, _| {
+        stream.unary_frontier(Pipeline, "hop", |_, _| {
+            let mut kept = Vec::new();
+            move |(input, frontier), output| {
+                input.for_each(|capability, rows| kept.push((capability.retain(0), std::mem::take(rows))));
+                for (capability, mut rows) in kept.extract_if(.., |(time, _)| !frontier.less_equal(time.time())) {
+                    output.session(&capability).give_container(&mut rows);
+                }
+            }
+        })
+    })
 }
 
 fn check(name: &str, seed: u64) {
