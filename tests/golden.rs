@@ -9,6 +9,7 @@
 //! The checker, which knows nothing of the engine, judges every trace.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rspp::Registry;
 use rspp::specs::trace::{Line, parse};
@@ -26,11 +27,16 @@ fn scenarios() -> Vec<PathBuf> {
     paths
 }
 
-fn trace_of(path: &Path) -> Vec<Line> {
-    match rspp::trace::trace(path, &Registry::new()) {
-        Ok(traced) => traced.lines,
-        Err(error) => panic!("{}: {error}", path.display()),
-    }
+/// Every scenario with its trace; run once for all tests.
+fn traces() -> &'static [(PathBuf, Vec<Line>)] {
+    static TRACES: OnceLock<Vec<(PathBuf, Vec<Line>)>> = OnceLock::new();
+    TRACES.get_or_init(|| {
+        let run = |path: PathBuf| match rspp::trace::trace(&path, &Registry::new()) {
+            Ok(traced) => (path, traced.lines),
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        scenarios().into_iter().map(run).collect()
+    })
 }
 
 fn text_of(lines: &[Line]) -> String {
@@ -40,9 +46,9 @@ fn text_of(lines: &[Line]) -> String {
 #[test]
 fn every_scenario_gives_its_golden_trace() {
     let mut differences = Vec::new();
-    for path in scenarios() {
+    for (path, trace) in traces() {
         let golden = path.with_extension("trace");
-        let text = text_of(&trace_of(&path));
+        let text = text_of(trace);
         if std::env::var_os("RSPP_UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &text).expect("the golden trace can be written");
         }
@@ -67,10 +73,9 @@ fn first_difference(kept: &str, now: &str) -> Option<String> {
 #[test]
 fn every_trace_says_what_the_contract_tells() {
     let mut judged = 0;
-    for path in scenarios() {
+    for (path, trace) in traces() {
         let Ok(expected) = std::fs::read_to_string(path.with_extension("expect")) else { continue };
         judged += 1;
-        let trace = trace_of(&path);
         let mut rest = trace.iter();
         for wanted in expected.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
             let found = match wanted.strip_prefix('!') {
@@ -106,8 +111,8 @@ fn fits(line: &Line, wanted: &Line) -> bool {
 
 #[test]
 fn the_checker_passes_every_trace() {
-    for path in scenarios() {
-        let violations = rspp_checker::check(&trace_of(&path));
+    for (path, trace) in traces() {
+        let violations = rspp_checker::check(trace);
         let shown: Vec<String> = violations.iter().map(ToString::to_string).collect();
         assert!(shown.is_empty(), "{}:\n{}", path.display(), shown.join("\n"));
     }
@@ -115,8 +120,8 @@ fn the_checker_passes_every_trace() {
 
 #[test]
 fn golden_traces_read_back_as_they_are_written() {
-    for path in scenarios() {
-        let text = text_of(&trace_of(&path));
+    for (_, trace) in traces() {
+        let text = text_of(trace);
         let lines = parse(&text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(text_of(&lines), text);
     }

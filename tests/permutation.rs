@@ -85,8 +85,16 @@ fn check(name: &str, seed: u64) {
     assert_eq!(traced.lines.len(), golden.lines().count(), "{name}, seed {seed}");
 }
 
+/// Without the frontier wait of the fan-ins this fails for every scenario whose paths meet.
+#[test]
+fn golden_traces_hold_by_ways_of_any_length() {
+    for name in ["plain-call", "interruption", "tool-committed", "branches"] {
+        check(name, 1);
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_order_of_delivery_changes_nothing(seed: u64) {

@@ -182,7 +182,7 @@ fn rules_on_code_fire_and_look_past_comments_and_literals() {
     check("deploy/service.yaml", "", &[]);
     check(
         "src/a.rs",
-        "fn f_123() {}\nfn NF019() {}\nfn a(b: f32, c: f128, d: x_f_12) {}",
+        "fn f_123() {}\nfn NF019() {}\nfn a(b: f32, c: f128, d: x_f_12) {\n    0x7fff_f000\n}",
         &[(1, "requirement-ids"), (2, "requirement-ids")],
     );
 }
@@ -194,7 +194,7 @@ fn rules_on_text_fire_in_any_file() {
     check("README.md", &path(concat!("ro", "ot")), &[(1, "machine-paths")]);
     check("README.md", concat!("see {folder}/ho", "me/b, x/tm", "p/c and https://a.b/wo", "rk/"), &[]);
     check("ci/a", concat!("curl https://index.", "crates.io/a"), &[(1, "registry-hosts")]);
-    check("ci/a", concat!("# FIX", "ME\nmktemp XXX", "XXX"), &[(1, "unfinished")]);
+    check("ci/a", concat!("# FIX", "ME\nmktemp XX", "XXXX"), &[(1, "unfinished")]);
 }
 
 #[test]
