@@ -25,11 +25,17 @@ class SpeechError(Exception):
     """Why there is no speech; its second argument is a short code."""
 
 
-def command(program, voice, speed):
-    """A command that reads text from its standard input and writes a WAV file to its standard output."""
+def command(program, voice, speed, text):
+    """A command that writes a WAV file to its standard output; espeak-ng reads the text from its standard input."""
     if program == "flite":
-        return ["flite", "-voice", voice, "-f", "/dev/stdin", "-o", "/dev/stdout"]
+        return ["flite", "-voice", voice, "-t", text, "-o", "/dev/stdout"]
     return ["espeak-ng", "-v", voice, "-s", str(speed), "--stdin", "--stdout"]
+
+
+def flite_voices():
+    """flite takes any name for a voice, and speaks with another one where it has none."""
+    listed = subprocess.run(["flite", "-lv"], stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout
+    return set(listed.decode(errors="replace").partition(":")[2].split())
 
 
 def pcm_format(header):
@@ -44,9 +50,11 @@ def pcm_format(header):
 
 def speak(program, voice, speed, text):
     """Yields samples a second, then chunks of PCM as the program writes them."""
+    if program == "flite" and voice not in flite_voices():
+        raise SpeechError(f"flite has no voice {voice}", "no-voice")
     try:
         process = subprocess.Popen(
-            command(program, voice, speed), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command(program, voice, speed, text), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
         raise SpeechError(f"can't run {program}: {error}; install it", "no-program") from error

@@ -8,6 +8,7 @@ use rspp_adapters::recording::{self, Recording, RecordingWriter};
 use rspp_compiler::{Registry, explain};
 
 use crate::replay::{Verdict, replay};
+use crate::run::{Run, describe, run};
 use crate::trace::{Traced, read_plan, trace};
 
 /// A runtime kernel for real-time voice pipelines.
@@ -35,6 +36,29 @@ enum Command {
         #[arg(long, value_name = "CALL.rspp")]
         record: Option<PathBuf>,
     },
+    /// Hold a call: the caller's side from a WAV file, the whole call into another.
+    #[command(after_help = "Example:\n  rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output \
+                            answer.wav --record call.rspp\n\nExit code 1: an engine is missing or died. 2: a file or \
+                            the spec is wrong.")]
+    Run {
+        /// The pipeline's spec.
+        spec: PathBuf,
+        /// The caller's side: mono or stereo WAV, 8 to 48 kHz.
+        #[arg(long, value_name = "CALLER.wav")]
+        input: PathBuf,
+        /// Where the call goes: stereo WAV, the caller left, the agent right.
+        #[arg(long, value_name = "ANSWER.wav")]
+        output: PathBuf,
+        /// Also write a recording here.
+        #[arg(long, value_name = "CALL.rspp")]
+        record: Option<PathBuf>,
+        /// Hold it by the clock on the wall instead of in virtual time.
+        #[arg(long)]
+        realtime: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Feed a recording's inputs to this program, and compare all that comes out.
     #[command(after_help = "Example:\n  rspp replay call.rspp\n\nExit code 0: identical. 1: it differs, or the \
                             file is damaged; the first difference, or the damage, is named.")]
@@ -61,12 +85,27 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
         Command::Trace { scenario, record } => run_trace(scenario, record.as_deref(), registry),
         Command::Replay { recording } => run_replay(recording, registry),
+        Command::Run { spec, input, output, record, realtime, json } => {
+            let (spec, input, output, record) = (spec.clone(), input.clone(), output.clone(), record.clone());
+            run_call(&Run { spec, input, output, record, realtime: *realtime }, *json, registry)
+        }
     };
     match result {
         Ok(text) => print(&text),
         Err(Failure::Input(message)) => fail(&message, 2),
         Err(Failure::Run(message)) => fail(&message, 1),
     }
+}
+
+fn run_call(options: &Run, json: bool, registry: &Registry) -> Result<String, Failure> {
+    let held = run(options, registry).map_err(|error| {
+        if error.exit_code() == 2 { Failure::Input(error.to_string()) } else { Failure::Run(error.to_string()) }
+    })?;
+    if !json {
+        return Ok(describe(&held, options));
+    }
+    let text = serde_json::to_string_pretty(&held.summary).map_err(|error| Failure::Run(error.to_string()))?;
+    Ok(text + "\n")
 }
 
 fn run_trace(scenario: &Path, record: Option<&Path>, registry: &Registry) -> Result<String, Failure> {

@@ -19,6 +19,8 @@ pub use rspp_specs as specs;
 
 pub mod cli;
 pub mod replay;
+pub mod run;
+pub mod summary;
 pub mod trace;
 
 use rspp_engine::{Built, Lower};

@@ -113,7 +113,7 @@ fn walked(root: &Path) -> Vec<String> {
             if !path.is_dir() {
                 let path = path.strip_prefix(root).expect("it was found under the root");
                 paths.push(path.to_string_lossy().replace('\\', "/"));
-            } else if name != "target" && name != ".git" {
+            } else if name == ".ci" || name != "target" && !name.to_string_lossy().starts_with('.') {
                 folders.push(path);
             }
         }

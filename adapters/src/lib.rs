@@ -1,9 +1,15 @@
-//! Everything outside the core: audio files, providers, transports.
+//! Everything outside the core: audio files, providers, transports, recordings, and the loop that drives a session.
+//!
+//! Start with [`drive`] (one session, its peers and a clock) and [`call`] (a call from a WAV file).
 
 pub mod audio;
+pub mod call;
 pub mod dialogue;
+pub mod drive;
+pub mod engines;
+pub mod provider;
 pub mod recording;
 pub mod scenario;
 pub mod scripted;
-pub mod virtual_time;
+pub mod transport;
 pub mod wyoming;

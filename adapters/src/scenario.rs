@@ -13,8 +13,9 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
 use serde::Deserialize;
 
-use crate::scripted::{Script, ScriptError, ScriptedPeers, TransportTimes};
-use crate::virtual_time::{Schedule, run};
+use crate::drive::{Schedule, VirtualClock, run};
+use crate::scripted::{Script, ScriptError, ScriptedPeers};
+use crate::transport::TransportTimes;
 
 /// A scenario document.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,8 +42,12 @@ pub struct Scenario {
     #[serde(default)]
     pub providers: BTreeMap<String, Vec<Script>>,
     /// The transport's times.
-    #[serde(default)]
+    #[serde(default = "scripted_transport")]
     pub transport: TransportTimes,
+}
+
+fn scripted_transport() -> TransportTimes {
+    TransportTimes::SCRIPTED
 }
 
 /// The caller's audio: loud where there is speech, silent elsewhere.
@@ -177,7 +182,8 @@ impl Scenario {
         let mut schedule = self.schedule(plan)?;
         let mut peers = ScriptedPeers::new(self.providers.clone(), self.transport);
         let slot = core.reserve().ok_or(ScenarioError::Full)?;
-        run(core, slot, &mut schedule, &mut peers, Micros::from_ms(self.until_ms), on_tick)?;
+        let until = Micros::from_ms(self.until_ms);
+        run(core, slot, &mut schedule, &mut peers, &mut VirtualClock::default(), until, on_tick)?;
         Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use rspp_specs::event::{AudioFrame, ProviderResult, Request, ToolCall, Transcript, Understanding};
-use rspp_specs::ids::{InvocationId, TurnId, UtteranceId};
+use rspp_specs::ids::{InvocationId, UtteranceId};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, Effect, Input, PlayoutAck};
+use rspp_specs::timeline::{Effect, Input};
 use serde::Deserialize;
 
-use crate::virtual_time::{Peers, Schedule, Ticket};
+use crate::drive::{Peers, Schedule, Ticket};
+use crate::transport::{MemoryTransport, TransportTimes};
 
 /// What a scripted provider does in one invocation.
 pub type Script = Vec<Step>;
@@ -72,26 +73,6 @@ pub struct ScriptedToolCall {
     pub arguments: String,
 }
 
-/// Times of the scripted transport.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TransportTimes {
-    /// From a frame's arrival at an idle transport until it plays.
-    pub plays_after_ms: u64,
-    /// From a fact of playing until its acknowledgement.
-    pub ack_after_ms: u64,
-    /// From being told to clear until its acknowledgement.
-    pub clear_ack_after_ms: u64,
-    /// A transport that never says what was heard.
-    pub silent: bool,
-}
-
-impl Default for TransportTimes {
-    fn default() -> Self {
-        Self { plays_after_ms: 20, ack_after_ms: 2, clear_ack_after_ms: 5, silent: false }
-    }
-}
-
 /// Why a script can't go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
@@ -124,7 +105,7 @@ pub struct ScriptedPeers {
     scripts: BTreeMap<String, Vec<Script>>,
     used: BTreeMap<String, usize>,
     running: BTreeMap<InvocationId, Running>,
-    transport: ScriptedTransport,
+    transport: MemoryTransport,
 }
 
 #[derive(Debug)]
@@ -139,7 +120,7 @@ struct Running {
 impl ScriptedPeers {
     /// From the scripts of each kind of provider (`stt`, `llm`, `tts`) and of each tool, in the order of invocation.
     pub fn new(scripts: BTreeMap<String, Vec<Script>>, times: TransportTimes) -> Self {
-        let transport = ScriptedTransport::new(times);
+        let transport = MemoryTransport::new(times);
         Self { scripts, used: BTreeMap::new(), running: BTreeMap::new(), transport }
     }
 
@@ -263,69 +244,12 @@ impl Peers for ScriptedPeers {
                     schedule.take_back(ticket);
                 }
             }
-            Effect::Transmit { turn, from_sample, frame, .. } => {
-                self.transport.play(now, *turn, *from_sample, frame, schedule);
+            Effect::Transmit { turn, epoch, from_sample, frame } => {
+                self.transport.play(now, *turn, *epoch, *from_sample, frame, schedule);
             }
-            Effect::ClearTransport { turn, .. } => self.transport.clear(now, *turn, schedule),
+            Effect::ClearTransport { turn, epoch } => self.transport.clear(now, *turn, *epoch, schedule),
             Effect::WakeAt { .. } => {}
         }
         Ok(())
-    }
-}
-
-/// A transport that plays what it is given, one frame behind the other, and says so.
-struct ScriptedTransport {
-    times: TransportTimes,
-    turn: Option<TurnId>,
-    given_samples: u64,
-    rate_hz: u32,
-    plays_until: Micros,
-    started: Option<Ticket>,
-    drained: Option<Ticket>,
-}
-
-impl ScriptedTransport {
-    fn new(times: TransportTimes) -> Self {
-        let never = Micros(0);
-        Self { times, turn: None, given_samples: 0, rate_hz: 16_000, plays_until: never, started: None, drained: None }
-    }
-
-    fn play(&mut self, now: Micros, turn: TurnId, from_sample: u64, frame: &AudioFrame, schedule: &mut Schedule) {
-        let start = self.plays_until.max(now + Micros::from_ms(self.times.plays_after_ms));
-        let delay = Micros::from_ms(self.times.ack_after_ms);
-        self.rate_hz = frame.rate_hz;
-        if self.turn != Some(turn) {
-            self.turn = Some(turn);
-            self.started = self.ack(schedule, start + delay, turn, 0, AckOccasion::Started);
-        }
-        self.plays_until = start + frame.duration();
-        self.given_samples = from_sample + frame.samples.len() as u64;
-        if let Some(ticket) = self.drained.take() {
-            schedule.take_back(ticket);
-        }
-        self.drained = self.ack(schedule, self.plays_until + delay, turn, self.given_samples, AckOccasion::Drained);
-    }
-
-    fn clear(&mut self, now: Micros, turn: TurnId, schedule: &mut Schedule) {
-        for ticket in [self.drained.take(), self.started.take()].into_iter().flatten() {
-            schedule.take_back(ticket);
-        }
-        let unheard = self.plays_until.since(now).to_samples(self.rate_hz);
-        let heard = self.given_samples.saturating_sub(unheard);
-        self.plays_until = now;
-        let at = now + Micros::from_ms(self.times.clear_ack_after_ms);
-        self.ack(schedule, at, turn, heard, AckOccasion::Cleared);
-    }
-
-    fn ack(
-        &self,
-        schedule: &mut Schedule,
-        at: Micros,
-        turn: TurnId,
-        heard_samples: u64,
-        occasion: AckOccasion,
-    ) -> Option<Ticket> {
-        let ack = PlayoutAck { turn, heard_samples, occasion };
-        (!self.times.silent).then(|| schedule.put(at, Input::PlayoutAck(ack)))
     }
 }

@@ -58,6 +58,8 @@ pub struct View {
     pub holders: Vec<Holder>,
     /// Invocations in flight.
     pub invocations: usize,
+    /// Whether there is audio of which it is not known yet how much the caller heard.
+    pub is_playing: bool,
 }
 
 /// What binding a tool call gets that the spec does not declare. No provider has this name; the shell refuses the
@@ -113,6 +115,7 @@ impl Core {
             state: session.state(),
             holders: session.holders(),
             invocations: session.invocations.len(),
+            is_playing: session.playback.is_some(),
         })
     }
 

@@ -1,5 +1,7 @@
-//! A session in virtual time: the clock jumps to whatever comes next, so ten minutes of a call take milliseconds,
-//! and the same inputs always give the same timeline.
+//! One session and its peers, driven by a clock.
+//!
+//! In virtual time the clock jumps to whatever comes next, so ten minutes of a call take milliseconds, and the same
+//! inputs always give the same timeline. With a real clock the same loop holds a call.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +45,7 @@ impl Schedule {
     }
 }
 
-/// Whoever performs effects in virtual time: providers, a transport.
+/// Whoever performs effects: providers, a transport.
 pub trait Peers {
     /// Why an effect could not be performed.
     type Error;
@@ -53,6 +55,28 @@ pub trait Peers {
     /// # Errors
     /// Ends the run.
     fn perform(&mut self, now: Micros, effect: &Effect, schedule: &mut Schedule) -> Result<(), Self::Error>;
+
+    /// After each tick: what comes in next by itself, as the caller's audio does.
+    fn after_tick(&mut self, _now: Micros, _view: Option<&View>, _schedule: &mut Schedule) {}
+}
+
+/// What tells the time of a run.
+pub trait Clock {
+    /// Waits until `at`, or until an input comes in; gives the time that it is then, and the input.
+    fn wait(&mut self, at: Micros) -> (Micros, Option<Input>);
+}
+
+/// It is always the time at which something happens next.
+#[derive(Debug, Default)]
+pub struct VirtualClock {
+    now: Micros,
+}
+
+impl Clock for VirtualClock {
+    fn wait(&mut self, at: Micros) -> (Micros, Option<Input>) {
+        self.now = self.now.max(at);
+        (self.now, None)
+    }
 }
 
 /// Runs one session until nothing is left to happen, or `until` is past. After each tick, `on_tick` sees what it
@@ -65,6 +89,7 @@ pub fn run<P: Peers>(
     slot: Slot,
     schedule: &mut Schedule,
     peers: &mut P,
+    clock: &mut impl Clock,
     until: Micros,
     mut on_tick: impl FnMut(&[Record], Option<&View>),
 ) -> Result<Micros, P::Error> {
@@ -73,14 +98,17 @@ pub fn run<P: Peers>(
     let mut held_back = Vec::new();
     let mut records = Vec::new();
     loop {
-        let deadline = core.next_deadline(now);
-        let next = [deadline, schedule.next_at()].into_iter().flatten().min().map(|at| at.max(now));
+        let next = [core.next_deadline(now), schedule.next_at()].into_iter().flatten().min();
         let next = if held_back.is_empty() { next } else { Some(now) };
         let Some(at) = next.filter(|at| *at <= until) else { return Ok(now) };
-        now = at;
+        let came_in;
+        (now, came_in) = clock.wait(at.max(now));
+        if let Some(input) = came_in {
+            schedule.put(now, input);
+        }
         // What the core derived in its last tick comes first, in a tick of its own.
         if !core.has_derived() {
-            for input in held_back.drain(..).collect::<Vec<Input>>() {
+            for input in std::mem::take(&mut held_back) {
                 offer(&mut batch, slot, input, &mut held_back);
             }
             while held_back.is_empty()
@@ -90,12 +118,14 @@ pub fn run<P: Peers>(
             }
         }
         core.tick(now, &mut batch, &mut records);
-        on_tick(&records, core.view(slot).as_ref());
+        let view = core.view(slot);
+        on_tick(&records, view.as_ref());
         for record in records.drain(..) {
             if let Entry::Effect(effect) = &record.entry {
                 peers.perform(now, effect, schedule)?;
             }
         }
+        peers.after_tick(now, view.as_ref(), schedule);
     }
 }
 

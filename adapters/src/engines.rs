@@ -1,0 +1,67 @@
+//! The bundled speech engines: scripts that speak Wyoming, laid out in a folder of their own while a call runs.
+
+use std::path::PathBuf;
+
+use crate::provider::ProviderError;
+use crate::wyoming::{Connection, Timeouts, WyomingError};
+
+const SCRIPTS: [(&str, &str); 3] = [
+    ("wyoming_wire.py", include_str!("../../engines/wyoming_wire.py")),
+    ("pocketsphinx_stt.py", include_str!("../../engines/pocketsphinx_stt.py")),
+    ("espeak_tts.py", include_str!("../../engines/espeak_tts.py")),
+];
+
+/// Where the scripts are, once they are needed; the folder goes with this value.
+#[derive(Debug, Default)]
+pub struct EngineFiles {
+    folder: Option<tempfile::TempDir>,
+}
+
+impl EngineFiles {
+    /// Starts the recogniser for a grammar.
+    ///
+    /// # Errors
+    /// The scripts can't be written, or Python does not start.
+    pub fn pocketsphinx(&mut self, grammar: &str) -> Result<Connection, ProviderError> {
+        let folder = self.folder()?;
+        let path = folder.join("grammar.jsgf");
+        std::fs::write(&path, grammar).map_err(|error| ProviderError::EngineFiles { path: path.clone(), error })?;
+        let script = folder.join("pocketsphinx_stt.py");
+        let (script, grammar) = (script.display().to_string(), path.display().to_string());
+        Ok(python(&[&script, "--stdio", "--grammar", &grammar])?)
+    }
+
+    /// Starts a voice: `espeak-ng` or `flite`.
+    ///
+    /// # Errors
+    /// The scripts can't be written, or Python does not start.
+    pub fn voice(&mut self, program: &str) -> Result<Connection, ProviderError> {
+        let script = self.folder()?.join("espeak_tts.py").display().to_string();
+        Ok(python(&[&script, "--stdio", "--program", program])?)
+    }
+
+    fn folder(&mut self) -> Result<PathBuf, ProviderError> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.path().to_owned());
+        }
+        let fail = |path: PathBuf| move |error| ProviderError::EngineFiles { path, error };
+        let made = tempfile::Builder::new().prefix("rspp-engines-").tempdir().map_err(fail(std::env::temp_dir()))?;
+        for (name, text) in SCRIPTS {
+            let path = made.path().join(name);
+            std::fs::write(&path, text).map_err(fail(path.clone()))?;
+        }
+        Ok(self.folder.insert(made).path().to_owned())
+    }
+}
+
+/// Starts Python: the one that `RSPP_ENGINES_PYTHON` names, else that of `ci/setup`, else `python3`.
+fn python(arguments: &[&str]) -> Result<Connection, WyomingError> {
+    let set_up = PathBuf::from(".venv-engines/bin/python");
+    let named = std::env::var("RSPP_ENGINES_PYTHON").ok().filter(|path| !path.is_empty());
+    let python =
+        named.unwrap_or_else(|| if set_up.is_file() { set_up.display().to_string() } else { "python3".to_owned() });
+    let mut connection = Connection::spawn(&python, arguments, Timeouts::default())?;
+    // An engine that lacks a package says so and ends: better now than in the middle of a call.
+    connection.describe()?;
+    Ok(connection)
+}

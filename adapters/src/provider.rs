@@ -1,0 +1,334 @@
+//! Providers as a call uses them: what is bound to a node, and how its answers come in.
+//!
+//! A binding is a word in the spec: `bundled:pocketsphinx`, `wyoming+tcp://HOST:PORT`, `dialogue:FILE`. The clock of a
+//! call in virtual time waits for the engine; its answer comes in after a declared, modelled latency, so that the
+//! same audio gives the same call on any machine. In real time answers come in when they come.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rspp_specs::event::{AudioFrame, ProviderResult, Request, Transcript, Understanding};
+use rspp_specs::ids::UtteranceId;
+use rspp_specs::outcome::Outcome;
+use rspp_specs::time::Micros;
+
+use crate::audio::Rechunker;
+use crate::dialogue::{Dialogue, DialogueError};
+use crate::engines::EngineFiles;
+use crate::wyoming::{Connection, Heard, Ordering, Recogniser, RecogniserOptions, Synthesiser, Timeouts, WyomingError};
+
+/// A result, and how long after its cause it comes in, in virtual time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// The modelled latency.
+    pub after: Micros,
+    /// The result.
+    pub result: ProviderResult,
+}
+
+/// Modelled latencies, in virtual time.
+pub mod latency {
+    use rspp_specs::time::Micros;
+
+    /// From a stretch of audio to the recogniser's word on it.
+    pub const TRANSCRIPT: Micros = Micros::from_ms(40);
+    /// From the question to the first piece of an answer.
+    pub const FIRST_TEXT: Micros = Micros::from_ms(60);
+    /// From one piece of an answer to the next.
+    pub const NEXT_TEXT: Micros = Micros::from_ms(20);
+    /// From the text to the first frame of its speech.
+    pub const FIRST_AUDIO: Micros = Micros::from_ms(80);
+    /// From one frame of 20 ms to the next: ten times as fast as it plays.
+    pub const NEXT_AUDIO: Micros = Micros::from_ms(2);
+}
+
+/// What a provider can't do for us any more: the call ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// A speech engine failed.
+    #[error(transparent)]
+    Engine(#[from] WyomingError),
+    /// A binding that says nothing known.
+    #[error("{node} is bound to `{binding}`: {what}")]
+    Binding {
+        /// The node.
+        node: String,
+        /// Its binding.
+        binding: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A dialogue file that can't be read.
+    #[error("{path}: {error}")]
+    DialogueFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A dialogue that makes no sense.
+    #[error("{path}: {error}")]
+    Dialogue {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: Box<DialogueError>,
+    },
+    /// The bundled engines could not be laid out.
+    #[error("the bundled engines can't be written to {path}: {error}")]
+    EngineFiles {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// One provider of one session: one invocation after the other.
+pub trait Provider: Send {
+    /// Starts an invocation; gives what follows from it at once.
+    ///
+    /// # Errors
+    /// The provider is of no use any more.
+    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError>;
+
+    /// Gives the running invocation more input.
+    ///
+    /// # Errors
+    /// The provider is of no use any more.
+    fn feed(&mut self, _frame: &AudioFrame) -> Result<Vec<Timed>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    /// Ends the input of the running invocation.
+    ///
+    /// # Errors
+    /// The provider is of no use any more.
+    fn feed_end(&mut self) -> Result<Vec<Timed>, ProviderError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Opens what is bound to nodes.
+pub struct Opener {
+    folder: PathBuf,
+    dialogue: Option<Arc<Dialogue>>,
+    files: EngineFiles,
+}
+
+impl Opener {
+    /// Paths in bindings are relative to `folder`. `dialogue` is the `dialogue:` binding of the pipeline's model, if
+    /// it has one: it also gives the bundled recogniser its grammar.
+    ///
+    /// # Errors
+    /// The dialogue, or the place for the engines' files.
+    pub fn new(folder: &Path, dialogue: Option<&str>) -> Result<Self, ProviderError> {
+        let folder = folder.to_owned();
+        let dialogue = match dialogue.and_then(|binding| binding.strip_prefix("dialogue:")) {
+            Some(path) => Some(Arc::new(read_dialogue(&folder.join(path))?)),
+            None => None,
+        };
+        Ok(Self { folder, dialogue, files: EngineFiles::default() })
+    }
+
+    /// Opens the provider of a node.
+    ///
+    /// # Errors
+    /// The binding, or the engine.
+    pub fn open(&mut self, node: &str, kind: Kind, binding: &str) -> Result<Box<dyn Provider>, ProviderError> {
+        let fail = |what: &str| {
+            Err(ProviderError::Binding { node: node.to_owned(), binding: binding.to_owned(), what: what.to_owned() })
+        };
+        match kind {
+            Kind::Model => match &self.dialogue {
+                Some(dialogue) if binding.starts_with("dialogue:") => {
+                    Ok(Box::new(Responder { dialogue: Arc::clone(dialogue) }))
+                }
+                _ => fail("a model is bound to `dialogue:FILE`, a scripted responder"),
+            },
+            Kind::Recogniser => {
+                let (connection, ordering) = match binding {
+                    "bundled:pocketsphinx" => match &self.dialogue {
+                        Some(dialogue) => (self.files.pocketsphinx(&dialogue.grammar())?, Ordering::InOrder),
+                        None => {
+                            return fail(
+                                "the bundled recogniser takes its grammar from a model bound to `dialogue:FILE`",
+                            );
+                        }
+                    },
+                    other => match self.wyoming(other)? {
+                        Some(connection) => connection,
+                        None => {
+                            return fail(
+                                "a recogniser is bound to `bundled:pocketsphinx`, `wyoming+tcp://HOST:PORT` or `wyoming+stdio:COMMAND`",
+                            );
+                        }
+                    },
+                };
+                Ok(Box::new(SpeechToText::new(Recogniser::new(connection, RecogniserOptions::new(ordering)))))
+            }
+            Kind::Voice => {
+                let connection = match binding {
+                    "bundled:espeak-ng" => self.files.voice("espeak-ng")?,
+                    "bundled:flite" => self.files.voice("flite")?,
+                    other => match self.wyoming(other)? {
+                        Some((connection, _)) => connection,
+                        None => {
+                            return fail(
+                                "a voice is bound to `bundled:espeak-ng`, `bundled:flite`, `wyoming+tcp://HOST:PORT` or `wyoming+stdio:COMMAND`",
+                            );
+                        }
+                    },
+                };
+                Ok(Box::new(TextToSpeech { synthesiser: Synthesiser::new(connection, VOICE_TIMEOUT) }))
+            }
+        }
+    }
+
+    /// A Wyoming engine by address or command. One that is declared, by `#in-order`, to answer pings in order gives
+    /// partials too.
+    fn wyoming(&self, binding: &str) -> Result<Option<(Connection, Ordering)>, WyomingError> {
+        let (binding, ordering) = match binding.strip_suffix("#in-order") {
+            Some(binding) => (binding, Ordering::InOrder),
+            None => (binding, Ordering::Unknown),
+        };
+        if let Some(address) = binding.strip_prefix("wyoming+tcp://") {
+            return Ok(Some((Connection::connect(address, Timeouts::default())?, ordering)));
+        }
+        let Some(command) = binding.strip_prefix("wyoming+stdio:") else { return Ok(None) };
+        let mut words = command.split_whitespace();
+        let Some(program) = words.next() else { return Ok(None) };
+        let arguments: Vec<&str> = words.collect();
+        let beside = self.folder.join(program);
+        let program = if beside.is_file() { beside.display().to_string() } else { program.to_owned() };
+        Ok(Some((Connection::spawn(&program, &arguments, Timeouts::default())?, ordering)))
+    }
+}
+
+/// What a provider is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Speech to text.
+    Recogniser,
+    /// Answers.
+    Model,
+    /// Text to speech.
+    Voice,
+}
+
+/// How long a voice may take for a piece of speech.
+const VOICE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
+fn read_dialogue(path: &Path) -> Result<Dialogue, ProviderError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ProviderError::DialogueFile { path: path.to_owned(), error })?;
+    Dialogue::parse(&text).map_err(|error| ProviderError::Dialogue { path: path.to_owned(), error: Box::new(error) })
+}
+
+fn ended(after: Micros) -> Timed {
+    Timed { after, result: ProviderResult::End(Outcome::Success) }
+}
+
+/// The scripted responder in a model's place.
+struct Responder {
+    dialogue: Arc<Dialogue>,
+}
+
+impl Provider for Responder {
+    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
+        let Request::Chat { context } = request else { return Ok(vec![ended(Micros(0))]) };
+        let answer = self.dialogue.answer(context);
+        let mut after = latency::FIRST_TEXT;
+        let mut results = Vec::new();
+        for chunk in self.dialogue.chunks(&answer) {
+            results.push(Timed { after, result: ProviderResult::Text(chunk.into()) });
+            after = after + latency::NEXT_TEXT;
+        }
+        results.push(ended(after));
+        Ok(results)
+    }
+}
+
+/// A recogniser behind Wyoming.
+struct SpeechToText {
+    recogniser: Recogniser,
+    /// Media time up to which it has heard.
+    heard_until: Micros,
+}
+
+impl SpeechToText {
+    fn new(recogniser: Recogniser) -> Self {
+        Self { recogniser, heard_until: Micros(0) }
+    }
+
+    fn results(&self, heard: Vec<Heard>) -> Vec<Timed> {
+        let transcript = |heard| {
+            let (understanding, text) = match heard {
+                Heard::Partial(text) => (Understanding::Partial, text),
+                Heard::Final(text) if text.trim().is_empty() => (Understanding::Empty, String::new()),
+                Heard::Final(text) => (Understanding::Words, text),
+                Heard::Rejected => (Understanding::Rejected, String::new()),
+            };
+            let (utterance, watermark) = (UtteranceId(0), self.heard_until);
+            let transcript = Transcript { utterance, understanding, text: text.into(), watermark };
+            Timed { after: latency::TRANSCRIPT, result: ProviderResult::Transcript(transcript) }
+        };
+        heard.into_iter().map(transcript).collect()
+    }
+}
+
+impl Provider for SpeechToText {
+    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
+        let Request::Transcribe { media_start, preroll } = request else { return Ok(vec![ended(Micros(0))]) };
+        self.heard_until = *media_start;
+        let rate_hz = preroll.first().map_or(crate::audio::CALL_RATE_HZ, |frame| frame.rate_hz);
+        self.recogniser.start(rate_hz)?;
+        let mut results = Vec::new();
+        for frame in preroll {
+            results.extend(self.feed(frame)?);
+        }
+        Ok(results)
+    }
+
+    fn feed(&mut self, frame: &AudioFrame) -> Result<Vec<Timed>, ProviderError> {
+        let heard = self.recogniser.send_audio(frame)?;
+        self.heard_until = self.heard_until + frame.duration();
+        Ok(self.results(heard))
+    }
+
+    fn feed_end(&mut self) -> Result<Vec<Timed>, ProviderError> {
+        let heard = self.recogniser.finish()?;
+        let mut results = self.results(heard);
+        results.push(ended(latency::TRANSCRIPT));
+        Ok(results)
+    }
+}
+
+/// A voice behind Wyoming.
+struct TextToSpeech {
+    synthesiser: Synthesiser,
+}
+
+impl Provider for TextToSpeech {
+    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
+        let Request::Speak { text } = request else { return Ok(vec![ended(Micros(0))]) };
+        let spoken = self.synthesiser.speak(text, None)?;
+        let mut rechunker =
+            Rechunker::new(crate::audio::CALL_RATE_HZ).expect("the call's rate is one that is supported");
+        let mut frames = Vec::new();
+        if !spoken.samples.is_empty() {
+            // The client has refused every rate that the rechunker does not take.
+            let chunked = rechunker.push_pcm(&spoken.samples, spoken.rate_hz, None);
+            frames.extend(chunked.expect("the rate was checked when the audio came in"));
+        }
+        frames.extend(rechunker.finish());
+        let mut after = latency::FIRST_AUDIO;
+        let mut results = Vec::new();
+        for frame in frames {
+            results.push(Timed { after, result: ProviderResult::Audio(frame) });
+            after = after + latency::NEXT_AUDIO;
+        }
+        results.push(ended(after));
+        Ok(results)
+    }
+}

@@ -1,0 +1,166 @@
+//! `rspp run`: a call from a WAV file, through a pipeline, into a WAV file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, CallAudio, read_call, write_stereo};
+use rspp_adapters::call::{CallError, Pace, hold};
+use rspp_adapters::provider::{Opener, ProviderError};
+use rspp_adapters::recording::{self, RecordingError, RecordingWriter};
+use rspp_compiler::Registry;
+use rspp_specs::plan::{NodeKind, Plan};
+
+use crate::summary::Summary;
+use crate::trace::{TraceError, read_plan};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The pipeline.
+    pub spec: PathBuf,
+    /// The caller's side.
+    pub input: PathBuf,
+    /// Where the call goes: the caller left, the agent right.
+    pub output: PathBuf,
+    /// Where the recording goes, if one is wanted.
+    pub record: Option<PathBuf>,
+    /// By the clock on the wall.
+    pub realtime: bool,
+}
+
+/// Why a call could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The spec.
+    #[error(transparent)]
+    Spec(#[from] TraceError),
+    /// The caller's side.
+    #[error(transparent)]
+    Input(AudioError),
+    /// A provider's binding, or a file that it needs.
+    #[error(transparent)]
+    Binding(ProviderError),
+    /// The call broke.
+    #[error(transparent)]
+    Call(CallError),
+    /// The result can't be written.
+    #[error(transparent)]
+    Output(AudioError),
+    /// The recording can't be written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+}
+
+impl RunError {
+    /// 2 for wrong usage or input, 1 for what ran and failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Spec(_) | RunError::Input(_) => 2,
+            RunError::Binding(ProviderError::Engine(_) | ProviderError::EngineFiles { .. }) => 1,
+            RunError::Call(CallError::Provider(ProviderError::Binding { .. })) => 2,
+            RunError::Binding(_) => 2,
+            RunError::Call(_) | RunError::Output(_) | RunError::Recording(_) => 1,
+        }
+    }
+}
+
+/// A call that was held.
+pub struct Held {
+    /// What it came to.
+    pub summary: Summary,
+    /// What was done to the caller's side so that it fits.
+    pub notes: Vec<String>,
+}
+
+/// Holds a call.
+///
+/// # Errors
+/// Says what, where and what to do; nothing half-written is left at the output's path.
+pub fn run(options: &Run, registry: &Registry) -> Result<Held, RunError> {
+    let plan = read_plan(&options.spec, registry)?;
+    let call = read_call(&options.input).map_err(RunError::Input)?;
+    let folder = options.spec.parent().unwrap_or(Path::new(""));
+    let mut opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(RunError::Binding)?;
+    let session = options.input.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let mut writer = match &options.record {
+        Some(path) => Some(RecordingWriter::create(path, recording::head(&session, &plan, 0))?),
+        None => None,
+    };
+    let summary = hold_call(&plan, &session, &call, &mut opener, options, registry, &mut writer)?;
+    if let Some(writer) = writer {
+        writer.finish()?;
+    }
+    Ok(Held { summary, notes: call.notes })
+}
+
+fn hold_call(
+    plan: &Arc<Plan>,
+    session: &str,
+    call: &CallAudio,
+    opener: &mut Opener,
+    options: &Run,
+    registry: &Registry,
+    writer: &mut Option<RecordingWriter<impl std::io::Write>>,
+) -> Result<Summary, RunError> {
+    let mut summary = Summary::default();
+    let mut unwritten = None;
+    let pace = if options.realtime { Pace::RealTime } else { Pace::Virtual };
+    let mut core = crate::core(registry.clone());
+    let result = hold(&mut core, plan, session, call, opener, pace, |records, _| {
+        summary.take(records);
+        if let Some(writer) = writer.as_mut() {
+            // What a tick wrote is in the file before any of its effects leaves.
+            let written = records.iter().try_for_each(|record| writer.append(record)).and_then(|()| writer.flush());
+            unwritten = unwritten.take().or(written.err());
+        }
+    });
+    if let Some(error) = unwritten {
+        return Err(error.into());
+    }
+    let result = result.map_err(RunError::Call)?;
+    summary.counts.fenced += result.fenced_frames;
+    write_stereo(&options.output, &result.caller, &result.agent, CALL_RATE_HZ).map_err(RunError::Output)?;
+    Ok(summary)
+}
+
+/// What the pipeline's model is bound to.
+fn dialogue_of(plan: &Plan) -> Option<String> {
+    plan.nodes().iter().find_map(|node| match &node.kind {
+        NodeKind::Llm { binding, .. } => Some(binding.clone()),
+        _ => None,
+    })
+}
+
+/// What a call came to, in words.
+pub fn describe(held: &Held, options: &Run) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for note in &held.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    for turn in &held.summary.turns {
+        let said = if turn.user_text.is_empty() { "(not understood)" } else { turn.user_text.as_str() };
+        let _ = writeln!(text, "turn {}: caller: {said}", turn.turn);
+        let first = turn.first_audio_ms.map_or_else(|| "no audio".to_owned(), |ms| format!("after {ms} ms"));
+        let _ = writeln!(text, "        agent ({first}): {}", turn.agent_text);
+        if turn.heard_text != turn.agent_text {
+            let _ = writeln!(text, "        heard: {}", turn.heard_text);
+        }
+        let reason = turn.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let _ = writeln!(text, "        {}{reason}", turn.terminal);
+    }
+    let counts = held.summary.counts;
+    let _ = writeln!(
+        text,
+        "{} frames in, {} out, {} fenced, {} dropped; the call is in {}",
+        counts.frames_in,
+        counts.frames_out,
+        counts.fenced,
+        counts.drops,
+        options.output.display()
+    );
+    if let Some(record) = &options.record {
+        let _ = writeln!(text, "recorded; try: rspp replay {}", record.display());
+    }
+    text
+}
