@@ -125,6 +125,7 @@ fn kind_of(
         let hint = if fields.is_empty() { "it has none".to_owned() } else { format!("it has: {}", fields.join(", ")) };
         findings.report("RSPP0008", place.clone(), format!("{path}.{field}"), message, hint);
     }
+    check_values(findings, &path, place, node);
     if fields.contains(&"bind") && node.bind.as_ref().is_none_or(|bind| bind.trim().is_empty()) {
         let message = format!("{name} calls a provider, and none is bound to it");
         let hint = format!("add `bind: {{{name}: PROVIDER}}` to the spec, or `bind: PROVIDER` to the node");
@@ -133,6 +134,42 @@ fn kind_of(
     let ports = |ports: &[(&str, PortType)]| ports.iter().map(|(name, of)| Port::new(name, *of)).collect();
     let (inputs, outputs) = ports_of(&kind);
     Some((kind, ports(inputs), ports(outputs)))
+}
+
+/// The longest time that a field may give: an hour.
+const MAX_FIELD_MS: u64 = 3_600_000;
+
+fn check_values(findings: &mut Collector<'_>, path: &str, place: &Place, node: &NodeDocument) {
+    let mut report = |field: &str, message: String, hint: &str| {
+        findings.report("RSPP0021", place.clone(), format!("{path}.{field}"), message, hint);
+    };
+    let default = VadParams::default();
+    let onset = node.onset_probability.unwrap_or(default.onset_probability);
+    let release = node.release_probability.unwrap_or(default.release_probability);
+    for (field, probability) in [("onset_probability", onset), ("release_probability", release)] {
+        if !(0.0..=1.0).contains(&probability) {
+            report(field, format!("{field} is {probability}"), "a probability is a number from 0 to 1");
+        }
+    }
+    if release > onset {
+        let message = format!("release_probability {release} is above onset_probability {onset}");
+        report("release_probability", message, "speech that has begun ends at a lower probability than it began with");
+    }
+    if node.onset_frames.is_some_and(|frames| !(1..=50).contains(&frames)) {
+        report("onset_frames", "onset_frames is out of bounds".to_owned(), "from 1 to 50 frames of 20 ms");
+    }
+    let times = [
+        ("hangover_ms", node.hangover_ms),
+        ("preroll_ms", node.preroll_ms),
+        ("min_rejected_speech_ms", node.min_rejected_speech_ms),
+        ("lookahead_ms", node.lookahead_ms),
+        ("max_queued_ms", node.max_queued_ms),
+    ];
+    for (field, ms) in times.into_iter().filter_map(|(field, ms)| Some((field, ms?))) {
+        if ms > MAX_FIELD_MS {
+            report(field, format!("{field} is {ms}"), "at most an hour");
+        }
+    }
 }
 
 /// A built-in node's kind, and the fields that its type has.
@@ -332,6 +369,10 @@ fn condition(findings: &mut Collector<'_>, place: &Place, path: &str, when: &Whe
     comparisons.extend(when.differs.clone().map(Comparison::Differs));
     comparisons.extend(when.at_least.map(Comparison::AtLeast));
     comparisons.extend(when.below.map(Comparison::Below));
+    let endless = [when.at_least, when.below].into_iter().flatten().any(|bound| !bound.is_finite());
+    if endless {
+        findings.report("RSPP0016", place.clone(), path, "a bound is not a number", "give a finite number");
+    }
     if comparisons.len() == 1 {
         return comparisons.pop().map(|is| Condition { attribute: when.attribute.clone(), is });
     }
@@ -361,6 +402,12 @@ fn check_cycles(findings: &mut Collector<'_>, graph: &Graph) {
 fn check_ends(findings: &mut Collector<'_>, graph: &Graph) {
     for index in graph.node_indices() {
         let vertex = &graph[index];
+        let is_source = matches!(vertex.kind, NodeKind::Caller | NodeKind::UserTurn);
+        if vertex.inputs.is_empty() && !is_source {
+            let message = format!("nothing reaches {}", vertex.name);
+            let hint = format!("add an edge `SOME_NODE -> {}`, or remove the node", vertex.name);
+            findings.report("RSPP0018", vertex.place.clone(), format!("nodes.{}", vertex.name), message, hint);
+        }
         for (port, input) in vertex.inputs.iter().enumerate() {
             let incoming = graph.edges_directed(index, petgraph::Direction::Incoming);
             if !incoming.into_iter().any(|edge| edge.weight().to_port == port) {
