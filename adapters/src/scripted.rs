@@ -237,7 +237,7 @@ impl Peers for ScriptedPeers {
                 }
             }
             Effect::FeedEnd { id } => {
-                self.schedule_steps(*id, schedule, |step| step.after_end_ms.map(|after| now + Micros::from_ms(after)))?
+                self.schedule_steps(*id, schedule, |step| step.after_end_ms.map(|after| now + Micros::from_ms(after)))?;
             }
             Effect::CancelInvocation { id } => {
                 for ticket in self.running.remove(id).into_iter().flat_map(|running| running.pending) {

@@ -43,10 +43,10 @@ struct Link {
 }
 
 /// Checks a draft and makes its plan.
-pub(crate) fn plan(source: &str, document: &Document, draft: Draft, registry: &Registry) -> Result<Plan, Findings> {
+pub(crate) fn plan(source: &str, document: &Document, draft: &Draft, registry: &Registry) -> Result<Plan, Findings> {
     let mut findings = Collector::new(source);
     check_head(&mut findings, document);
-    let graph = build(&mut findings, &draft, registry);
+    let graph = build(&mut findings, draft, registry);
     check_size(&mut findings, document, &graph);
     check_cycles(&mut findings, &graph);
     check_ends(&mut findings, &graph);

@@ -25,5 +25,5 @@ use rspp_specs::plan::Plan;
 pub fn compile(source: &str, text: &str, registry: &Registry) -> Result<Plan, Findings> {
     let document = document::parse(source, text)?;
     let draft = template::apply(source, &document)?;
-    graph::plan(source, &document, draft, registry)
+    graph::plan(source, &document, &draft, registry)
 }

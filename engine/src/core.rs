@@ -284,9 +284,9 @@ impl Session {
             let late = self.invocations.was_cancelled(id);
             let input = Input::Provider(id, result);
             if late {
-                self.say_here(desk, Signal::LateAfterCancel { id })
+                self.say_here(desk, Signal::LateAfterCancel { id });
             } else {
-                self.refuse(desk, &input)
+                self.refuse(desk, &input);
             }
             return;
         };

@@ -260,7 +260,7 @@ impl Seats {
         if self.hosted.lifetime == Lifetime::Session || matches!(row.directive, Directive::Wake(_)) {
             let scope = seat.open.map_or(EventScope::Session, EventScope::Turn);
             let occasion = Occasion { slot: row.slot, scope, cause: row.cause, at: row.at };
-            seat.react(&self.hosted, occasion, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+            seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
         }
     }
 
@@ -275,10 +275,10 @@ impl Seats {
         match arrival {
             Arrival::Event(port, event) => {
                 let Event { attributes, payload, .. } = event;
-                seat.react(&self.hosted, occasion, attributes, outbox, |node, cx| node.on_event(cx, port, payload));
+                seat.react(&self.hosted, &occasion, attributes, outbox, |node, cx| node.on_event(cx, port, payload));
             }
             Arrival::Result(Delivery { content: DeliveryContent::Result(call, result), .. }) => {
-                seat.react(&self.hosted, occasion, None, outbox, |node, cx| node.on_result(cx, call, result));
+                seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_result(cx, call, result));
             }
             Arrival::Result(_) => {}
         }
@@ -308,7 +308,7 @@ impl Seat {
     fn react(
         &mut self,
         hosted: &Hosted,
-        occasion: Occasion,
+        occasion: &Occasion,
         attributes: Option<Arc<rspp_specs::event::Attributes>>,
         outbox: &mut Outbox,
         reaction: impl FnOnce(&mut dyn Node, &mut Context<'_>),
@@ -316,7 +316,7 @@ impl Seat {
         if self.failed {
             return;
         }
-        let Occasion { slot, scope, cause, at } = occasion;
+        let Occasion { slot, scope, cause, at } = *occasion;
         let node = self.node.get_or_insert_with(|| (hosted.factory)(self.plan.node(hosted.node)));
         let mut cx = Context { slot, node: hosted.node, scope, cause, at, attributes, calls: &mut self.calls, outbox };
         let outcome = catch_unwind(AssertUnwindSafe(|| reaction(node.as_mut(), &mut cx)));
