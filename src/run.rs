@@ -56,7 +56,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             RunError::Spec(_) | RunError::Input(_) => 2,
-            RunError::Binding(ProviderError::Engine(_) | ProviderError::EngineFiles { .. }) => 1,
+            RunError::Binding(ProviderError::Engine(_) | ProviderError::Bundled(_)) => 1,
             RunError::Call(CallError::Provider(ProviderError::Binding { .. })) => 2,
             RunError::Binding(_) => 2,
             RunError::Call(_) | RunError::Output(_) | RunError::Recording(_) => 1,

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::provider::ProviderError;
 use crate::wyoming::{Connection, Timeouts, WyomingError};
 
 const SCRIPTS: [(&str, &str); 3] = [
@@ -10,6 +9,22 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("pocketsphinx_stt.py", include_str!("../../engines/pocketsphinx_stt.py")),
     ("espeak_tts.py", include_str!("../../engines/espeak_tts.py")),
 ];
+
+/// Why a bundled engine can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Its files can't be laid out.
+    #[error("the bundled engines can't be written to {path}: {error}")]
+    Files {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It does not start.
+    #[error(transparent)]
+    Start(#[from] WyomingError),
+}
 
 /// Where the scripts are, once they are needed; the folder goes with this value.
 #[derive(Debug, Default)]
@@ -22,10 +37,10 @@ impl EngineFiles {
     ///
     /// # Errors
     /// The scripts can't be written, or Python does not start.
-    pub fn pocketsphinx(&mut self, grammar: &str) -> Result<Connection, ProviderError> {
+    pub fn pocketsphinx(&mut self, grammar: &str) -> Result<Connection, EngineError> {
         let folder = self.folder()?;
         let path = folder.join("grammar.jsgf");
-        std::fs::write(&path, grammar).map_err(|error| ProviderError::EngineFiles { path: path.clone(), error })?;
+        std::fs::write(&path, grammar).map_err(|error| EngineError::Files { path: path.clone(), error })?;
         let script = folder.join("pocketsphinx_stt.py");
         let (script, grammar) = (script.display().to_string(), path.display().to_string());
         Ok(python(&[&script, "--stdio", "--grammar", &grammar])?)
@@ -35,16 +50,16 @@ impl EngineFiles {
     ///
     /// # Errors
     /// The scripts can't be written, or Python does not start.
-    pub fn voice(&mut self, program: &str) -> Result<Connection, ProviderError> {
+    pub fn voice(&mut self, program: &str) -> Result<Connection, EngineError> {
         let script = self.folder()?.join("espeak_tts.py").display().to_string();
         Ok(python(&[&script, "--stdio", "--program", program])?)
     }
 
-    fn folder(&mut self) -> Result<PathBuf, ProviderError> {
+    fn folder(&mut self) -> Result<PathBuf, EngineError> {
         if let Some(folder) = &self.folder {
             return Ok(folder.path().to_owned());
         }
-        let fail = |path: PathBuf| move |error| ProviderError::EngineFiles { path, error };
+        let fail = |path: PathBuf| move |error| EngineError::Files { path, error };
         let made = tempfile::Builder::new().prefix("rspp-engines-").tempdir().map_err(fail(std::env::temp_dir()))?;
         for (name, text) in SCRIPTS {
             let path = made.path().join(name);

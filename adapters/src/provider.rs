@@ -14,7 +14,7 @@ use rspp_specs::time::Micros;
 
 use crate::audio::Rechunker;
 use crate::dialogue::{Dialogue, DialogueError};
-use crate::engines::EngineFiles;
+use crate::engines::{EngineError, EngineFiles};
 use crate::wyoming::{Connection, Heard, Ordering, Recogniser, RecogniserOptions, Synthesiser, Timeouts, WyomingError};
 
 /// A result, and how long after its cause it comes in, in virtual time.
@@ -74,14 +74,9 @@ pub enum ProviderError {
         /// Why.
         error: Box<DialogueError>,
     },
-    /// The bundled engines could not be laid out.
-    #[error("the bundled engines can't be written to {path}: {error}")]
-    EngineFiles {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// A bundled engine can't be had.
+    #[error(transparent)]
+    Bundled(#[from] EngineError),
 }
 
 /// One provider of one session: one invocation after the other.

@@ -14,7 +14,7 @@ use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::InterruptionPolicy;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, Input, Observation, PlayoutAck, RejectReason, Signal, TimerKey,
+    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, PlayoutAck, RejectReason, Signal, TimerKey,
     TurnProposal,
 };
 
@@ -400,6 +400,21 @@ impl Session {
     pub(crate) fn cancel_prelude(&mut self, desk: &mut Desk<'_>) {
         for id in self.invocations.cancel_prelude() {
             self.effect(desk, Effect::CancelInvocation { id });
+        }
+    }
+
+    /// A tick is over: what it stopped is said, a turn at rest commits, a session that has ended goes.
+    pub(crate) fn end_tick(&mut self, desk: &mut Desk<'_>) {
+        let frames = std::mem::take(&mut self.fenced_frames);
+        if frames > 0 {
+            self.say_here(desk, Signal::OutputFenced { frames });
+        }
+        self.commit_if_at_rest(desk);
+        if self.ending && self.turn.is_none() {
+            self.cancel_prelude(desk);
+            let cause = self.last_sequence();
+            self.direct(desk, cause, Directive::Finish);
+            self.write(desk, Entry::Signal(None, Signal::SessionEnded));
         }
     }
 }

@@ -3,25 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, AskKind, Directive};
-use rspp_specs::event::{ContextEntry, DeliveryContent, Payload, ProviderResult, Request, ToolCall};
-use rspp_specs::ids::{CallRef, InvocationId, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability};
-use rspp_specs::limits::{MAX_TEXT_BYTES, MAX_WORKER_SESSIONS};
-use rspp_specs::outcome::{AbortReason, Outcome};
-use rspp_specs::plan::{NodeKind, Shape};
+use rspp_specs::dataflow::{Ask, Directive};
+use rspp_specs::ids::Slot;
+use rspp_specs::limits::MAX_WORKER_SESSIONS;
+use rspp_specs::plan::Shape;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{
-    Derived, Effect, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnProposal, TurnState,
-};
+use rspp_specs::timeline::{Holder, Input, Record, SessionOpen, Signal, TurnState};
 use timely::communication::Allocator;
 use timely::communication::allocator::Thread;
 use timely::worker::Worker;
 
 use crate::batch::Batch;
-use crate::commitments::Proposed;
 use crate::dataflow::{Dataflow, Lower};
 use crate::fence::Fence;
-use crate::invocations::{Invocation, Kind};
 use crate::session::{Desk, Session};
 use crate::timers::Timers;
 
@@ -61,10 +55,6 @@ pub struct View {
     /// Whether there is audio of which it is not known yet how much the caller heard.
     pub is_playing: bool,
 }
-
-/// What binding a tool call gets that the spec does not declare. No provider has this name; the shell refuses the
-/// call, and the model is told.
-pub(crate) const UNDECLARED_TOOL: &str = "undeclared-tool";
 
 impl Core {
     /// A core without sessions, that lowers plans with `lower`.
@@ -253,242 +243,6 @@ impl Core {
                 self.derived.remove(slot);
                 self.free.push(*slot);
             }
-        }
-    }
-}
-
-impl Session {
-    /// One input of the data lane.
-    fn on_data(&mut self, desk: &mut Desk<'_>, input: Input) {
-        let sequence = self.enter(desk, input.clone());
-        match input {
-            Input::CallerAudio(frame) => match self.nodes.caller {
-                Some(node) => {
-                    let content = DeliveryContent::Emit(Payload::Audio(frame));
-                    self.deliver(desk, sequence, node, Scope::Session, content);
-                }
-                None => self.refuse(desk, &Input::CallerAudio(frame)),
-            },
-            Input::UserText(text) if text.len() <= MAX_TEXT_BYTES => {
-                let proposal = TurnProposal { text, understood: true, speech_end: None };
-                self.derive(Derived::TurnOpenProposed(proposal));
-            }
-            Input::Provider(id, result) => self.on_result(desk, sequence, id, result),
-            refused => self.refuse(desk, &refused),
-        }
-    }
-
-    /// The first gate: a result whose invocation nobody waits for does not enter the graph.
-    fn on_result(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId, result: ProviderResult) {
-        let Some(invocation) = self.invocations.get(id).cloned() else {
-            let late = self.invocations.was_cancelled(id);
-            let input = Input::Provider(id, result);
-            if late {
-                self.say_here(desk, Signal::LateAfterCancel { id });
-            } else {
-                self.refuse(desk, &input);
-            }
-            return;
-        };
-        let result = self.note_result(desk, id, &invocation, result);
-        if let Some(scope) = invocation.results_to {
-            let content = DeliveryContent::Result(invocation.call, result);
-            self.deliver(desk, cause, invocation.node, scope, content);
-        }
-    }
-
-    /// What the core itself keeps of a result: provenance, the ledger, the context, the end.
-    fn note_result(
-        &mut self,
-        desk: &mut Desk<'_>,
-        id: InvocationId,
-        invocation: &Invocation,
-        result: ProviderResult,
-    ) -> ProviderResult {
-        match result {
-            ProviderResult::Audio(mut frame) => {
-                frame.spoken_by = Some(id);
-                if let Some(playback) = &mut self.playback {
-                    playback.on_audio(id, &frame);
-                }
-                ProviderResult::Audio(frame)
-            }
-            ProviderResult::ToolResult(content) => {
-                if let Some(key) = &invocation.tool_key {
-                    self.conversation.on_tool_result(key, &content);
-                }
-                ProviderResult::ToolResult(content)
-            }
-            ProviderResult::End(outcome) => {
-                self.on_invocation_end(desk, id, invocation, outcome);
-                ProviderResult::End(outcome)
-            }
-            other => other,
-        }
-    }
-
-    fn on_invocation_end(&mut self, desk: &mut Desk<'_>, id: InvocationId, invocation: &Invocation, outcome: Outcome) {
-        self.invocations.end(id);
-        if let Some(playback) = &mut self.playback {
-            playback.on_spoken(id);
-        }
-        if outcome == Outcome::Success {
-            return;
-        }
-        self.say_here(desk, Signal::ProviderError { id, outcome });
-        match (invocation.kind, invocation.holds()) {
-            (Kind::Chat | Kind::Speak, Some(capability)) => {
-                self.derive(Derived::TurnFailed(capability.turn(), AbortReason::ProviderFailure));
-            }
-            (Kind::Tool, _) => {
-                if let Some(key) = &invocation.tool_key {
-                    let content = format!("error: the tool ended with {}", outcome.name());
-                    self.conversation.on_tool_result(key, &content.into());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// What an operator asks for. What it asks in the name of a turn that is no more is not done.
-    fn on_ask(&mut self, desk: &mut Desk<'_>, ask: Ask) {
-        let Ask { node, scope, kind, .. } = ask;
-        let allowed = scope.capability().is_none_or(|capability| self.admits(capability));
-        match kind {
-            AskKind::Transmit(_) if !allowed || scope == Scope::Session => self.fenced_frames += 1,
-            _ if !allowed => {}
-            AskKind::Transmit(frame) => self.transmit(desk, frame),
-            AskKind::Invoke(call, request) => self.invoke(desk, node, call, request, scope),
-            AskKind::Feed(call, frame) => {
-                if let Some(id) = self.invocations.find(node, call) {
-                    self.effect(desk, Effect::Feed { id, frame });
-                }
-            }
-            AskKind::FeedEnd(call) => {
-                if let Some(id) = self.invocations.find(node, call) {
-                    self.effect(desk, Effect::FeedEnd { id });
-                }
-            }
-            AskKind::ProposeWrite(call, tool) => self.propose_write(desk, Proposed { node, call, tool }),
-            AskKind::WakeAt(at) => self.wake_at(desk, TimerKey::Node(node), at),
-            AskKind::Holds(holds) => {
-                if let Some(turn) = &mut self.turn {
-                    let bit = 1 << node.0;
-                    turn.node_holds = if holds { turn.node_holds | bit } else { turn.node_holds & !bit };
-                }
-            }
-            AskKind::Observe(observation) => self.observe(observation),
-            AskKind::Propose(proposal) => self.derive(Derived::TurnOpenProposed(proposal)),
-            AskKind::Fail(failure) => self.fail(desk, node, failure.message),
-            AskKind::Dropped { items, reason } => {
-                self.say_here(desk, Signal::DropNotice { node, items, reason: reason.into() });
-            }
-        }
-    }
-
-    /// The second gate is passed: the frame goes to the transport, with the third gate's epoch.
-    fn transmit(&mut self, desk: &mut Desk<'_>, frame: rspp_specs::event::AudioFrame) {
-        let (Some(turn), Some(playback)) = (&mut self.turn, &mut self.playback) else { return };
-        let first = !std::mem::replace(&mut turn.output_accepted, true);
-        let turn = turn.capability.turn();
-        let from_sample = playback.on_transmit(desk.now, &frame);
-        if first {
-            self.say_of(desk, turn, Signal::OutputAccepted);
-        }
-        self.effect(desk, Effect::Transmit { turn, epoch: self.egress, from_sample, frame });
-    }
-
-    fn invoke(&mut self, desk: &mut Desk<'_>, node: NodeIndex, call: CallRef, request: Request, scope: Scope) {
-        let (kind, request) = match request {
-            Request::Tool(tool) => {
-                if let Some(capability) = scope.capability() {
-                    self.start_tool(desk, node, call, tool, scope, capability);
-                }
-                return;
-            }
-            Request::Chat { .. } => (Kind::Chat, Request::Chat { context: self.conversation.snapshot() }),
-            Request::Speak { text } => (Kind::Speak, Request::Speak { text }),
-            request @ Request::Transcribe { .. } => (Kind::Transcribe, request),
-        };
-        let binding = self.plan.node(node).kind.binding().unwrap_or_default();
-        let binding: Arc<str> = binding.into();
-        let row = Invocation { node, call, kind, cancelled_with: scope, results_to: Some(scope), tool_key: None };
-        let Some(id) = self.invocations.start(row) else {
-            self.fail(desk, node, "too many invocations in flight".into());
-            return;
-        };
-        if let (Request::Speak { text }, Some(playback)) = (&request, &mut self.playback) {
-            playback.on_speak(id, text);
-        }
-        self.effect(desk, Effect::Invoke { id, binding, request });
-    }
-
-    /// Runs a tool for a turn. One that is `cancelled_with` the session is a committed write: the turn waits for it,
-    /// but cancelling the turn does not touch it.
-    pub(crate) fn start_tool(
-        &mut self,
-        desk: &mut Desk<'_>,
-        node: NodeIndex,
-        call: CallRef,
-        tool: ToolCall,
-        cancelled_with: Scope,
-        turn: TurnCapability,
-    ) {
-        let results_to = Some(Scope::Turn(turn));
-        let tool_key = Some(Arc::clone(&tool.key));
-        let row = Invocation { node, call, kind: Kind::Tool, cancelled_with, results_to, tool_key };
-        let Some(id) = self.invocations.start(row) else {
-            self.fail(desk, node, "too many invocations in flight".into());
-            return;
-        };
-        let binding: Arc<str> = match &self.plan.node(node).kind {
-            NodeKind::Llm { tools, .. } => tools
-                .iter()
-                .find(|declared| *declared.name == *tool.name)
-                .map_or(UNDECLARED_TOOL, |declared| declared.binding.as_str())
-                .into(),
-            _ => UNDECLARED_TOOL.into(),
-        };
-        self.conversation.push(ContextEntry::Tool { call: tool.clone(), result: None });
-        self.effect(desk, Effect::Invoke { id, binding, request: Request::Tool(tool) });
-    }
-
-    fn propose_write(&mut self, desk: &mut Desk<'_>, proposed: Proposed) {
-        let Some(turn) = &mut self.turn else { return };
-        let (id, opened_at) = (turn.capability.turn(), turn.opened_at);
-        let (node, key, name) = (proposed.node, proposed.tool.key.clone(), proposed.tool.name.clone());
-        if !turn.writes.propose(proposed) {
-            self.fail(desk, node, format!("write {key} is one too many, or its key was used before").into());
-            return;
-        }
-        self.say_of(desk, id, Signal::ToolProposed { key, name });
-        let at = opened_at + self.plan.turn_policy().commit_point;
-        if at > desk.now {
-            self.wake_at(desk, TimerKey::CommitPoint(id), at);
-        } else {
-            self.commit_writes(desk);
-        }
-    }
-
-    /// A node can't go on; a turn that needs it ends.
-    fn fail(&mut self, desk: &mut Desk<'_>, node: NodeIndex, message: Arc<str>) {
-        self.say_here(desk, Signal::NodeError { node, message });
-        if let Some(turn) = self.active() {
-            self.derive(Derived::TurnFailed(turn, AbortReason::NodeTimeoutOrFailure));
-        }
-    }
-
-    fn end_tick(&mut self, desk: &mut Desk<'_>) {
-        let frames = std::mem::take(&mut self.fenced_frames);
-        if frames > 0 {
-            self.say_here(desk, Signal::OutputFenced { frames });
-        }
-        self.commit_if_at_rest(desk);
-        if self.ending && self.turn.is_none() {
-            self.cancel_prelude(desk);
-            let cause = self.last_sequence();
-            self.direct(desk, cause, Directive::Finish);
-            self.write(desk, Entry::Signal(None, Signal::SessionEnded));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! turn), `fence` (why a cancelled turn stays silent) and `ledger` (what the caller heard).
 
 mod arbiter;
+mod asks;
 mod batch;
 mod commitments;
 mod core;
@@ -15,6 +16,7 @@ mod dataflow;
 mod fence;
 mod invocations;
 mod ledger;
+mod results;
 mod session;
 mod timers;
 

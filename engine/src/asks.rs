@@ -1,0 +1,148 @@
+//! What operators ask for, and the second gate: nothing passes egress but under the active turn's capability.
+
+use std::sync::Arc;
+
+use rspp_specs::dataflow::{Ask, AskKind};
+use rspp_specs::event::{AudioFrame, ContextEntry, Request, ToolCall};
+use rspp_specs::ids::{CallRef, NodeIndex, Scope, TurnCapability};
+use rspp_specs::outcome::AbortReason;
+use rspp_specs::plan::NodeKind;
+use rspp_specs::timeline::{Derived, Effect, Signal, TimerKey};
+
+use crate::commitments::Proposed;
+use crate::invocations::{Invocation, Kind};
+use crate::session::{Desk, Session};
+
+/// What binding a tool call gets that the spec does not declare. No provider has this name; the shell refuses the
+/// call, and the model is told.
+pub(crate) const UNDECLARED_TOOL: &str = "undeclared-tool";
+
+impl Session {
+    /// What an operator asks for. What it asks in the name of a turn that is no more is not done.
+    pub(crate) fn on_ask(&mut self, desk: &mut Desk<'_>, ask: Ask) {
+        let Ask { node, scope, kind, .. } = ask;
+        let allowed = scope.capability().is_none_or(|capability| self.admits(capability));
+        match kind {
+            AskKind::Transmit(_) if !allowed || scope == Scope::Session => self.fenced_frames += 1,
+            _ if !allowed => {}
+            AskKind::Transmit(frame) => self.transmit(desk, frame),
+            AskKind::Invoke(call, request) => self.invoke(desk, node, call, request, scope),
+            AskKind::Feed(call, frame) => {
+                if let Some(id) = self.invocations.find(node, call) {
+                    self.effect(desk, Effect::Feed { id, frame });
+                }
+            }
+            AskKind::FeedEnd(call) => {
+                if let Some(id) = self.invocations.find(node, call) {
+                    self.effect(desk, Effect::FeedEnd { id });
+                }
+            }
+            AskKind::ProposeWrite(call, tool) => self.propose_write(desk, Proposed { node, call, tool }),
+            AskKind::WakeAt(at) => self.wake_at(desk, TimerKey::Node(node), at),
+            AskKind::Holds(holds) => {
+                if let Some(turn) = &mut self.turn {
+                    let bit = 1 << node.0;
+                    turn.node_holds = if holds { turn.node_holds | bit } else { turn.node_holds & !bit };
+                }
+            }
+            AskKind::Observe(observation) => self.observe(observation),
+            AskKind::Propose(proposal) => self.derive(Derived::TurnOpenProposed(proposal)),
+            AskKind::Fail(failure) => self.fail(desk, node, failure.message),
+            AskKind::Dropped { items, reason } => {
+                self.say_here(desk, Signal::DropNotice { node, items, reason: reason.into() });
+            }
+        }
+    }
+
+    /// The second gate is passed: the frame goes to the transport, with the third gate's epoch.
+    fn transmit(&mut self, desk: &mut Desk<'_>, frame: AudioFrame) {
+        let (Some(turn), Some(playback)) = (&mut self.turn, &mut self.playback) else { return };
+        let first = !std::mem::replace(&mut turn.output_accepted, true);
+        let turn = turn.capability.turn();
+        let from_sample = playback.on_transmit(desk.now, &frame);
+        if first {
+            self.say_of(desk, turn, Signal::OutputAccepted);
+        }
+        self.effect(desk, Effect::Transmit { turn, epoch: self.egress, from_sample, frame });
+    }
+
+    fn invoke(&mut self, desk: &mut Desk<'_>, node: NodeIndex, call: CallRef, request: Request, scope: Scope) {
+        let (kind, request) = match request {
+            Request::Tool(tool) => {
+                if let Some(capability) = scope.capability() {
+                    self.start_tool(desk, node, call, tool, scope, capability);
+                }
+                return;
+            }
+            Request::Chat { .. } => (Kind::Chat, Request::Chat { context: self.conversation.snapshot() }),
+            Request::Speak { text } => (Kind::Speak, Request::Speak { text }),
+            request @ Request::Transcribe { .. } => (Kind::Transcribe, request),
+        };
+        let binding = self.plan.node(node).kind.binding().unwrap_or_default();
+        let binding: Arc<str> = binding.into();
+        let row = Invocation { node, call, kind, cancelled_with: scope, results_to: Some(scope), tool_key: None };
+        let Some(id) = self.invocations.start(row) else {
+            self.fail(desk, node, "too many invocations in flight".into());
+            return;
+        };
+        if let (Request::Speak { text }, Some(playback)) = (&request, &mut self.playback) {
+            playback.on_speak(id, text);
+        }
+        self.effect(desk, Effect::Invoke { id, binding, request });
+    }
+
+    /// Runs a tool for a turn. One that is `cancelled_with` the session is a committed write: the turn waits for it,
+    /// but cancelling the turn does not touch it.
+    pub(crate) fn start_tool(
+        &mut self,
+        desk: &mut Desk<'_>,
+        node: NodeIndex,
+        call: CallRef,
+        tool: ToolCall,
+        cancelled_with: Scope,
+        turn: TurnCapability,
+    ) {
+        let results_to = Some(Scope::Turn(turn));
+        let tool_key = Some(Arc::clone(&tool.key));
+        let row = Invocation { node, call, kind: Kind::Tool, cancelled_with, results_to, tool_key };
+        let Some(id) = self.invocations.start(row) else {
+            self.fail(desk, node, "too many invocations in flight".into());
+            return;
+        };
+        let binding: Arc<str> = match &self.plan.node(node).kind {
+            NodeKind::Llm { tools, .. } => tools
+                .iter()
+                .find(|declared| *declared.name == *tool.name)
+                .map_or(UNDECLARED_TOOL, |declared| declared.binding.as_str())
+                .into(),
+            _ => UNDECLARED_TOOL.into(),
+        };
+        self.conversation.push(ContextEntry::Tool { call: tool.clone(), result: None });
+        self.effect(desk, Effect::Invoke { id, binding, request: Request::Tool(tool) });
+    }
+
+    fn propose_write(&mut self, desk: &mut Desk<'_>, proposed: Proposed) {
+        let Some(turn) = &mut self.turn else { return };
+        let (id, opened_at) = (turn.capability.turn(), turn.opened_at);
+        let (node, key, name) = (proposed.node, proposed.tool.key.clone(), proposed.tool.name.clone());
+        if !turn.writes.propose(proposed) {
+            self.fail(desk, node, format!("write {key} is one too many, or its key was used before").into());
+            return;
+        }
+        self.say_of(desk, id, Signal::ToolProposed { key, name });
+        let at = opened_at + self.plan.turn_policy().commit_point;
+        if at > desk.now {
+            self.wake_at(desk, TimerKey::CommitPoint(id), at);
+        } else {
+            self.commit_writes(desk);
+        }
+    }
+
+    /// A node can't go on; a turn that needs it ends.
+    fn fail(&mut self, desk: &mut Desk<'_>, node: NodeIndex, message: Arc<str>) {
+        self.say_here(desk, Signal::NodeError { node, message });
+        if let Some(turn) = self.active() {
+            self.derive(Derived::TurnFailed(turn, AbortReason::NodeTimeoutOrFailure));
+        }
+    }
+}
