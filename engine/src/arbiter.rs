@@ -411,6 +411,7 @@ impl Session {
         }
         self.commit_if_at_rest(desk);
         if self.ending && self.turn.is_none() {
+            self.settle_playback(desk);
             self.cancel_prelude(desk);
             let cause = self.last_sequence();
             self.direct(desk, cause, Directive::Finish);

@@ -112,7 +112,7 @@ impl Core {
     /// One tick: control, then data, then what follows from them. Appends to `timeline` everything that entered and
     /// everything that the shell is to do, in order; `batch` comes back empty.
     pub fn tick(&mut self, now: Micros, batch: &mut Batch, timeline: &mut Vec<Record>) {
-        self.touched.clear();
+        self.retire();
         self.take_derived(now, timeline);
         for (slot, input) in batch.control.drain(..) {
             self.take_control(now, slot, input, timeline);
@@ -131,7 +131,6 @@ impl Core {
         batch.clear();
         self.run_data(now, timeline);
         self.each_touched(now, timeline, Session::end_tick);
-        self.retire();
     }
 
     fn take_derived(&mut self, now: Micros, timeline: &mut Vec<Record>) {
@@ -233,15 +232,15 @@ impl Core {
         self.asks = asks;
     }
 
-    /// Frees the slots of sessions that have ended.
+    /// Frees the slots of sessions that ended in the last tick. Until then they can still be looked at.
     fn retire(&mut self) {
-        for slot in &self.touched {
+        for slot in std::mem::take(&mut self.touched) {
             let place = &mut self.sessions[slot.0 as usize];
             if let Some(session) = place.session.take_if(|session| session.ending && session.turn.is_none()) {
                 place.fence = session.fence;
-                self.timers.cancel_all(*slot);
-                self.derived.remove(slot);
-                self.free.push(*slot);
+                self.timers.cancel_all(slot);
+                self.derived.remove(&slot);
+                self.free.push(slot);
             }
         }
     }
