@@ -35,11 +35,13 @@ impl Schedule {
         self.inputs.remove(&(ticket.0, ticket.1));
     }
 
-    fn next_at(&self) -> Option<Micros> {
+    /// When the next input comes in.
+    pub fn next_at(&self) -> Option<Micros> {
         self.inputs.first_key_value().map(|((at, _), _)| *at)
     }
 
-    fn pop_until(&mut self, now: Micros) -> Option<Input> {
+    /// The next input, if it comes in by `now`.
+    pub fn pop_until(&mut self, now: Micros) -> Option<Input> {
         self.next_at().filter(|at| *at <= now)?;
         self.inputs.pop_first().map(|(_, input)| input)
     }
