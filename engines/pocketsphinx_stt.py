@@ -36,13 +36,13 @@ except ImportError:
 RATE_HZ = 16_000
 BLOCK_SAMPLES = 320
 MAX_UTTERANCE_SECONDS = 120
-PHONE_COST = 18.0
-LEAVE_COST = 120.0
+PHONE_COST = 17.0
+LEAVE_COST = 110.0
 BEAM = 1e-60
 # Silence without any noise has no cepstrum: a little noise, the same in every run, is mixed in.
 NOISE_AMPLITUDE = 30
 CMN_INIT = "40,3,-1"
-CMN_MS = 1_000
+CMN_MS = 800
 # Mean absolute sample of a block with speech in it, and how long to wait for one.
 ONSET_LEVEL = 200
 ONSET_WAIT_MS = 1_500

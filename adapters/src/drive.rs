@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use rspp_engine::{Batch, Core, View};
+use rspp_engine::{Batch, Core, NotTaken, View};
+use rspp_specs::event::ProviderResult;
 use rspp_specs::ids::Slot;
+use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record};
 
@@ -134,7 +136,20 @@ pub fn run<P: Peers>(
 fn offer(batch: &mut Batch, slot: Slot, input: Input, held_back: &mut Vec<Input>) {
     if !held_back.is_empty() {
         held_back.push(input);
-    } else if let Err(full) = batch.push(slot, input) {
-        held_back.push(full.input);
+        return;
+    }
+    let invocation = match &input {
+        Input::Provider(id, _) => Some(*id),
+        _ => None,
+    };
+    match batch.push(slot, input) {
+        Ok(()) => {}
+        Err(NotTaken::Full { input, .. }) => held_back.push(*input),
+        Err(NotTaken::OutOfBounds { .. }) => {
+            // A provider whose result can't be taken has failed; the core decides what follows.
+            if let Some(id) = invocation {
+                offer(batch, slot, Input::Provider(id, ProviderResult::End(Outcome::Failed)), held_back);
+            }
+        }
     }
 }

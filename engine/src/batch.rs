@@ -13,22 +13,34 @@ pub struct Batch {
     data_of_slot: Vec<u16>,
 }
 
-/// The tick takes no more data of this session, or of any; here is the input back.
+/// Why a tick does not take an input.
 #[derive(Debug, thiserror::Error)]
-#[error("the tick is full: {slot} has to wait for the next")]
-pub struct BatchFull {
-    /// Whose input it is.
-    pub slot: Slot,
-    /// The input, for the next tick.
-    pub input: Input,
+pub enum NotTaken {
+    /// The session, or all sessions together, have brought enough data for one tick; here is the input back.
+    #[error("the tick is full: {slot} has to wait for the next")]
+    Full {
+        /// Whose input it is.
+        slot: Slot,
+        /// The input, for the next tick.
+        input: Box<Input>,
+    },
+    /// It does not keep to the limits, and never enters.
+    #[error("an input of {slot} is refused: {what}")]
+    OutOfBounds {
+        /// Whose input it is.
+        slot: Slot,
+        /// The limit.
+        what: &'static str,
+    },
 }
 
 impl Batch {
     /// Adds an input. Control always fits: the shell drains it between ticks.
     ///
     /// # Errors
-    /// Gives the input back if the session, or all sessions together, have brought enough data for one tick.
-    pub fn push(&mut self, slot: Slot, input: Input) -> Result<(), BatchFull> {
+    /// Gives the input back if it has to wait for the next tick; refuses one that does not keep to the limits.
+    pub fn push(&mut self, slot: Slot, input: Input) -> Result<(), NotTaken> {
+        input.check().map_err(|what| NotTaken::OutOfBounds { slot, what })?;
         if input.lane() == Lane::Control {
             self.control.push((slot, input));
             return Ok(());
@@ -39,7 +51,7 @@ impl Batch {
         }
         let of_slot = &mut self.data_of_slot[index];
         if usize::from(*of_slot) >= MAX_TICK_SESSION_DATA_INPUTS || self.data.len() >= MAX_TICK_DATA_INPUTS {
-            return Err(BatchFull { slot, input });
+            return Err(NotTaken::Full { slot, input: Box::new(input) });
         }
         *of_slot += 1;
         self.data.push((slot, input));

@@ -20,6 +20,6 @@ mod results;
 mod session;
 mod timers;
 
-pub use batch::{Batch, BatchFull};
+pub use batch::{Batch, NotTaken};
 pub use core::{Core, View};
 pub use dataflow::{Built, Culprits, Lower};

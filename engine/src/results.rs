@@ -2,7 +2,6 @@
 
 use rspp_specs::event::{DeliveryContent, Payload, ProviderResult};
 use rspp_specs::ids::{InvocationId, RuntimeSequence, Scope};
-use rspp_specs::limits::MAX_TEXT_BYTES;
 use rspp_specs::outcome::{AbortReason, Outcome};
 use rspp_specs::timeline::{Derived, Input, Signal, TurnProposal};
 
@@ -21,7 +20,7 @@ impl Session {
                 }
                 None => self.refuse(desk, &Input::CallerAudio(frame)),
             },
-            Input::UserText(text) if text.len() <= MAX_TEXT_BYTES => {
+            Input::UserText(text) => {
                 let proposal = TurnProposal { text, understood: true, speech_end: None };
                 self.derive(Derived::TurnOpenProposed(proposal));
             }

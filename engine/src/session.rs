@@ -147,6 +147,10 @@ impl Session {
     }
 
     pub(crate) fn write(&self, desk: &mut Desk<'_>, entry: Entry) {
+        debug_assert!(
+            !matches!(&entry, Entry::Signal(turn, signal) if !signal.row().scope.allows(*turn)),
+            "the table of signals forbids {entry:?}"
+        );
         desk.timeline.push(Record { slot: self.slot, tick: self.tick, at: desk.now, entry });
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CallRef, InvocationId, NodeIndex, RuntimeSequence, Scope, Slot, UtteranceId};
+use crate::limits::{MAX_FRAME_SAMPLES, MAX_RATE_HZ, MIN_RATE_HZ};
 use crate::outcome::Outcome;
 use crate::time::Micros;
 
@@ -22,6 +23,19 @@ pub struct AudioFrame {
 }
 
 impl AudioFrame {
+    /// Whether its length and its rate are ones that the core takes.
+    ///
+    /// # Errors
+    /// Which limit, for people.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match (self.samples.len(), self.rate_hz) {
+            (0, _) => Err("a frame without samples"),
+            (samples, _) if samples > MAX_FRAME_SAMPLES => Err("a frame with more samples than one may have"),
+            (_, MIN_RATE_HZ..=MAX_RATE_HZ) => Ok(()),
+            _ => Err("a frame with a rate below 8 or above 48 kHz"),
+        }
+    }
+
     /// How long it plays.
     pub fn duration(&self) -> Micros {
         Micros::of_samples(self.samples.len() as u64, self.rate_hz)

@@ -4,6 +4,10 @@
 pub const FRAME_MS: u64 = 20;
 /// No audio frame that enters or leaves is longer.
 pub const MAX_FRAME_SAMPLES: usize = 48_000 / 1_000 * 100;
+/// Audio has at least so many samples a second.
+pub const MIN_RATE_HZ: u32 = 8_000;
+/// Audio has at most so many samples a second.
+pub const MAX_RATE_HZ: u32 = 48_000;
 /// Nodes in one plan; a bit each in a session's table of holders.
 pub const MAX_PLAN_NODES: usize = 64;
 /// Edges in one plan.

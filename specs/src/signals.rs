@@ -2,6 +2,7 @@
 //!
 //! Emitting what the table forbids is an error, in tests and at the borders.
 
+use crate::ids::TurnId;
 use crate::time::Lane;
 use crate::timeline::Signal;
 
@@ -14,6 +15,17 @@ pub enum SignalScope {
     Turn,
     /// A session's, or a turn's where one is active.
     Either,
+}
+
+impl SignalScope {
+    /// Whether a signal of this scope may name this turn, or none.
+    pub fn allows(self, turn: Option<TurnId>) -> bool {
+        match self {
+            SignalScope::Session => turn.is_none(),
+            SignalScope::Turn => turn.is_some(),
+            SignalScope::Either => true,
+        }
+    }
 }
 
 /// Which part of the core may emit a signal.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{AudioFrame, ProviderResult, Request};
 use crate::ids::{Generation, InvocationId, NodeIndex, RuntimeSequence, Slot, TurnId};
+use crate::limits::MAX_TEXT_BYTES;
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{Plan, PlanHash};
 use crate::time::{Lane, Micros};
@@ -74,6 +75,25 @@ impl Input {
         match self {
             Input::CallerAudio(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
             _ => Lane::Control,
+        }
+    }
+
+    /// Whether it keeps to the limits: what does not never enters.
+    ///
+    /// # Errors
+    /// Which limit, for people.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let text =
+            |text: &str| if text.len() <= MAX_TEXT_BYTES { Ok(()) } else { Err("more text than one input may have") };
+        match self {
+            Input::CallerAudio(frame) | Input::Provider(_, ProviderResult::Audio(frame)) => frame.check(),
+            Input::UserText(content)
+            | Input::Provider(_, ProviderResult::Text(content) | ProviderResult::ToolResult(content)) => text(content),
+            Input::Provider(_, ProviderResult::Transcript(transcript)) => text(&transcript.text),
+            Input::Provider(_, ProviderResult::ToolCall(call)) => {
+                text(&call.key).and(text(&call.name)).and(text(&call.arguments))
+            }
+            _ => Ok(()),
         }
     }
 
