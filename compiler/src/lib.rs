@@ -1,6 +1,6 @@
 //! From a spec's text to a dataflow: parse, fill in, build the graph, check, plan, lower.
 //!
-//! [`compile`] goes from text to a [`Plan`](rspp_specs::plan::Plan), and reports every finding at once.
+//! [`compile`] goes from text to a [`Plan`], and reports every finding at once.
 //! [`lower`] builds the plan's timely operators. Both are pure: no files, no clock.
 
 mod document;

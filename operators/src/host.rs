@@ -77,67 +77,100 @@ pub fn host<'s>(scope: Scope<'s, u64>, hosted: Hosted, inputs: Inputs<'s>, kept:
         outlets.events.push(OutputBuilder::from(output));
         events.push(stream);
     }
-
     let paths_meet = edges.len() + usize::from(inbox.is_some()) > 1;
-    let ports = 1 + hosted.outputs;
-    let mut released = kept.place(hosted.node);
-    let mut waited = kept.place(hosted.node);
-    let mut releases = Outbox::new(hosted.outputs);
-    let mut outbox = Outbox::new(hosted.outputs);
-    let mut waiting: Waiting<Arrival> = Waiting::new();
-    let mut seats = Seats::new(hosted);
+    let mut reactor = Reactor::new(hosted, outlets, paths_meet, kept);
 
     builder.build(move |_| {
         move |frontiers| {
-            control.for_each(|capability, rows| {
-                for row in rows.drain(..) {
-                    seats.on_control(&row, &mut releases);
-                }
-                if !releases.is_empty() {
-                    let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
-                    released.keep((0..ports).map(|port| capability.delayed(&data, port)));
-                }
-            });
-            if released.time().is_some_and(|data| passed(frontiers, data - 1)) {
-                outlets.send_kept(&mut releases, &mut released);
-            }
+            control.for_each(|capability, rows| reactor.on_control(&capability, rows.drain(..)));
+            reactor.release(frontiers);
             if let Some(inbox) = &mut inbox {
-                inbox.for_each(|capability, rows| {
-                    let arrivals = rows.drain(..).map(|row| (0, row.slot, row.cause, Arrival::Result(row)));
-                    if paths_meet {
-                        waited.keep((0..ports).map(|port| capability.retain(port)));
-                        arrivals.for_each(|(edge, slot, cause, row)| waiting.push(slot, cause, edge, row));
-                    } else {
-                        arrivals.for_each(|(_, _, _, row)| seats.on_arrival(row, &mut outbox));
-                        outlets.send(&mut outbox, Right::Input(&capability));
-                    }
-                });
+                inbox.for_each(|capability, rows| reactor.on_rows(&capability, 0, rows.drain(..).map(Arrival::Result)));
             }
             for (edge, (port, input)) in (1u16..).zip(&mut edges) {
-                let port = *port;
-                input.for_each(|capability, rows| {
-                    if paths_meet {
-                        waited.keep((0..ports).map(|port| capability.retain(port)));
-                        for row in rows.drain(..) {
-                            waiting.push(row.slot, row.cause, edge, Arrival::Event(port, row));
-                        }
-                    } else {
-                        for row in rows.drain(..) {
-                            seats.on_arrival(Arrival::Event(port, row), &mut outbox);
-                        }
-                        outlets.send(&mut outbox, Right::Input(&capability));
-                    }
-                });
+                let arrival = |event| Arrival::Event(*port, event);
+                input.for_each(|capability, rows| reactor.on_rows(&capability, edge, rows.drain(..).map(arrival)));
             }
-            if waited.time().is_some_and(|data| passed(frontiers, data)) {
-                for arrival in waiting.drain_in_order() {
-                    seats.on_arrival(arrival, &mut outbox);
-                }
-                outlets.send_kept(&mut outbox, &mut waited);
-            }
+            reactor.catch_up(frontiers);
         }
     });
     Outputs { events, asks }
+}
+
+/// What the operator does with what comes in, and what it keeps for the rest of a tick.
+struct Reactor {
+    seats: Seats,
+    outlets: Outlets,
+    /// More than one path leads here: rows wait by frontier.
+    paths_meet: bool,
+    /// Outputs, asks included.
+    ports: usize,
+    /// What control released, for the data lane of its tick.
+    releases: Outbox,
+    released: Place,
+    /// What came in on the data lane, until no more can.
+    waiting: Waiting<Arrival>,
+    waited: Place,
+    outbox: Outbox,
+}
+
+impl Reactor {
+    fn new(hosted: Hosted, outlets: Outlets, paths_meet: bool, kept: &Kept) -> Self {
+        let (node, outputs) = (hosted.node, hosted.outputs);
+        Self {
+            seats: Seats::new(hosted),
+            outlets,
+            paths_meet,
+            ports: 1 + outputs,
+            releases: Outbox::new(outputs),
+            released: kept.place(node),
+            waiting: Waiting::new(),
+            waited: kept.place(node),
+            outbox: Outbox::new(outputs),
+        }
+    }
+
+    fn on_control(&mut self, capability: &InputCapability<u64>, rows: impl Iterator<Item = ControlRow>) {
+        for row in rows {
+            self.seats.on_control(&row, &mut self.releases);
+        }
+        if !self.releases.is_empty() {
+            let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
+            self.released.keep((0..self.ports).map(|port| capability.delayed(&data, port)));
+        }
+    }
+
+    /// What control released leaves once the control lane has passed.
+    fn release(&mut self, frontiers: &[MutableAntichain<u64>]) {
+        if self.released.time().is_some_and(|data| passed(frontiers, data - 1)) {
+            self.outlets.send_kept(&mut self.releases, &mut self.released);
+        }
+    }
+
+    fn on_rows(&mut self, capability: &InputCapability<u64>, edge: u16, rows: impl Iterator<Item = Arrival>) {
+        if self.paths_meet {
+            self.waited.keep((0..self.ports).map(|port| capability.retain(port)));
+            for row in rows {
+                let (slot, cause) = row.key();
+                self.waiting.push(slot, cause, edge, row);
+            }
+            return;
+        }
+        for row in rows {
+            self.seats.on_arrival(row, &mut self.outbox);
+        }
+        self.outlets.send(&mut self.outbox, Right::Input(capability));
+    }
+
+    /// Reacts to what waited, once no more can come.
+    fn catch_up(&mut self, frontiers: &[MutableAntichain<u64>]) {
+        if self.waited.time().is_some_and(|data| passed(frontiers, data)) {
+            for arrival in self.waiting.drain_in_order() {
+                self.seats.on_arrival(arrival, &mut self.outbox);
+            }
+            self.outlets.send_kept(&mut self.outbox, &mut self.waited);
+        }
+    }
 }
 
 /// Whether no row of this sub-tick can arrive any more, at any input.
@@ -191,6 +224,15 @@ impl Outlets {
 enum Arrival {
     Event(PortIndex, Event),
     Result(Delivery),
+}
+
+impl Arrival {
+    fn key(&self) -> (Slot, RuntimeSequence) {
+        match self {
+            Arrival::Event(_, event) => (event.slot, event.cause),
+            Arrival::Result(delivery) => (delivery.slot, delivery.cause),
+        }
+    }
 }
 
 /// One session's place at this operator.

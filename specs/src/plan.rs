@@ -4,8 +4,8 @@
 //!
 //! 1. Nodes stand in topological order: every edge runs from a lower index to a higher one.
 //! 2. Every edge names ports that its nodes have, and joins types that fit.
-//! 3. There are at most [`MAX_PLAN_NODES`](crate::limits::MAX_PLAN_NODES) nodes and
-//!    [`MAX_PLAN_EDGES`](crate::limits::MAX_PLAN_EDGES) edges, and names of nodes differ.
+//! 3. There are at most [`MAX_PLAN_NODES`] nodes and
+//!    [`MAX_PLAN_EDGES`] edges, and names of nodes differ.
 //! 4. An input port takes one edge. A merge and a join have a port for each.
 //! 5. The hash covers everything that can change what a session does.
 

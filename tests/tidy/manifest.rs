@@ -29,6 +29,8 @@ const TABLE: &[Imports] = &[
         ours: &["rspp-specs", "rspp-operators", "rspp-compiler", "rspp-engine", "rspp-adapters"],
         others: None,
     },
+    // Somebody's own program needs nothing of ours but the library.
+    Imports { name: "custom-node", ours: &["rspp"], others: None },
 ];
 
 /// Any crate's tests may be judged by the checker.

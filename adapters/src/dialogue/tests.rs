@@ -215,147 +215,144 @@ intents:
     assert_eq!(error.lines().collect::<Vec<_>>(), expect, "{from} -> {to}");
 }
 
+/// What is changed in a good file, into what, and what is said of it.
+const MISTAKES: &[(&str, &str, &[&str])] = &[
+    ("", "", &[]),
+    ("[monday, tuesday]", "[monday, tuesday", &["line 5, column 6: illegal placement of ':' indicator"]),
+    (
+        "not_understood",
+        "misunderstood",
+        &[
+            "line 2, column 1: unknown field `misunderstood`, expected one of name, not_understood, lists, rules, tables, intents",
+        ],
+    ),
+    ("rules:", "lists: {}\nrules:", &["line 5, column 1: duplicate mapping key: lists"]),
+    ("name: small\n", "", &["line 10, column 1: missing field `name`"]),
+    ("name: small", "name: [small]", &["line 1, column 7: expected string scalar"]),
+    (
+        "name: small",
+        "name: Small Talk",
+        &[
+            "line 1, column 7: the dialogue cannot be called `Small Talk`: a name begins with a letter from a to z; letters, digits and `_` follow",
+        ],
+    ),
+    ("What?", "'?'", &["line 2, column 17: there are no words to say here"]),
+    (
+        "[monday, tuesday]",
+        "[Monday, tuesday, '', monday, monday]",
+        &[
+            "line 4, column 9: `Monday` is never heard like this: write `monday`",
+            "line 4, column 26: `` is never heard like this",
+            "line 4, column 38: `monday` is in the list `day` twice",
+            "line 9, column 5: the table `hours` has no value for ``",
+            "line 9, column 5: the table `hours` has no value for `Monday`",
+        ],
+    ),
+    (
+        "[monday, tuesday]",
+        "[]",
+        &[
+            "line 4, column 8: the list `day` is empty",
+            "line 10, column 22: `monday` is not in the list `day`",
+            "line 10, column 37: `tuesday` is not in the list `day`",
+        ],
+    ),
+    (
+        "day: [monday, tuesday]",
+        "when: [monday, tuesday]",
+        &[
+            "line 6, column 9: the rule `when` has a name that is taken: lists, rules, tables and intents share names",
+            "line 6, column 9: there is no list or rule for `<day>`",
+            "line 9, column 9: there is no list `day`: a table has a value for each of a list",
+            "line 13, column 24: there is no list or rule for `<day>`",
+            "line 14, column 13: there is no list, rule or table `day` for `{day}`",
+            "line 15, column 19: there is no list, rule or table `day` for `{day}`",
+        ],
+    ),
+    (
+        "on <day>",
+        "on <day",
+        &["line 6, column 9: `<day` is no name in brackets: write it like `<weekday>` (at character 4 of the pattern)"],
+    ),
+    ("on <day>", "on <month> <year>", &["line 6, column 9: there is no list or rule for `<month>`, `<year>`"]),
+    (
+        "on <day>",
+        "on <when>",
+        &["line 6, column 9: the rule `when` has no end: it leads to itself, or through more than 16 rules"],
+    ),
+    (
+        "of: day",
+        "of: when",
+        &[
+            "line 9, column 9: there is no list `when`: a table has a value for each of a list",
+            "line 14, column 13: `{hours}` needs `<when>`, and the patterns say only `day` every time",
+        ],
+    ),
+    (
+        "{monday: nine, tuesday: ten}",
+        "{monday: 'ni{n}e', sunday: ten}",
+        &[
+            "line 9, column 5: the table `hours` has no value for `tuesday`",
+            "line 10, column 22: braces are for answers: a table's values are said as they are",
+            "line 10, column 40: `sunday` is not in the list `day`",
+        ],
+    ),
+    (
+        "hours:",
+        "utterance:",
+        &[
+            "line 9, column 5: the table `utterance` has a name that is taken: lists, rules, tables and intents share names",
+            "line 14, column 13: there is no list, rule or table `hours` for `{hours}`",
+        ],
+    ),
+    (
+        "name: open",
+        "name: day",
+        &[
+            "line 12, column 11: the intent `day` has a name that is taken: lists, rules, tables and intents share names",
+            "line 15, column 19: there is no intent `open` that this answer could come after",
+        ],
+    ),
+    ("[open <when>, do open <day>]", "[]", &["line 13, column 10: there is no pattern to match here"]),
+    (
+        "[open <when>, do open <day>]",
+        "['[open]', 'on <day>']",
+        &["line 13, column 11: silence matches this pattern: at least one word must be needed"],
+    ),
+    (
+        "[open <when>, do open <day>]",
+        "['open [<day>]']",
+        &[
+            "line 14, column 13: `{day}` needs `<day>`, and the patterns say no list or rule every time",
+            "line 14, column 13: `{hours}` needs `<day>`, and the patterns say no list or rule every time",
+            "line 15, column 19: `{day}` needs `<day>`, and the patterns say no list or rule every time",
+        ],
+    ),
+    ("On {day} at {hours}.", "On {when} at {noon", &["line 14, column 13: `{` in this answer has no `}` after it"]),
+    (
+        "On {day} at {hours}.",
+        "On {when} at {noon}.",
+        &[
+            "line 14, column 13: `{when}` needs `<when>`, and the patterns say only `day` every time",
+            "line 14, column 13: there is no list, rule or table `noon` for `{noon}`",
+        ],
+    ),
+    (
+        "{open: 'Again",
+        "{close: 'Again",
+        &["line 15, column 20: there is no intent `close` that this answer could come after"],
+    ),
+    (
+        "do open <day>]",
+        "do open <day>]\n    colour: red",
+        &["line 14, column 5: unknown field `colour`, expected one of name, say, answer, after"],
+    ),
+    ("answer: On {day} at {hours}.", "answer: ''", &["line 14, column 13: there are no words to say here"]),
+];
+
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_line() {
-    for (from, to, expect) in [
-        ("", "", &[][..]),
-        ("[monday, tuesday]", "[monday, tuesday", &["line 5, column 6: illegal placement of ':' indicator"][..]),
-        (
-            "not_understood",
-            "misunderstood",
-            &[
-                "line 2, column 1: unknown field `misunderstood`, expected one of name, not_understood, lists, rules, tables, intents",
-            ][..],
-        ),
-        ("rules:", "lists: {}\nrules:", &["line 5, column 1: duplicate mapping key: lists"][..]),
-        ("name: small\n", "", &["line 10, column 1: missing field `name`"][..]),
-        ("name: small", "name: [small]", &["line 1, column 7: expected string scalar"][..]),
-        (
-            "name: small",
-            "name: Small Talk",
-            &[
-                "line 1, column 7: the dialogue cannot be called `Small Talk`: a name begins with a letter from a to z; letters, digits and `_` follow",
-            ][..],
-        ),
-        ("What?", "'?'", &["line 2, column 17: there are no words to say here"][..]),
-        (
-            "[monday, tuesday]",
-            "[Monday, tuesday, '', monday, monday]",
-            &[
-                "line 4, column 9: `Monday` is never heard like this: write `monday`",
-                "line 4, column 26: `` is never heard like this",
-                "line 4, column 38: `monday` is in the list `day` twice",
-                "line 9, column 5: the table `hours` has no value for ``",
-                "line 9, column 5: the table `hours` has no value for `Monday`",
-            ][..],
-        ),
-        (
-            "[monday, tuesday]",
-            "[]",
-            &[
-                "line 4, column 8: the list `day` is empty",
-                "line 10, column 22: `monday` is not in the list `day`",
-                "line 10, column 37: `tuesday` is not in the list `day`",
-            ][..],
-        ),
-        (
-            "day: [monday, tuesday]",
-            "when: [monday, tuesday]",
-            &[
-                "line 6, column 9: the rule `when` has a name that is taken: lists, rules, tables and intents share names",
-                "line 6, column 9: there is no list or rule for `<day>`",
-                "line 9, column 9: there is no list `day`: a table has a value for each of a list",
-                "line 13, column 24: there is no list or rule for `<day>`",
-                "line 14, column 13: there is no list, rule or table `day` for `{day}`",
-                "line 15, column 19: there is no list, rule or table `day` for `{day}`",
-            ][..],
-        ),
-        (
-            "on <day>",
-            "on <day",
-            &[
-                "line 6, column 9: `<day` is no name in brackets: write it like `<weekday>` (at character 4 of the pattern)",
-            ][..],
-        ),
-        ("on <day>", "on <month> <year>", &["line 6, column 9: there is no list or rule for `<month>`, `<year>`"][..]),
-        (
-            "on <day>",
-            "on <when>",
-            &["line 6, column 9: the rule `when` has no end: it leads to itself, or through more than 16 rules"][..],
-        ),
-        (
-            "of: day",
-            "of: when",
-            &[
-                "line 9, column 9: there is no list `when`: a table has a value for each of a list",
-                "line 14, column 13: `{hours}` needs `<when>`, and the patterns say only `day` every time",
-            ][..],
-        ),
-        (
-            "{monday: nine, tuesday: ten}",
-            "{monday: 'ni{n}e', sunday: ten}",
-            &[
-                "line 9, column 5: the table `hours` has no value for `tuesday`",
-                "line 10, column 22: braces are for answers: a table's values are said as they are",
-                "line 10, column 40: `sunday` is not in the list `day`",
-            ][..],
-        ),
-        (
-            "hours:",
-            "utterance:",
-            &[
-                "line 9, column 5: the table `utterance` has a name that is taken: lists, rules, tables and intents share names",
-                "line 14, column 13: there is no list, rule or table `hours` for `{hours}`",
-            ][..],
-        ),
-        (
-            "name: open",
-            "name: day",
-            &[
-                "line 12, column 11: the intent `day` has a name that is taken: lists, rules, tables and intents share names",
-                "line 15, column 19: there is no intent `open` that this answer could come after",
-            ][..],
-        ),
-        ("[open <when>, do open <day>]", "[]", &["line 13, column 10: there is no pattern to match here"][..]),
-        (
-            "[open <when>, do open <day>]",
-            "['[open]', 'on <day>']",
-            &["line 13, column 11: silence matches this pattern: at least one word must be needed"][..],
-        ),
-        (
-            "[open <when>, do open <day>]",
-            "['open [<day>]']",
-            &[
-                "line 14, column 13: `{day}` needs `<day>`, and the patterns say no list or rule every time",
-                "line 14, column 13: `{hours}` needs `<day>`, and the patterns say no list or rule every time",
-                "line 15, column 19: `{day}` needs `<day>`, and the patterns say no list or rule every time",
-            ][..],
-        ),
-        (
-            "On {day} at {hours}.",
-            "On {when} at {noon",
-            &["line 14, column 13: `{` in this answer has no `}` after it"][..],
-        ),
-        (
-            "On {day} at {hours}.",
-            "On {when} at {noon}.",
-            &[
-                "line 14, column 13: `{when}` needs `<when>`, and the patterns say only `day` every time",
-                "line 14, column 13: there is no list, rule or table `noon` for `{noon}`",
-            ][..],
-        ),
-        (
-            "{open: 'Again",
-            "{close: 'Again",
-            &["line 15, column 20: there is no intent `close` that this answer could come after"][..],
-        ),
-        (
-            "do open <day>]",
-            "do open <day>]\n    colour: red",
-            &["line 14, column 5: unknown field `colour`, expected one of name, say, answer, after"][..],
-        ),
-        ("answer: On {day} at {hours}.", "answer: ''", &["line 14, column 13: there are no words to say here"][..]),
-    ] {
+    for (from, to, expect) in MISTAKES {
         check_findings(from, to, expect);
     }
 }

@@ -172,7 +172,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As of [`Connection::receive`].
+    /// It does not answer in time, or the connection fails.
     pub fn describe(&mut self) -> Result<Info, WyomingError> {
         self.send(&WireEvent::new("describe"))?;
         let deadline = Deadline::after(self.timeouts.describe, "info");

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A trace is cut into ticks. Each rule is a small function: over a line, which sees what all the lines before it
-//! said ([`facts`]), or over a tick, once all its lines are known. A rule does not rely on where in a tick the
+//! said (`facts`), or over a tick, once all its lines are known. A rule does not rely on where in a tick the
 //! `in` lines stand: they may all come first, or each before what it caused.
 
 mod cancellation;
