@@ -151,6 +151,11 @@ impl Caller {
 /// Whoever brings effects to providers.
 trait Bring {
     fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError>;
+
+    /// What has failed since the last look.
+    fn failure(&mut self) -> Option<ProviderError> {
+        None
+    }
 }
 
 /// What an effect asks of a provider.
@@ -200,10 +205,11 @@ impl<B: Bring> Peers for CallPeers<B> {
         self.providers.bring(now, order, schedule)
     }
 
-    fn after_tick(&mut self, now: Micros, view: Option<&View>, schedule: &mut Schedule) {
+    fn after_tick(&mut self, now: Micros, view: Option<&View>, schedule: &mut Schedule) -> Result<(), ProviderError> {
         if let Some(view) = view {
             self.caller.go_on(now, view, schedule);
         }
+        self.providers.failure().map_or(Ok(()), Err)
     }
 }
 
@@ -260,23 +266,34 @@ impl Bring for Waiting {
 /// Real time: a thread for each provider, whose answers come in when they come.
 struct Threads {
     orders: BTreeMap<Arc<str>, SyncSender<Order>>,
+    failures: Receiver<ProviderError>,
     running: BTreeMap<InvocationId, Arc<str>>,
 }
 
 impl Threads {
     fn start(providers: BTreeMap<Arc<str>, Box<dyn Provider>>, inbox: &SyncSender<Input>) -> Self {
+        let (failed, failures) = sync_channel(providers.len().max(1));
         let mut orders = BTreeMap::new();
         for (binding, provider) in providers {
             let (sender, receiver) = sync_channel(ORDERS);
-            let inbox = inbox.clone();
-            std::thread::spawn(move || serve(provider, &receiver, &inbox));
+            let (inbox, failed) = (inbox.clone(), failed.clone());
+            std::thread::spawn(move || {
+                if let Err(error) = serve(provider, &receiver, &inbox) {
+                    // There is room for one failure of each provider, and nobody left to tell if the call is over.
+                    let _ = failed.try_send(error);
+                }
+            });
             orders.insert(binding, sender);
         }
-        Self { orders, running: BTreeMap::new() }
+        Self { orders, failures, running: BTreeMap::new() }
     }
 }
 
 impl Bring for Threads {
+    fn failure(&mut self) -> Option<ProviderError> {
+        self.failures.try_recv().ok()
+    }
+
     fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError> {
         let (id, binding) = match &order {
             Order::Invoke(id, binding, request) => {
@@ -304,27 +321,26 @@ impl Bring for Threads {
     }
 }
 
-/// One provider's thread.
-fn serve(mut provider: Box<dyn Provider>, orders: &Receiver<Order>, inbox: &SyncSender<Input>) {
+/// One provider's thread: until the call is over, or the provider fails.
+fn serve(
+    mut provider: Box<dyn Provider>,
+    orders: &Receiver<Order>,
+    inbox: &SyncSender<Input>,
+) -> Result<(), ProviderError> {
     while let Ok(order) = orders.recv() {
         let (id, results) = match order {
-            Order::Invoke(id, _, request) => (id, provider.invoke(&request)),
-            Order::Feed(id, frame) => (id, provider.feed(&frame)),
-            Order::FeedEnd(id) => (id, provider.feed_end()),
+            Order::Invoke(id, _, request) => (id, provider.invoke(&request)?),
+            Order::Feed(id, frame) => (id, provider.feed(&frame)?),
+            Order::FeedEnd(id) => (id, provider.feed_end()?),
             Order::Cancel(_) => continue,
         };
-        let failed = results.is_err();
-        let results = results
-            .unwrap_or_else(|_| vec![Timed { after: Micros(0), result: ProviderResult::End(Outcome::Disconnected) }]);
         for Timed { result, .. } in results {
             if inbox.send(Input::Provider(id, result)).is_err() {
-                return;
+                return Ok(());
             }
         }
-        if failed {
-            return;
-        }
     }
+    Ok(())
 }
 
 /// The clock on the wall, and what comes in while it is waited for.

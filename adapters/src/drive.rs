@@ -61,7 +61,17 @@ pub trait Peers {
     fn perform(&mut self, now: Micros, effect: &Effect, schedule: &mut Schedule) -> Result<(), Self::Error>;
 
     /// After each tick: what comes in next by itself, as the caller's audio does.
-    fn after_tick(&mut self, _now: Micros, _view: Option<&View>, _schedule: &mut Schedule) {}
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn after_tick(
+        &mut self,
+        _now: Micros,
+        _view: Option<&View>,
+        _schedule: &mut Schedule,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// What tells the time of a run.
@@ -129,7 +139,7 @@ pub fn run<P: Peers>(
                 peers.perform(now, effect, schedule)?;
             }
         }
-        peers.after_tick(now, view.as_ref(), schedule);
+        peers.after_tick(now, view.as_ref(), schedule)?;
     }
 }
 
