@@ -87,6 +87,7 @@ impl Session {
             Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.is_held() => {
                 self.resume(desk, cause);
             }
+            Derived::PlaybackCut(turn) if self.turn.is_none() => self.cut_playback(desk, turn),
             stale => self.refuse(desk, &Input::Derived(stale)),
         }
     }
@@ -131,8 +132,15 @@ impl Session {
     }
 
     fn propose_interruption(&mut self, by: Confirmation) {
-        let Some(turn) = self.active() else { return };
-        match self.plan.turn_policy().interruption {
+        let policy = self.plan.turn_policy().interruption;
+        let Some(turn) = self.active() else {
+            // Between commit and the last sample heard only `immediate` cuts; otherwise the rest plays.
+            if let Some(playback) = self.playback.as_ref().filter(|_| policy == InterruptionPolicy::Immediate) {
+                self.derive(Derived::PlaybackCut(playback.turn));
+            }
+            return;
+        };
+        match policy {
             InterruptionPolicy::Hold if !self.is_held() => self.derive(Derived::InterruptionProposed(turn)),
             InterruptionPolicy::Immediate => self.derive(Derived::InterruptionConfirmed(turn, by)),
             InterruptionPolicy::Hold | InterruptionPolicy::Ignore => {}
@@ -187,6 +195,14 @@ impl Session {
         self.effect(desk, Effect::ClearTransport { turn, epoch: self.egress });
         let at = desk.now + Micros::from_ms(MAX_PLAYOUT_ACK_WAIT_MS);
         self.wake_at(desk, TimerKey::PlayoutAckWait(turn), at);
+    }
+
+    /// What is still to be heard of a turn that has committed is thrown away; the ledger follows.
+    fn cut_playback(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
+        let sounding = |playback: &&mut Playback| playback.turn == turn && playback.is_sounding();
+        let Some(playback) = self.playback.as_mut().filter(sounding) else { return };
+        playback.ending = Ending::Cut;
+        self.clear_transport(desk);
     }
 
     fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {

@@ -64,6 +64,7 @@ fn of_input(input: &Input) -> DataClass {
             Derived::InterruptionProposed(_)
             | Derived::InterruptionConfirmed(..)
             | Derived::InterruptionDismissed(_)
+            | Derived::PlaybackCut(_)
             | Derived::TurnFailed(..),
         )
         | Input::Timer(_) => DataClass::Metadata,

@@ -190,6 +190,9 @@ pub enum Derived {
     InterruptionConfirmed(TurnId, Confirmation),
     /// It was none.
     InterruptionDismissed(TurnId),
+    /// The caller speaks over what is still to be heard of this turn, which is closed already, and the policy cuts at
+    /// the onset.
+    PlaybackCut(TurnId),
     /// The turn can't go on, and the plan has nothing else to offer.
     TurnFailed(TurnId, AbortReason),
 }
@@ -202,6 +205,7 @@ impl Derived {
             Derived::InterruptionProposed(turn)
             | Derived::InterruptionConfirmed(turn, _)
             | Derived::InterruptionDismissed(turn)
+            | Derived::PlaybackCut(turn)
             | Derived::TurnFailed(turn, _) => Some(*turn),
         }
     }

@@ -373,7 +373,9 @@ fn derived_fields(line: Line, derived: &Derived) -> Line {
         Derived::TurnOpenProposed(proposal) => {
             line.with("text", &proposal.text).with("understood", proposal.understood)
         }
-        Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) => line.with("turn", turn),
+        Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) | Derived::PlaybackCut(turn) => {
+            line.with("turn", turn)
+        }
         Derived::InterruptionConfirmed(turn, by) => line.with("turn", turn).with("by", snake(by)),
         Derived::TurnFailed(turn, reason) => line.with("turn", turn).with("reason", reason.name()),
     }
@@ -395,6 +397,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Derived(Derived::InterruptionProposed(_)) => "interruption_proposed",
         Input::Derived(Derived::InterruptionConfirmed(..)) => "interruption_confirmed",
         Input::Derived(Derived::InterruptionDismissed(_)) => "interruption_dismissed",
+        Input::Derived(Derived::PlaybackCut(_)) => "playback_cut",
         Input::Derived(Derived::TurnFailed(..)) => "turn_failed",
         Input::Timer(_) => "wake",
     }

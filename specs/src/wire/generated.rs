@@ -316,7 +316,7 @@ pub struct ToolCall {
 /// What the arbiter decided in one tick, and acts on in the next.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Derived {
-    #[prost(oneof = "derived::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "derived::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<derived::Kind>,
 }
 /// Nested message and enum types in `Derived`.
@@ -338,6 +338,9 @@ pub mod derived {
         /// A node or a provider failed, and took the turn with it.
         #[prost(message, tag = "5")]
         TurnFailed(super::TurnFailed),
+        /// The caller speaks over the rest of this turn, which is closed already.
+        #[prost(uint32, tag = "6")]
+        PlaybackCut(u32),
     }
 }
 /// What would open a turn.

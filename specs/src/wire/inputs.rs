@@ -234,6 +234,7 @@ impl Wire for Derived {
                 Kind::InterruptionConfirmed(pb::InterruptionConfirmed { turn: turn.0, by: by.number() })
             }
             Derived::InterruptionDismissed(turn) => Kind::InterruptionDismissed(turn.0),
+            Derived::PlaybackCut(turn) => Kind::PlaybackCut(turn.0),
             Derived::TurnFailed(turn, reason) => {
                 Kind::TurnFailed(pb::TurnFailed { turn: turn.0, reason: reason.number() })
             }
@@ -250,6 +251,7 @@ impl Wire for Derived {
                 Derived::InterruptionConfirmed(TurnId(turn), Confirmation::of_number("derived.by", by)?)
             }
             Kind::InterruptionDismissed(turn) => Derived::InterruptionDismissed(TurnId(turn)),
+            Kind::PlaybackCut(turn) => Derived::PlaybackCut(TurnId(turn)),
             Kind::TurnFailed(pb::TurnFailed { turn, reason }) => {
                 Derived::TurnFailed(TurnId(turn), AbortReason::of_number("derived.reason", reason)?)
             }

@@ -187,6 +187,7 @@ fn derived() -> BoxedStrategy<Derived> {
         turn().prop_map(Derived::InterruptionProposed),
         (turn(), by).prop_map(|(turn, by)| Derived::InterruptionConfirmed(turn, by)),
         turn().prop_map(Derived::InterruptionDismissed),
+        turn().prop_map(Derived::PlaybackCut),
         (turn(), abort_reason()).prop_map(|(turn, reason)| Derived::TurnFailed(turn, reason)),
     ]
     .boxed()

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 23] = {
+const SHAPES: [Shape; 24] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -41,6 +41,7 @@ const SHAPES: [Shape; 23] = {
         (In, "interruption_proposed", Control, &[("turn", Turn)]),
         (In, "interruption_confirmed", Control, &[("turn", Turn)]),
         (In, "interruption_dismissed", Control, &[("turn", Turn)]),
+        (In, "playback_cut", Control, &[("turn", Turn)]),
         (In, "turn_failed", Control, &[("turn", Turn), ("reason", Word)]),
         (In, "wake", Control, &[]),
         (Effect, "invoke", Data, &[("id", Invocation)]),
