@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rspp_adapters::recording::{self, Recording, RecordingWriter};
+use rspp_adapters::recording::{self, Recording, RecordingFile};
 use rspp_compiler::{Registry, explain};
 
 use crate::replay::{Verdict, replay};
@@ -119,12 +119,9 @@ fn run_trace(scenario: &Path, record: Option<&Path>, registry: &Registry) -> Res
 fn write_recording(path: &Path, traced: &Traced) -> Result<(), Failure> {
     let fail = |error: recording::RecordingError| Failure::Run(error.to_string());
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let mut writer = RecordingWriter::create(path, recording::head(&name, &traced.plan, 0)).map_err(fail)?;
-    for record in &traced.records {
-        writer.append(record).map_err(fail)?;
-    }
-    writer.finish().map_err(fail)?;
-    Ok(())
+    let mut file = RecordingFile::create(path, recording::head(&name, &traced.plan, 0)).map_err(fail)?;
+    file.append(&traced.records).map_err(fail)?;
+    file.finish().map_err(fail)
 }
 
 fn run_replay(path: &Path, registry: &Registry) -> Result<String, Failure> {

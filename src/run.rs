@@ -1,14 +1,14 @@
 //! `rspp run`: a call from a WAV file, through a pipeline, into a WAV file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, CallAudio, read_call, write_stereo};
-use rspp_adapters::call::{CallError, Pace, hold};
+use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, read_call, write_stereo};
+use rspp_adapters::call::{CallError, Pace, hold, open};
 use rspp_adapters::provider::{Opener, ProviderError};
-use rspp_adapters::recording::{self, RecordingError, RecordingWriter};
+use rspp_adapters::recording::{self, RecordingError, RecordingFile};
 use rspp_compiler::Registry;
 use rspp_specs::plan::{NodeKind, Plan};
+use rspp_specs::timeline::Record;
 
 use crate::summary::Summary;
 use crate::trace::{TraceError, read_plan};
@@ -43,6 +43,12 @@ pub enum RunError {
     /// The call broke.
     #[error(transparent)]
     Call(CallError),
+    /// The result has no place.
+    #[error("{path} can't be written: check that its folder exists")]
+    Folder {
+        /// The output.
+        path: PathBuf,
+    },
     /// The result can't be written.
     #[error(transparent)]
     Output(AudioError),
@@ -54,12 +60,14 @@ pub enum RunError {
 impl RunError {
     /// 2 for wrong usage or input, 1 for what ran and failed.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            RunError::Spec(_) | RunError::Input(_) => 2,
-            RunError::Binding(ProviderError::Engine(_) | ProviderError::Bundled(_)) => 1,
-            RunError::Call(CallError::Provider(ProviderError::Binding { .. })) => 2,
-            RunError::Binding(_) => 2,
-            RunError::Call(_) | RunError::Output(_) | RunError::Recording(_) => 1,
+        let provider = match self {
+            RunError::Spec(_) | RunError::Input(_) => return 2,
+            RunError::Binding(error) | RunError::Call(CallError::Open { error, .. }) => error,
+            RunError::Call(_) | RunError::Folder { .. } | RunError::Output(_) | RunError::Recording(_) => return 1,
+        };
+        match provider {
+            ProviderError::Engine(_) | ProviderError::Bundled(_) => 1,
+            ProviderError::Binding { .. } | ProviderError::DialogueFile { .. } | ProviderError::Dialogue { .. } => 2,
         }
     }
 }
@@ -75,52 +83,57 @@ pub struct Held {
 /// Holds a call.
 ///
 /// # Errors
-/// Says what, where and what to do; nothing half-written is left at the output's path.
+/// Says what, where and what to do; nothing half-written is left at the output's path. The recording of a call that
+/// broke is kept, as far as it goes.
 pub fn run(options: &Run, registry: &Registry) -> Result<Held, RunError> {
     let plan = read_plan(&options.spec, registry)?;
     let call = read_call(&options.input).map_err(RunError::Input)?;
+    check_folder(&options.output)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let mut opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(RunError::Binding)?;
+    let providers = open(&plan, &mut opener).map_err(RunError::Call)?;
     let session = options.input.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let mut writer = match &options.record {
-        Some(path) => Some(RecordingWriter::create(path, recording::head(&session, &plan, 0))?),
-        None => None,
-    };
-    let summary = hold_call(&plan, &session, &call, &mut opener, options, registry, &mut writer)?;
-    if let Some(writer) = writer {
-        writer.finish()?;
-    }
-    Ok(Held { summary, notes: call.notes })
-}
-
-fn hold_call(
-    plan: &Arc<Plan>,
-    session: &str,
-    call: &CallAudio,
-    opener: &mut Opener,
-    options: &Run,
-    registry: &Registry,
-    writer: &mut Option<RecordingWriter<impl std::io::Write>>,
-) -> Result<Summary, RunError> {
-    let mut summary = Summary::default();
-    let mut unwritten = None;
+    let file = options.record.as_ref().map(|path| RecordingFile::create(path, recording::head(&session, &plan, 0)));
+    let mut held = Recorded { summary: Summary::default(), file: file.transpose()?, unwritten: None };
     let pace = if options.realtime { Pace::RealTime } else { Pace::Virtual };
     let mut core = crate::core(registry.clone());
-    let result = hold(&mut core, plan, session, call, opener, pace, |records, _| {
-        summary.take(records);
-        if let Some(writer) = writer.as_mut() {
-            // What a tick wrote is in the file before any of its effects leaves.
-            let written = records.iter().try_for_each(|record| writer.append(record)).and_then(|()| writer.flush());
-            unwritten = unwritten.take().or(written.err());
-        }
-    });
+    let result = hold(&mut core, &plan, &session, &call, providers, pace, |records, _| held.take(records));
+    let Recorded { mut summary, file, unwritten } = held;
+    match (file, result.is_ok() && unwritten.is_none()) {
+        (Some(file), true) => file.finish()?,
+        (Some(file), false) => file.abandon()?,
+        (None, _) => {}
+    }
     if let Some(error) = unwritten {
         return Err(error.into());
     }
     let result = result.map_err(RunError::Call)?;
     summary.counts.fenced += result.fenced_frames;
     write_stereo(&options.output, &result.caller, &result.agent, CALL_RATE_HZ).map_err(RunError::Output)?;
-    Ok(summary)
+    Ok(Held { summary, notes: call.notes })
+}
+
+/// What a call leaves while it is held.
+struct Recorded {
+    summary: Summary,
+    file: Option<RecordingFile>,
+    unwritten: Option<RecordingError>,
+}
+
+impl Recorded {
+    /// What a tick wrote is in the file before any of its effects leaves.
+    fn take(&mut self, records: &[Record]) {
+        self.summary.take(records);
+        if let (Some(file), None) = (&mut self.file, &self.unwritten) {
+            self.unwritten = file.append(records).err();
+        }
+    }
+}
+
+/// Better now than after an hour's call.
+fn check_folder(output: &Path) -> Result<(), RunError> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() { Ok(()) } else { Err(RunError::Folder { path: output.to_owned() }) }
 }
 
 /// What the pipeline's model is bound to.

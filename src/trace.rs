@@ -17,7 +17,7 @@ pub enum TraceError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// Its pipeline's spec can't be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; give the path of a pipeline's spec")]
     Spec {
         /// Where it was looked for.
         path: String,

@@ -44,6 +44,14 @@ pub enum CallError {
     /// A provider.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// A node's provider can't be had.
+    #[error("node {node}: {error}")]
+    Open {
+        /// The node.
+        node: String,
+        /// Why.
+        error: ProviderError,
+    },
     /// The worker has no room.
     #[error("the worker is full")]
     Full,
@@ -58,20 +66,15 @@ pub enum Pace {
     RealTime,
 }
 
-/// Holds a call. `on_tick` sees what each tick wrote.
+/// The providers of a call, each by what it is for and what its nodes are bound to.
+pub type Providers = BTreeMap<(Kind, Arc<str>), Box<dyn Provider>>;
+
+/// Opens what a plan's nodes are bound to.
 ///
 /// # Errors
-/// An engine that can't be had, or that dies.
-pub fn hold(
-    core: &mut Core,
-    plan: &Arc<Plan>,
-    session: &str,
-    audio: &CallAudio,
-    opener: &mut Opener,
-    pace: Pace,
-    on_tick: impl FnMut(&[Record], Option<&View>),
-) -> Result<CallResult, CallError> {
-    let mut providers = BTreeMap::new();
+/// A binding that says nothing, or an engine that can't be had.
+pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
+    let mut providers = Providers::new();
     for node in plan.nodes() {
         let (kind, binding) = match &node.kind {
             NodeKind::Stt { binding, .. } => (Kind::Recogniser, binding),
@@ -79,8 +82,26 @@ pub fn hold(
             NodeKind::Tts { binding } => (Kind::Voice, binding),
             _ => continue,
         };
-        providers.insert(Arc::from(binding.as_str()), opener.open(&node.name, kind, binding)?);
+        let open = opener.open(&node.name, kind, binding);
+        let open = open.map_err(|error| CallError::Open { node: node.name.clone(), error })?;
+        providers.insert((kind, Arc::from(binding.as_str())), open);
     }
+    Ok(providers)
+}
+
+/// Holds a call. `on_tick` sees what each tick wrote.
+///
+/// # Errors
+/// An engine that dies.
+pub fn hold(
+    core: &mut Core,
+    plan: &Arc<Plan>,
+    session: &str,
+    audio: &CallAudio,
+    providers: Providers,
+    pace: Pace,
+    on_tick: impl FnMut(&[Record], Option<&View>),
+) -> Result<CallResult, CallError> {
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
     let open = SessionOpen {
@@ -227,13 +248,13 @@ fn unbound(request: &Request) -> Vec<Timed> {
 
 /// Virtual time: the clock waits for each provider, and what it answers comes in after its modelled latency.
 struct Waiting {
-    providers: BTreeMap<Arc<str>, Box<dyn Provider>>,
-    running: BTreeMap<InvocationId, Arc<str>>,
+    providers: Providers,
+    running: BTreeMap<InvocationId, (Kind, Arc<str>)>,
 }
 
 impl Waiting {
     fn provider(&mut self, id: InvocationId) -> Option<&mut Box<dyn Provider>> {
-        self.running.get(&id).and_then(|binding| self.providers.get_mut(binding))
+        self.running.get(&id).and_then(|key| self.providers.get_mut(key))
     }
 }
 
@@ -241,11 +262,12 @@ impl Bring for Waiting {
     fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError> {
         let (id, results) = match order {
             Order::Invoke(id, binding, request) => {
-                let results = match self.providers.get_mut(&binding) {
+                let key = (Kind::of(&request), binding);
+                let results = match self.providers.get_mut(&key) {
                     Some(provider) => provider.invoke(&request)?,
                     None => unbound(&request),
                 };
-                self.running.insert(id, binding);
+                self.running.insert(id, key);
                 (id, results)
             }
             Order::Feed(id, frame) => (id, self.provider(id).map_or(Ok(Vec::new()), |it| it.feed(&frame))?),
@@ -265,16 +287,16 @@ impl Bring for Waiting {
 
 /// Real time: a thread for each provider, whose answers come in when they come.
 struct Threads {
-    orders: BTreeMap<Arc<str>, SyncSender<Order>>,
+    orders: BTreeMap<(Kind, Arc<str>), SyncSender<Order>>,
     failures: Receiver<ProviderError>,
-    running: BTreeMap<InvocationId, Arc<str>>,
+    running: BTreeMap<InvocationId, (Kind, Arc<str>)>,
 }
 
 impl Threads {
-    fn start(providers: BTreeMap<Arc<str>, Box<dyn Provider>>, inbox: &SyncSender<Input>) -> Self {
+    fn start(providers: Providers, inbox: &SyncSender<Input>) -> Self {
         let (failed, failures) = sync_channel(providers.len().max(1));
         let mut orders = BTreeMap::new();
-        for (binding, provider) in providers {
+        for (key, provider) in providers {
             let (sender, receiver) = sync_channel(ORDERS);
             let (inbox, failed) = (inbox.clone(), failed.clone());
             std::thread::spawn(move || {
@@ -283,7 +305,7 @@ impl Threads {
                     let _ = failed.try_send(error);
                 }
             });
-            orders.insert(binding, sender);
+            orders.insert(key, sender);
         }
         Self { orders, failures, running: BTreeMap::new() }
     }
@@ -295,23 +317,24 @@ impl Bring for Threads {
     }
 
     fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError> {
-        let (id, binding) = match &order {
+        let (id, key) = match &order {
             Order::Invoke(id, binding, request) => {
-                if !self.orders.contains_key(binding) {
+                let key = (Kind::of(request), Arc::clone(binding));
+                if !self.orders.contains_key(&key) {
                     for Timed { result, .. } in unbound(request) {
                         schedule.put(now, Input::Provider(*id, result));
                     }
                     return Ok(());
                 }
-                self.running.insert(*id, Arc::clone(binding));
-                (*id, Arc::clone(binding))
+                self.running.insert(*id, key.clone());
+                (*id, key)
             }
             Order::Feed(id, _) | Order::FeedEnd(id) | Order::Cancel(id) => match self.running.get(id) {
-                Some(binding) => (*id, Arc::clone(binding)),
+                Some(key) => (*id, key.clone()),
                 None => return Ok(()),
             },
         };
-        let sent = self.orders.get(&binding).is_some_and(|orders| orders.try_send(order).is_ok());
+        let sent = self.orders.get(&key).is_some_and(|orders| orders.try_send(order).is_ok());
         if !sent {
             // The provider is gone, or hopelessly behind: this invocation ends, and the core decides what follows.
             self.running.remove(&id);

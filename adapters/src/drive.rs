@@ -64,12 +64,7 @@ pub trait Peers {
     ///
     /// # Errors
     /// Ends the run.
-    fn after_tick(
-        &mut self,
-        _now: Micros,
-        _view: Option<&View>,
-        _schedule: &mut Schedule,
-    ) -> Result<(), Self::Error> {
+    fn after_tick(&mut self, _now: Micros, _view: Option<&View>, _schedule: &mut Schedule) -> Result<(), Self::Error> {
         Ok(())
     }
 }

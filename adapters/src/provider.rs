@@ -59,7 +59,7 @@ pub enum ProviderError {
         what: String,
     },
     /// A dialogue file that can't be read.
-    #[error("{path}: {error}")]
+    #[error("the dialogue {path}: {error}; paths in bindings are looked for beside the spec")]
     DialogueFile {
         /// Which.
         path: PathBuf,
@@ -135,6 +135,7 @@ impl Opener {
             Err(ProviderError::Binding { node: node.to_owned(), binding: binding.to_owned(), what: what.to_owned() })
         };
         match kind {
+            Kind::Tool => fail("no provider runs tools yet"),
             Kind::Model => match &self.dialogue {
                 Some(dialogue) if binding.starts_with("dialogue:") => {
                     Ok(Box::new(Responder { dialogue: Arc::clone(dialogue) }))
@@ -201,7 +202,7 @@ impl Opener {
 }
 
 /// What a provider is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Speech to text.
     Recogniser,
@@ -209,6 +210,20 @@ pub enum Kind {
     Model,
     /// Text to speech.
     Voice,
+    /// Does something for a model.
+    Tool,
+}
+
+impl Kind {
+    /// Of a provider that answers such a request.
+    pub fn of(request: &Request) -> Self {
+        match request {
+            Request::Transcribe { .. } => Kind::Recogniser,
+            Request::Chat { .. } => Kind::Model,
+            Request::Speak { .. } => Kind::Voice,
+            Request::Tool(_) => Kind::Tool,
+        }
+    }
 }
 
 /// How long a voice may take for a piece of speech.

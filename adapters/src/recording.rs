@@ -31,7 +31,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 use rspp_specs::plan::Plan;
@@ -68,6 +68,14 @@ pub enum RecordingError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file can't be begun.
+    #[error("can't write the recording {path}: {source}; check that its folder exists, and that it may be written to")]
+    Create {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It doesn't begin like one.
     #[error("not a recording: it does not begin with the 8 bytes of an .rspp header; check which file was given")]
     NotARecording,
@@ -97,7 +105,7 @@ pub enum RecordingError {
     #[error("an earlier write to the recording failed, and nothing more can follow it: begin another")]
     Broken,
     /// The file is not what was written.
-    #[error("{0}; `Recording::read_prefix` gives what stands before it")]
+    #[error("{0}; what stands before it is good")]
     Damaged(Box<Damage>),
 }
 
@@ -226,16 +234,63 @@ pub struct RecordingWriter<W: Write> {
     broken: bool,
 }
 
-impl RecordingWriter<BufWriter<File>> {
-    /// Begins a recording in a new file.
+/// A recording on its way to its place. It grows in `PATH.partial`, which can be read after a `kill -9`, and takes its
+/// name, and the place of whatever had it, when the call is over: well or badly.
+#[derive(Debug)]
+pub struct RecordingFile {
+    writer: RecordingWriter<BufWriter<File>>,
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl RecordingFile {
+    /// Begins a recording that will be at `path`.
     ///
     /// # Errors
-    /// When the file is there already, or the system refuses.
+    /// When the system refuses.
     pub fn create(path: impl AsRef<Path>, head: RecordingHead) -> Result<Self, RecordingError> {
-        let path = path.as_ref();
-        let file = File::create_new(path).map_err(io_error(format!("create the recording {}", path.display())))?;
-        Self::new(BufWriter::new(file), head)
+        let path = path.as_ref().to_owned();
+        let mut partial = path.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let doing = format!(
+            "write the recording {} (check that its folder exists, and that it may be written to)",
+            path.display()
+        );
+        let file = File::create(&partial).map_err(io_error(doing))?;
+        Ok(Self { writer: RecordingWriter::new(BufWriter::new(file), head)?, partial, path })
     }
+
+    /// Appends what a tick wrote, and hands it to the system.
+    ///
+    /// # Errors
+    /// As [`RecordingWriter::append`] and [`RecordingWriter::flush`].
+    pub fn append(&mut self, records: &[Record]) -> Result<(), RecordingError> {
+        records.iter().try_for_each(|record| self.writer.append(record))?;
+        self.writer.flush()
+    }
+
+    /// The call is over: ends the recording, and gives it its name.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn finish(self) -> Result<(), RecordingError> {
+        self.writer.finish()?;
+        rename(&self.partial, &self.path)
+    }
+
+    /// The call broke: the recording gets its name without an end, and a reader says where it stops.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn abandon(mut self) -> Result<(), RecordingError> {
+        self.writer.flush()?;
+        rename(&self.partial, &self.path)
+    }
+}
+
+fn rename(partial: &Path, path: &Path) -> Result<(), RecordingError> {
+    std::fs::rename(partial, path).map_err(io_error(format!("give the recording its name {}", path.display())))
 }
 
 impl<W: Write> RecordingWriter<W> {

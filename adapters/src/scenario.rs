@@ -92,7 +92,7 @@ pub struct ScenarioInput {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file can't be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}; give the path of a scenario")]
     File {
         /// Which.
         path: PathBuf,

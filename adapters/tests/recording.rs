@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use rspp_adapters::recording::{
-    Damage, DamageKind, Recording, RecordingError, RecordingHead, RecordingReader, RecordingWriter,
+    Damage, DamageKind, Recording, RecordingError, RecordingFile, RecordingHead, RecordingReader, RecordingWriter,
 };
 use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::ids::{Generation, InvocationId, RuntimeSequence, Slot, TurnId};
@@ -286,22 +286,33 @@ fn nothing_follows_a_write_that_failed() {
 fn what_was_flushed_outlives_the_writer() {
     let directory = tempfile::tempdir().expect("a directory for the test");
     let path = directory.path().join("call-7.rspp");
-    let mut writer = RecordingWriter::create(&path, head()).expect("a new file");
-    for record in &timeline()[..4] {
-        writer.append(record).expect("within the limits");
-    }
-    writer.flush().expect("the disk has room");
-    writer.append(&timeline()[4]).expect("within the limits");
-    // As a kill does: no destructor runs, and what was not flushed is lost.
-    mem::forget(writer);
+    let partial = directory.path().join("call-7.rspp.partial");
+    let mut file = RecordingFile::create(&path, head()).expect("the folder is there");
+    file.append(&timeline()[..4]).expect("within the limits");
+    // As a kill does: no destructor runs.
+    mem::forget(file);
 
-    let (prefix, damage) = Recording::open_prefix(&path).expect("the head was flushed");
+    let (prefix, damage) = Recording::open_prefix(&partial).expect("the head was flushed");
     assert_eq!(prefix.records, timeline()[..4]);
     assert_eq!(damage.expect("never finished").what, DamageKind::MissingEnd);
+    assert!(!path.exists(), "the name is given when the call is over");
+}
 
-    let again = RecordingWriter::create(&path, head()).map(|_| ()).expect_err("a recording is never overwritten");
-    assert!(matches!(again, RecordingError::Io { .. }));
-    assert!(again.to_string().contains("call-7.rspp"));
+#[test]
+fn a_recording_takes_its_name_when_the_call_is_over_well_or_badly() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let path = directory.path().join("call-7.rspp");
+    for broke in [false, true, false] {
+        let mut file = RecordingFile::create(&path, head()).expect("the folder is there");
+        file.append(&timeline()).expect("within the limits");
+        if broke { file.abandon() } else { file.finish() }.expect("the disk has room");
+        let (recording, damage) = Recording::open_prefix(&path).expect("it has its name");
+        assert_eq!(recording.records, timeline());
+        assert_eq!(damage.map(|damage| damage.what), broke.then_some(DamageKind::MissingEnd));
+    }
+    let nowhere = directory.path().join("nowhere/call-7.rspp");
+    let refused = RecordingFile::create(&nowhere, head()).expect_err("there is no such folder").to_string();
+    assert!(refused.contains("call-7.rspp") && refused.contains("check that its folder exists"), "{refused}");
 }
 
 #[test]
