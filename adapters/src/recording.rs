@@ -253,11 +253,7 @@ impl RecordingFile {
         let mut partial = path.clone().into_os_string();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let doing = format!(
-            "write the recording {} (check that its folder exists, and that it may be written to)",
-            path.display()
-        );
-        let file = File::create(&partial).map_err(io_error(doing))?;
+        let file = File::create(&partial).map_err(|source| RecordingError::Create { path: path.clone(), source })?;
         Ok(Self { writer: RecordingWriter::new(BufWriter::new(file), head)?, partial, path })
     }
 
