@@ -11,7 +11,7 @@ use rspp::specs::timeline::{Input, Record, Resume, SessionOpen};
 use rspp::{Batch, Context, Core, Node, NodeType, Registry, compile, core};
 
 /// Operators of a chain.
-pub const HOPS: usize = 8;
+pub(crate) const HOPS: usize = 8;
 /// A frame of 640 bytes: 20 ms at 16 kHz.
 const FRAME_SAMPLES: usize = 320;
 /// Time from tick to tick.
@@ -27,7 +27,7 @@ impl Node for Pass {
 }
 
 /// Node types that differ in nothing but their names. Plans of different types have different shapes.
-pub fn registry(shapes: usize) -> Registry {
+pub(crate) fn registry(shapes: usize) -> Registry {
     (0..shapes).fold(Registry::new(), |registry, shape| {
         let pass = NodeType::new(PortType::Audio, PortType::Audio, |_| Ok(Box::new(Pass)));
         registry.with(&format!("pass{shape}"), pass)
@@ -35,7 +35,7 @@ pub fn registry(shapes: usize) -> Registry {
 }
 
 /// From the caller through [`HOPS`] nodes of one type; nobody listens to the last.
-pub fn chain(shape: usize, registry: &Registry) -> Arc<Plan> {
+pub(crate) fn chain(shape: usize, registry: &Registry) -> Arc<Plan> {
     let mut spec = format!("kind: PipelineSpec\nname: chain{shape}\nversion: 1\nnodes:\n  caller: {{type: caller}}\n");
     for hop in 0..HOPS {
         writeln!(spec, "  hop{hop}: {{type: pass{shape}}}").expect("a string takes all that is written to it");
@@ -48,7 +48,7 @@ pub fn chain(shape: usize, registry: &Registry) -> Arc<Plan> {
 }
 
 /// A core with its sessions, and a frame of each caller.
-pub struct Worker {
+pub(crate) struct Worker {
     core: Core,
     now: Micros,
     batch: Batch,
@@ -58,7 +58,7 @@ pub struct Worker {
 
 impl Worker {
     /// Opens so many sessions, in turn of each of the plans.
-    pub fn open(registry: Registry, plans: &[Arc<Plan>], sessions: usize) -> Self {
+    pub(crate) fn open(registry: Registry, plans: &[Arc<Plan>], sessions: usize) -> Self {
         let mut worker = Self {
             core: core(registry),
             now: Micros(0),
@@ -80,7 +80,7 @@ impl Worker {
     }
 
     /// Every caller's next frame is there: what the shell does before a tick.
-    pub fn arrive(&mut self) {
+    pub(crate) fn arrive(&mut self) {
         self.now = self.now + TICK;
         for caller in 0..self.callers.len() {
             let (slot, frame) = self.callers[caller].clone();
@@ -89,12 +89,12 @@ impl Worker {
     }
 
     /// One tick.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.core.tick(self.now, &mut self.batch, &mut self.timeline);
     }
 
     /// What the shell does after a tick, once the timeline is written. Gives its length.
-    pub fn forget(&mut self) -> usize {
+    pub(crate) fn forget(&mut self) -> usize {
         let length = self.timeline.len();
         self.timeline.clear();
         length
