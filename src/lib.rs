@@ -24,7 +24,7 @@ pub mod summary;
 pub mod trace;
 
 use rspp_engine::{Built, Lower};
-use rspp_specs::dataflow::Row;
+use rspp_specs::dataflow::{AskQueue, Row};
 use rspp_specs::plan::Plan;
 use timely::dataflow::{Scope, StreamVec};
 
@@ -39,9 +39,15 @@ struct Lowering {
 }
 
 impl Lower for Lowering {
-    fn lower<'s>(&self, plan: &Plan, scope: Scope<'s, u64>, rows: StreamVec<'s, u64, Row>) -> Built<'s> {
-        let lowered = rspp_compiler::lower(plan, &self.registry, scope, rows);
+    fn lower<'s>(
+        &self,
+        plan: &Plan,
+        scope: Scope<'s, u64>,
+        rows: StreamVec<'s, u64, Row>,
+        asks: &AskQueue,
+    ) -> Built<'s> {
+        let lowered = rspp_compiler::lower(plan, &self.registry, scope, rows, asks);
         let kept = lowered.kept;
-        Built { asks: lowered.asks, culprits: Box::new(move || kept.list()) }
+        Built { leaves: lowered.leaves, culprits: Box::new(move || kept.list()) }
     }
 }

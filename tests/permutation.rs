@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use rspp::Registry;
-use rspp::specs::dataflow::Row;
+use rspp::specs::dataflow::{AskQueue, Row};
 use rspp::specs::event::Event;
 use rspp::specs::plan::{Plan, PlanEdge};
 use rspp::trace::trace_in;
@@ -28,16 +28,22 @@ fn next(state: &mut u64) -> u64 {
 }
 
 impl Lower for Disorder {
-    fn lower<'s>(&self, plan: &Plan, scope: Scope<'s, u64>, rows: StreamVec<'s, u64, Row>) -> Built<'s> {
+    fn lower<'s>(
+        &self,
+        plan: &Plan,
+        scope: Scope<'s, u64>,
+        rows: StreamVec<'s, u64, Row>,
+        asks: &AskQueue,
+    ) -> Built<'s> {
         let rows = shuffled(rows, self.seed);
         let lengthen = |edge: &PlanEdge, stream| {
             let mut state =
                 self.seed ^ (u64::from(edge.from.0) << 32 | u64::from(edge.to.0) << 8 | u64::from(edge.to_port.0));
             lengthened(stream, next(&mut state) % 5)
         };
-        let lowered = rspp_compiler::lower_tapped(plan, &Registry::new(), scope, rows, lengthen);
+        let lowered = rspp_compiler::lower_tapped(plan, &Registry::new(), scope, rows, asks, lengthen);
         let kept = lowered.kept;
-        Built { asks: lowered.asks, culprits: Box::new(move || kept.list()) }
+        Built { leaves: lowered.leaves, culprits: Box::new(move || kept.list()) }
     }
 }
 

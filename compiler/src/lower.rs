@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rspp_operators::Node;
-use rspp_operators::host::{Factory, Hosted, Inputs, host};
+use rspp_operators::host::{Factory, Hosted, Inputs, Shared, host};
 use rspp_operators::ingress::ingress;
 use rspp_operators::join::Join;
 use rspp_operators::kept::Kept;
@@ -16,7 +16,7 @@ use rspp_operators::stt::Stt;
 use rspp_operators::tts::Tts;
 use rspp_operators::utterance::Utterance;
 use rspp_operators::vad::Vad;
-use rspp_specs::dataflow::{Ask, Row};
+use rspp_specs::dataflow::{AskQueue, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::plan::{NodeKind, Plan, PlanEdge, PlanNode};
@@ -27,8 +27,8 @@ use crate::registry::Registry;
 
 /// What a plan's shape was lowered to.
 pub struct Lowered<'s> {
-    /// What each operator asks of the core.
-    pub asks: Vec<StreamVec<'s, u64, Ask>>,
+    /// An output of every operator that leads to no other.
+    pub leaves: Vec<StreamVec<'s, u64, Event>>,
     /// Who keeps a timely capability.
     pub kept: Kept,
 }
@@ -40,8 +40,9 @@ pub fn lower<'s>(
     registry: &Registry,
     scope: Scope<'s, u64>,
     rows: StreamVec<'s, u64, Row>,
+    asks: &AskQueue,
 ) -> Lowered<'s> {
-    lower_tapped(plan, registry, scope, rows, |_, stream| stream)
+    lower_tapped(plan, registry, scope, rows, asks, |_, stream| stream)
 }
 
 /// The same with something on the edges: what `tap` makes of an edge's stream is what its node gets.
@@ -50,12 +51,14 @@ pub fn lower_tapped<'s>(
     registry: &Registry,
     scope: Scope<'s, u64>,
     rows: StreamVec<'s, u64, Row>,
+    asks: &AskQueue,
     tap: impl Fn(&PlanEdge, StreamVec<'s, u64, Event>) -> StreamVec<'s, u64, Event>,
 ) -> Lowered<'s> {
     let sources: Vec<NodeIndex> = select(plan, |kind| matches!(kind, NodeKind::Caller | NodeKind::UserTurn));
     let callers: Vec<NodeIndex> = select(plan, |kind| calls_providers(kind, registry));
-    let mut lowered = Lowered { asks: Vec::new(), kept: Kept::default() };
-    let mut entry = ingress(scope, rows, &sources, &callers, &lowered.kept);
+    let shared = Shared { asks: asks.clone(), ..Shared::default() };
+    let mut lowered = Lowered { leaves: Vec::new(), kept: shared.kept.clone() };
+    let mut entry = ingress(scope, rows, &sources, &callers, &shared);
     let mut outputs: BTreeMap<(NodeIndex, PortIndex), StreamVec<'s, u64, Event>> = BTreeMap::new();
     for (index, node) in plan.indexed_nodes() {
         let Some(factory) = factory(&node.kind, registry) else {
@@ -80,9 +83,11 @@ pub fn lower_tapped<'s>(
         });
         let inputs =
             Inputs { control: entry.control.clone(), inbox: entry.inboxes.remove(&index), edges: edges.collect() };
-        let built = host(scope, hosted, inputs, &lowered.kept);
-        outputs.extend((0..).map(|port| (index, PortIndex(port))).zip(built.events));
-        lowered.asks.push(built.asks);
+        let built = host(scope, hosted, inputs, &shared);
+        if !plan.edges().iter().any(|edge| edge.from == index) {
+            lowered.leaves.push(built[0].clone());
+        }
+        outputs.extend((0..).map(|port| (index, PortIndex(port))).zip(built));
     }
     lowered
 }

@@ -30,7 +30,10 @@ pub struct Core {
     timers: Timers,
     /// Sessions with something derived: their next tick begins with it.
     derived: BTreeSet<Slot>,
-    touched: BTreeSet<Slot>,
+    /// Sessions that take part in this tick; in the order of their slots once `each_touched` has run.
+    touched: Vec<Slot>,
+    /// The worker's own count of ticks: tells a session that was touched in this one.
+    ticks: u64,
     asks: Vec<Ask>,
 }
 
@@ -69,7 +72,8 @@ impl Core {
             free: Vec::new(),
             timers: Timers::default(),
             derived: BTreeSet::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
+            ticks: 0,
             asks: Vec::new(),
         }
     }
@@ -113,6 +117,7 @@ impl Core {
     /// everything that the shell is to do, in order; `batch` comes back empty.
     pub fn tick(&mut self, now: Micros, batch: &mut Batch, timeline: &mut Vec<Record>) {
         self.retire();
+        self.ticks += 1;
         self.take_derived(now, timeline);
         for (slot, input) in batch.control.drain(..) {
             self.take_control(now, slot, input, timeline);
@@ -195,8 +200,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(slot.0 as usize).and_then(|place| place.session.as_mut()) else {
             return;
         };
-        if self.touched.insert(slot) {
+        if session.touched_in != self.ticks {
+            session.touched_in = self.ticks;
             session.tick += 1;
+            self.touched.push(slot);
         }
         let flow = &mut self.flows[session.shape];
         work(session, &mut Desk { now, timeline, timers: &mut self.timers, flow });
@@ -211,10 +218,9 @@ impl Core {
         timeline: &mut Vec<Record>,
         work: impl Fn(&mut Session, &mut Desk<'_>) + Copy,
     ) {
-        let touched = std::mem::take(&mut self.touched);
-        self.touched = touched.clone();
-        for slot in touched {
-            self.with(now, slot, timeline, work);
+        self.touched.sort_unstable();
+        for place in 0..self.touched.len() {
+            self.with(now, self.touched[place], timeline, work);
         }
     }
 
@@ -234,7 +240,7 @@ impl Core {
 
     /// Frees the slots of sessions that ended in the last tick. Until then they can still be looked at.
     fn retire(&mut self) {
-        for slot in std::mem::take(&mut self.touched) {
+        for slot in self.touched.drain(..) {
             let place = &mut self.sessions[slot.0 as usize];
             if let Some(session) = place.session.take_if(|session| session.ending && session.turn.is_none()) {
                 place.fence = session.fence;

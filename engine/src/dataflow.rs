@@ -1,9 +1,10 @@
 //! One shape's dataflow on this worker: rows in at a sub-tick, asks out once its leaves have passed it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
-use rspp_specs::dataflow::{Ask, Row};
+use rspp_specs::dataflow::{Ask, AskQueue, Row};
+use rspp_specs::event::Event;
 use rspp_specs::ids::NodeIndex;
 use rspp_specs::limits::MAX_SUBTICK_STEPS;
 use rspp_specs::plan::Plan;
@@ -18,24 +19,33 @@ pub type Culprits = Box<dyn Fn() -> Vec<(NodeIndex, u64)>>;
 
 /// What lowering a plan gives: the leaves, and who to blame if a tick does not come to rest.
 pub struct Built<'s> {
-    /// What each operator asks. Every operator has such an output, so a probe on all of them is a probe on
-    /// every leaf.
-    pub asks: Vec<StreamVec<'s, u64, Ask>>,
+    /// An output of every operator that leads to no other: what has passed these has passed every operator.
+    pub leaves: Vec<StreamVec<'s, u64, Event>>,
     /// Who keeps a capability.
     pub culprits: Culprits,
 }
 
 /// Lowers a plan's shape into a scope. The engine is handed this and knows nothing of operators.
 pub trait Lower {
-    /// Builds the operators of one shape. Parameters come later, with each session.
-    fn lower<'s>(&self, plan: &Plan, scope: Scope<'s, u64>, rows: StreamVec<'s, u64, Row>) -> Built<'s>;
+    /// Builds the operators of one shape, which ask by way of `asks`. Parameters come later, with each session.
+    fn lower<'s>(
+        &self,
+        plan: &Plan,
+        scope: Scope<'s, u64>,
+        rows: StreamVec<'s, u64, Row>,
+        asks: &AskQueue,
+    ) -> Built<'s>;
 }
 
 /// A shape's dataflow, and what is staged for its next tick.
 pub(crate) struct Dataflow {
     input: InputHandleVec<u64, Row>,
-    outlet: Outlet,
+    /// The least timestamp that any leaf may still see.
+    frontier: Rc<Cell<u64>>,
+    asks: AskQueue,
     culprits: Culprits,
+    /// Between ticks the input stands at the data lane of this one: a tick without control moves each frontier of the
+    /// shape once. A tick with control leaves it out, and takes both lanes of the next.
     tick: u64,
     /// The control lane of the tick has run, the data lane has not.
     mid_tick: bool,
@@ -43,23 +53,17 @@ pub(crate) struct Dataflow {
     pub(crate) data: Vec<Row>,
 }
 
-#[derive(Clone, Default)]
-struct Outlet {
-    /// The least timestamp that any leaf may still see.
-    frontier: Rc<Cell<u64>>,
-    asks: Rc<RefCell<Vec<Ask>>>,
-}
-
 impl Dataflow {
     pub(crate) fn build(worker: &mut Worker, plan: &Plan, lower: &dyn Lower) -> Self {
         let mut input = InputHandleVec::new();
-        let outlet = Outlet::default();
+        let (frontier, asks) = (Rc::new(Cell::new(0)), AskQueue::default());
         let culprits = worker.dataflow::<u64, _, _>(|scope| {
-            let built = lower.lower(plan, scope, input.to_stream(scope));
-            outlet.attach(scope, built.asks);
+            let built = lower.lower(plan, scope, input.to_stream(scope), &asks);
+            probe(scope, built.leaves, Rc::clone(&frontier));
             built.culprits
         });
-        Self { input, outlet, culprits, tick: 1, mid_tick: false, control: Vec::new(), data: Vec::new() }
+        input.advance_to(SubTick::data(0).pack());
+        Self { input, frontier, asks, culprits, tick: 0, mid_tick: false, control: Vec::new(), data: Vec::new() }
     }
 
     /// Whether the tick has nothing for this dataflow.
@@ -72,6 +76,7 @@ impl Dataflow {
         if self.control.is_empty() {
             return;
         }
+        self.tick += 1;
         self.input.advance_to(SubTick::control(self.tick).pack());
         self.input.send_batch(&mut self.control);
         self.control.clear();
@@ -81,20 +86,19 @@ impl Dataflow {
 
     /// Runs the data lane of the tick, and hands over what was asked in all of it, in canonical order.
     pub(crate) fn run_data(&mut self, worker: &mut Worker, asks: &mut Vec<Ask>) {
-        self.input.advance_to(SubTick::data(self.tick).pack());
+        let rows = self.data.len();
         self.input.send_batch(&mut self.data);
-        self.data.clear();
+        self.data = Vec::with_capacity(rows);
         self.mid_tick = false;
         self.tick += 1;
-        self.run_to(worker, SubTick::control(self.tick));
-        asks.append(&mut self.outlet.asks.borrow_mut());
-        asks.sort_by_key(|ask| (ask.slot, ask.cause, ask.node));
+        self.run_to(worker, SubTick::data(self.tick));
+        self.asks.hand_over(asks);
     }
 
     fn run_to(&mut self, worker: &mut Worker, until: SubTick) {
         self.input.advance_to(until.pack());
         for _ in 0..MAX_SUBTICK_STEPS {
-            if self.outlet.frontier.get() >= until.pack() {
+            if self.frontier.get() >= until.pack() {
                 debug_assert!(
                     (self.culprits)().iter().all(|(_, time)| *time >= until.pack()),
                     "capabilities are kept past their sub-tick: {:?}",
@@ -112,20 +116,17 @@ impl Dataflow {
     }
 }
 
-impl Outlet {
-    /// One operator that is leaf, probe and capture for all asks.
-    fn attach<'s>(&self, scope: Scope<'s, u64>, asks: Vec<StreamVec<'s, u64, Ask>>) {
-        let mut builder = OperatorBuilder::new("outlet".to_owned(), scope);
-        let mut inputs: Vec<_> = asks.into_iter().map(|stream| builder.new_input(stream, Pipeline)).collect();
-        let Outlet { frontier, asks } = self.clone();
-        builder.build(move |_| {
-            move |frontiers| {
-                for input in &mut inputs {
-                    input.for_each(|_, rows| asks.borrow_mut().append(rows));
-                }
-                let least = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
-                frontier.set(least.unwrap_or(u64::MAX));
+/// One operator that probes all leaves. What they emit, nobody listens to.
+fn probe<'s>(scope: Scope<'s, u64>, leaves: Vec<StreamVec<'s, u64, Event>>, frontier: Rc<Cell<u64>>) {
+    let mut builder = OperatorBuilder::new("probe".to_owned(), scope);
+    let mut inputs: Vec<_> = leaves.into_iter().map(|stream| builder.new_input(stream, Pipeline)).collect();
+    builder.build(move |_| {
+        move |frontiers| {
+            for input in &mut inputs {
+                input.for_each(|_, events| events.clear());
             }
-        });
-    }
+            let least = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
+            frontier.set(least.unwrap_or(u64::MAX));
+        }
+    });
 }

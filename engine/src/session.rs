@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) shape: usize,
     pub(crate) nodes: KnownNodes,
     pub(crate) tick: u64,
+    /// The last of the worker's ticks that it took part in.
+    pub(crate) touched_in: u64,
     sequence: u64,
     pub(crate) turns: u32,
     pub(crate) fence: Fence,
@@ -114,6 +116,7 @@ impl Session {
             shape,
             nodes,
             tick: 0,
+            touched_in: 0,
             sequence: 0,
             turns: open.resume.turns,
             fence,

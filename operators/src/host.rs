@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, AskKind, ControlRow, Directive, NodeFailure};
+use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, NodeFailure};
 use rspp_specs::event::{Delivery, DeliveryContent, Event};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
 use rspp_specs::plan::{Lifetime, Plan, PlanNode};
@@ -21,7 +21,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, StreamVec};
 use timely::progress::frontier::MutableAntichain;
+use timely::progress::operate::FrontierInterest;
 
+use crate::buffers::Buffers;
 use crate::fan_in::Waiting;
 use crate::kept::{Kept, Place};
 use crate::node::{Context, Node, Outbox};
@@ -53,32 +55,44 @@ pub struct Inputs<'s> {
     pub edges: Vec<(PortIndex, StreamVec<'s, u64, Event>)>,
 }
 
-/// What comes out of a hosted node.
-pub struct Outputs<'s> {
-    /// Events, by output port.
-    pub events: Vec<StreamVec<'s, u64, Event>>,
-    /// What it asks of the core.
-    pub asks: StreamVec<'s, u64, Ask>,
+/// What the operators of one dataflow share.
+#[derive(Clone, Default)]
+pub struct Shared {
+    /// What they ask of the core.
+    pub asks: AskQueue,
+    /// Who keeps a timely capability.
+    pub kept: Kept,
+    /// Containers that go round.
+    pub buffers: Buffers,
 }
 
-/// Builds the operator.
-pub fn host<'s>(scope: Scope<'s, u64>, hosted: Hosted, inputs: Inputs<'s>, kept: &Kept) -> Outputs<'s> {
+/// Builds the operator; gives its events by output port. A node without outputs has one all the same, on which nothing
+/// ever comes: there the engine sees that the operator has passed a sub-tick.
+pub fn host<'s>(
+    scope: Scope<'s, u64>,
+    hosted: Hosted,
+    inputs: Inputs<'s>,
+    shared: &Shared,
+) -> Vec<StreamVec<'s, u64, Event>> {
     let mut builder = OperatorBuilder::new(hosted.name.clone(), scope);
     let mut control = builder.new_input(inputs.control, Pipeline);
     let mut inbox = inputs.inbox.map(|stream| builder.new_input(stream, Pipeline));
     let mut edges: Vec<_> =
         inputs.edges.into_iter().map(|(port, stream)| (port, builder.new_input(stream, Pipeline))).collect();
 
-    let (ask_output, asks) = builder.new_output::<Vec<Ask>>();
-    let mut outlets = Outlets { asks: OutputBuilder::from(ask_output), events: Vec::new() };
-    let mut events = Vec::new();
-    for _ in 0..hosted.outputs {
+    let mut outlets = Outlets { events: Vec::new(), asks: shared.asks.clone(), buffers: shared.buffers.clone() };
+    let mut streams = Vec::new();
+    for _ in 0..hosted.outputs.max(1) {
         let (output, stream) = builder.new_output::<Vec<Event>>();
         outlets.events.push(OutputBuilder::from(output));
-        events.push(stream);
+        streams.push(stream);
+    }
+    // Who keeps no capability has nothing that waits for a frontier: it runs when rows come in, and only then.
+    for input in 0..builder.shape().inputs() {
+        builder.set_notify_for(input, FrontierInterest::IfCapability);
     }
     let paths_meet = edges.len() + usize::from(inbox.is_some()) > 1;
-    let mut reactor = Reactor::new(hosted, outlets, paths_meet, kept);
+    let mut reactor = Reactor::new(hosted, outlets, paths_meet, &shared.kept);
 
     builder.build(move |_| {
         move |frontiers| {
@@ -89,12 +103,15 @@ pub fn host<'s>(scope: Scope<'s, u64>, hosted: Hosted, inputs: Inputs<'s>, kept:
             }
             for (edge, (port, input)) in (1u16..).zip(&mut edges) {
                 let arrival = |event| Arrival::Event(*port, event);
-                input.for_each(|capability, rows| reactor.on_rows(&capability, edge, rows.drain(..).map(arrival)));
+                input.for_each(|capability, rows| {
+                    reactor.on_rows(&capability, edge, rows.drain(..).map(arrival));
+                    reactor.outlets.buffers.give_back(rows);
+                });
             }
             reactor.catch_up(frontiers);
         }
     });
-    Outputs { events, asks }
+    streams
 }
 
 /// What the operator does with what comes in, and what it keeps for the rest of a tick.
@@ -103,7 +120,6 @@ struct Reactor {
     outlets: Outlets,
     /// More than one path leads here: rows wait by frontier.
     paths_meet: bool,
-    /// Outputs, asks included.
     ports: usize,
     /// What control released, for the data lane of its tick.
     releases: Outbox,
@@ -119,9 +135,9 @@ impl Reactor {
         let (node, outputs) = (hosted.node, hosted.outputs);
         Self {
             seats: Seats::new(hosted),
+            ports: outlets.events.len(),
             outlets,
             paths_meet,
-            ports: 1 + outputs,
             releases: Outbox::new(outputs),
             released: kept.place(node),
             waiting: Waiting::new(),
@@ -178,11 +194,12 @@ fn passed(frontiers: &[MutableAntichain<u64>], time: u64) -> bool {
     frontiers.iter().all(|frontier| !frontier.less_equal(&time))
 }
 
-type Output<D> = OutputBuilder<u64, CapacityContainerBuilder<Vec<D>>>;
+type Output = OutputBuilder<u64, CapacityContainerBuilder<Vec<Event>>>;
 
 struct Outlets {
-    asks: Output<Ask>,
-    events: Vec<Output<Event>>,
+    events: Vec<Output>,
+    asks: AskQueue,
+    buffers: Buffers,
 }
 
 /// In whose right rows are sent: of the rows just read, or of capabilities kept for the rest of the tick.
@@ -193,16 +210,12 @@ enum Right<'a> {
 }
 
 impl Right<'_> {
-    fn give<D: Clone + 'static>(self, port: usize, output: &mut Output<D>, rows: &mut Vec<D>) {
-        if rows.is_empty() {
-            return;
-        }
+    fn give(self, port: usize, output: &mut Output, rows: &mut Vec<Event>) {
         let mut output = output.activate();
         match self {
             Right::Input(capability) => output.session(capability).give_container(rows),
             Right::Kept(capabilities) => output.session(&capabilities[port]).give_container(rows),
         }
-        rows.clear();
     }
 }
 
@@ -214,9 +227,12 @@ impl Outlets {
     }
 
     fn send(&mut self, outbox: &mut Outbox, right: Right<'_>) {
-        right.give(0, &mut self.asks, &mut outbox.asks);
-        for (port, (output, events)) in (1..).zip(self.events.iter_mut().zip(&mut outbox.events)) {
-            right.give(port, output, events);
+        self.asks.put(&mut outbox.asks);
+        for (port, (output, events)) in (0..).zip(self.events.iter_mut().zip(&mut outbox.events)) {
+            if !events.is_empty() {
+                right.give(port, output, events);
+                *events = self.buffers.take();
+            }
         }
     }
 }
@@ -255,38 +271,55 @@ struct Occasion {
     at: Micros,
 }
 
+/// Seats of the sessions of this dataflow. They stand close together, also when the worker's slots are shared out
+/// among many shapes: a table of seats by slot would be mostly empty, in every operator of every shape.
 struct Seats {
     hosted: Hosted,
-    by_slot: Vec<Option<Seat>>,
+    /// By slot: which seat, or [`NO_SEAT`].
+    place_of: Vec<u32>,
+    seats: Vec<Option<Seat>>,
+    free: Vec<u32>,
 }
+
+const NO_SEAT: u32 = u32::MAX;
 
 impl Seats {
     fn new(hosted: Hosted) -> Self {
-        Self { hosted, by_slot: Vec::new() }
+        Self { hosted, place_of: Vec::new(), seats: Vec::new(), free: Vec::new() }
+    }
+
+    fn begin(&mut self, slot: Slot, plan: &Arc<Plan>) {
+        self.finish(slot);
+        let index = slot.0 as usize;
+        if self.place_of.len() <= index {
+            self.place_of.resize(index + 1, NO_SEAT);
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() as u32 - 1
+        });
+        self.place_of[index] = place;
+        let plan = Arc::clone(plan);
+        self.seats[place as usize] = Some(Seat { plan, node: None, open: None, calls: 0, holds: false, failed: false });
+    }
+
+    fn finish(&mut self, slot: Slot) {
+        let Some(place) = self.place_of.get_mut(slot.0 as usize) else { return };
+        let place = std::mem::replace(place, NO_SEAT);
+        if let Some(seat) = self.seats.get_mut(place as usize) {
+            *seat = None;
+            self.free.push(place);
+        }
     }
 
     fn on_control(&mut self, row: &ControlRow, outbox: &mut Outbox) {
-        let index = row.slot.0 as usize;
         match &row.directive {
-            Directive::Begin(plan) => {
-                if self.by_slot.len() <= index {
-                    self.by_slot.resize_with(index + 1, || None);
-                }
-                let plan = Arc::clone(plan);
-                self.by_slot[index] =
-                    Some(Seat { plan, node: None, open: None, calls: 0, holds: false, failed: false });
-                return;
-            }
-            Directive::Finish => {
-                if let Some(seat) = self.by_slot.get_mut(index) {
-                    *seat = None;
-                }
-                return;
-            }
+            Directive::Begin(plan) => return self.begin(row.slot, plan),
+            Directive::Finish => return self.finish(row.slot),
             Directive::Wake(node) if *node != self.hosted.node => return,
             _ => {}
         }
-        let Some(Some(seat)) = self.by_slot.get_mut(index) else { return };
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
         match row.directive {
             Directive::Open(capability) => seat.start_turn(Some(capability), self.hosted.lifetime),
             Directive::Revoke(capability) if seat.open == Some(capability) => {
@@ -307,24 +340,34 @@ impl Seats {
     }
 
     fn on_arrival(&mut self, arrival: Arrival, outbox: &mut Outbox) {
-        let (slot, scope, cause, at) = match &arrival {
-            Arrival::Event(_, event) => (event.slot, event.scope, event.cause, event.at),
-            Arrival::Result(delivery) => (delivery.slot, delivery.scope, delivery.cause, delivery.at),
-        };
-        let Some(Some(seat)) = self.by_slot.get_mut(slot.0 as usize) else { return };
-        let Some(scope) = seat.admits(scope, self.hosted.lifetime) else { return };
-        let occasion = Occasion { slot, scope, cause, at };
         match arrival {
-            Arrival::Event(port, event) => {
-                let Event { attributes, payload, .. } = event;
-                seat.react(&self.hosted, &occasion, attributes, outbox, |node, cx| node.on_event(cx, port, payload));
-            }
-            Arrival::Result(Delivery { content: DeliveryContent::Result(call, result), .. }) => {
-                seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_result(cx, call, result));
-            }
-            Arrival::Result(_) => {}
+            Arrival::Event(port, event) => self.on_event(port, event, outbox),
+            Arrival::Result(delivery) => self.on_result(delivery, outbox),
         }
     }
+
+    fn on_event(&mut self, port: PortIndex, event: Event, outbox: &mut Outbox) {
+        let Event { slot, scope, cause, at, attributes, payload } = event;
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
+        let Some(scope) = seat.admits(scope, self.hosted.lifetime) else { return };
+        let occasion = Occasion { slot, scope, cause, at };
+        seat.react(&self.hosted, &occasion, attributes, outbox, |node, cx| node.on_event(cx, port, payload));
+    }
+
+    fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {
+        let Delivery { slot, scope, cause, at, content, .. } = delivery;
+        let DeliveryContent::Result(call, result) = content else { return };
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
+        let Some(scope) = seat.admits(scope, self.hosted.lifetime) else { return };
+        let occasion = Occasion { slot, scope, cause, at };
+        seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_result(cx, call, result));
+    }
+}
+
+/// Apart from [`Seats`], so that the seat and the hosted node can be had at the same time.
+fn seat_of<'a>(place_of: &[u32], seats: &'a mut [Option<Seat>], slot: Slot) -> Option<&'a mut Seat> {
+    let place = *place_of.get(slot.0 as usize)?;
+    seats.get_mut(place as usize)?.as_mut()
 }
 
 impl Seat {

@@ -14,9 +14,10 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
+use timely::progress::operate::FrontierInterest;
 
-use crate::fan_in::Waiting;
-use crate::kept::Kept;
+use crate::buffers::Buffers;
+use crate::host::Shared;
 
 /// What comes out of [`ingress`].
 pub struct Ingress<'s> {
@@ -38,7 +39,7 @@ pub fn ingress<'s>(
     rows: StreamVec<'s, u64, Row>,
     sources: &[NodeIndex],
     inboxes: &[NodeIndex],
-    kept: &Kept,
+    shared: &Shared,
 ) -> Ingress<'s> {
     let mut builder = OperatorBuilder::new("ingress".to_owned(), scope);
     let mut input = builder.new_input(rows, Pipeline);
@@ -55,24 +56,28 @@ pub fn ingress<'s>(
         outlets.inboxes.insert(*node, outlet);
         routed.inboxes.insert(*node, stream);
     }
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    let buffers = shared.buffers.clone();
     let ports = 1 + sources.len() + inboxes.len();
-    let mut place = kept.place(INGRESS);
-    let mut waiting: Waiting<Row> = Waiting::new();
+    let mut place = shared.kept.place(INGRESS);
+    let mut waiting: Vec<Row> = Vec::new();
     builder.build(move |_| {
         move |frontiers| {
             input.for_each(|capability, rows| {
                 place.keep((0..ports).map(|port| capability.retain(port)));
-                for row in rows.drain(..) {
-                    let (slot, cause) = match &row {
-                        Row::Control(row) => (row.slot, row.cause),
-                        Row::Delivery(delivery) => (delivery.slot, delivery.cause),
-                    };
-                    waiting.push(slot, cause, 0, row);
+                if waiting.is_empty() {
+                    std::mem::swap(&mut waiting, rows);
+                } else {
+                    waiting.append(rows);
                 }
             });
             if place.time().is_some_and(|time| !frontiers[0].less_equal(&time)) {
-                waiting.drain_in_order().for_each(|row| outlets.route(row));
-                outlets.flush(place.capabilities());
+                waiting.sort_by_key(|row| match row {
+                    Row::Control(row) => (row.slot, row.cause),
+                    Row::Delivery(delivery) => (delivery.slot, delivery.cause),
+                });
+                waiting.drain(..).for_each(|row| outlets.route(row));
+                outlets.flush(place.capabilities(), &buffers);
                 place.release();
             }
         }
@@ -135,9 +140,12 @@ impl Outlets {
         }
     }
 
-    fn flush(&mut self, capabilities: &[Capability<u64>]) {
+    fn flush(&mut self, capabilities: &[Capability<u64>], buffers: &Buffers) {
         self.control.flush(capabilities);
-        self.sources.values_mut().for_each(|outlet| outlet.flush(capabilities));
+        for outlet in self.sources.values_mut().filter(|outlet| !outlet.rows.is_empty()) {
+            outlet.flush(capabilities);
+            outlet.rows = buffers.take();
+        }
         self.inboxes.values_mut().for_each(|outlet| outlet.flush(capabilities));
     }
 }

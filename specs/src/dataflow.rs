@@ -1,5 +1,7 @@
 //! What crosses between the engine and the operators: rows in, asks out.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::event::{AudioFrame, Delivery, Request, ToolCall};
@@ -65,6 +67,28 @@ pub struct Ask {
     pub cause: RuntimeSequence,
     /// What is asked.
     pub kind: AskKind,
+}
+
+/// Where the operators of one dataflow put what they ask, until its leaves have passed the tick.
+///
+/// It is no stream: nobody inside the dataflow waits for an ask, and an output less for each operator is a third of
+/// what timely has to keep track of.
+#[derive(Clone, Debug, Default)]
+pub struct AskQueue(Rc<RefCell<Vec<Ask>>>);
+
+impl AskQueue {
+    /// Takes what was asked; nothing is left behind.
+    pub fn put(&self, asks: &mut Vec<Ask>) {
+        if !asks.is_empty() {
+            self.0.borrow_mut().append(asks);
+        }
+    }
+
+    /// Hands over all that was asked, in canonical order: by (slot, cause, node), and each node's in its own.
+    pub fn hand_over(&self, asks: &mut Vec<Ask>) {
+        asks.append(&mut self.0.borrow_mut());
+        asks.sort_by_key(|ask| (ask.slot, ask.cause, ask.node));
+    }
 }
 
 /// What can be asked.

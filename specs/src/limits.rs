@@ -24,6 +24,8 @@ pub const MAX_TICK_DATA_INPUTS: usize = 16_384;
 pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
+/// Event containers of one dataflow that wait to be used again.
+pub const MAX_SPARE_BUFFERS: usize = 16;
 /// Invocations of one session in flight.
 pub const MAX_SESSION_INVOCATIONS: usize = 64;
 /// Writes of one turn that wait for their commit point or their result.
