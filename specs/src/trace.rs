@@ -205,7 +205,7 @@ impl Renderer {
                 if let Effect::Invoke { id, request, .. } = effect {
                     self.invocations.insert(*id, request_label(request));
                 }
-                let (lane, name) = effect_name(effect);
+                let (lane, name) = effect.lane_and_name();
                 self.effect_fields(blank(Section::Effect, lane, name), effect)
             }
         }
@@ -410,15 +410,18 @@ impl Input {
     }
 }
 
-fn effect_name(effect: &Effect) -> (Lane, &'static str) {
-    match effect {
-        Effect::Invoke { .. } => (Lane::Data, "invoke"),
-        Effect::Feed { .. } => (Lane::Data, "feed"),
-        Effect::FeedEnd { .. } => (Lane::Data, "feed_end"),
-        Effect::CancelInvocation { .. } => (Lane::Control, "cancel_invocation"),
-        Effect::Transmit { .. } => (Lane::Data, "transmit"),
-        Effect::ClearTransport { .. } => (Lane::Control, "clear_transport"),
-        Effect::WakeAt { .. } => (Lane::Control, "wake_at"),
+impl Effect {
+    /// The lane, and the name in traces and on the wire.
+    pub fn lane_and_name(&self) -> (Lane, &'static str) {
+        match self {
+            Effect::Invoke { .. } => (Lane::Data, "invoke"),
+            Effect::Feed { .. } => (Lane::Data, "feed"),
+            Effect::FeedEnd { .. } => (Lane::Data, "feed_end"),
+            Effect::CancelInvocation { .. } => (Lane::Control, "cancel_invocation"),
+            Effect::Transmit { .. } => (Lane::Data, "transmit"),
+            Effect::ClearTransport { .. } => (Lane::Control, "clear_transport"),
+            Effect::WakeAt { .. } => (Lane::Control, "wake_at"),
+        }
     }
 }
 

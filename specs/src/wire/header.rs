@@ -44,18 +44,11 @@ pub(super) fn contradiction(found: &pb::Envelope, derived: &pb::Envelope) -> Opt
     checks.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
 
-/// The same names and lanes as in traces, which a test compares.
 fn lane_and_type(entry: &Entry) -> (Lane, &'static str) {
     match entry {
         Entry::Input(_, input) => (input.lane(), input.name()),
         Entry::Signal(_, signal) => (signal.row().lane, signal.name()),
-        Entry::Effect(Effect::Invoke { .. }) => (Lane::Data, "invoke"),
-        Entry::Effect(Effect::Feed { .. }) => (Lane::Data, "feed"),
-        Entry::Effect(Effect::FeedEnd { .. }) => (Lane::Data, "feed_end"),
-        Entry::Effect(Effect::CancelInvocation { .. }) => (Lane::Control, "cancel_invocation"),
-        Entry::Effect(Effect::Transmit { .. }) => (Lane::Data, "transmit"),
-        Entry::Effect(Effect::ClearTransport { .. }) => (Lane::Control, "clear_transport"),
-        Entry::Effect(Effect::WakeAt { .. }) => (Lane::Control, "wake_at"),
+        Entry::Effect(effect) => effect.lane_and_name(),
     }
 }
 
