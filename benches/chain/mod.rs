@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     batch: Batch,
     timeline: Vec<Record>,
     callers: Vec<(Slot, AudioFrame)>,
+    /// Callers whose frame is there and did not fit into a tick yet.
+    waiting: usize,
 }
 
 impl Worker {
@@ -65,12 +67,13 @@ impl Worker {
             batch: Batch::default(),
             timeline: Vec::new(),
             callers: Vec::new(),
+            waiting: 0,
         };
         for (session, plan) in plans.iter().cycle().take(sessions).enumerate() {
             let slot = worker.core.reserve().expect("a worker takes more sessions than a bench has");
             let (session, plan) = (format!("session-{session}").into(), Arc::clone(plan));
             let open = SessionOpen { session, plan, resume: Resume::default() };
-            worker.push(slot, Input::SessionOpen(Box::new(open)));
+            worker.batch.push(slot, Input::SessionOpen(Box::new(open))).expect("control always fits");
             let samples = vec![0; FRAME_SAMPLES].into();
             worker.callers.push((slot, AudioFrame { samples, rate_hz: 16_000, spoken_by: None }));
         }
@@ -79,13 +82,21 @@ impl Worker {
         worker
     }
 
-    /// Every caller's next frame is there: what the shell does before a tick.
-    pub(crate) fn arrive(&mut self) {
-        self.now = self.now + TICK;
-        for caller in 0..self.callers.len() {
-            let (slot, frame) = self.callers[caller].clone();
-            self.push(slot, Input::CallerAudio(frame));
+    /// Every caller's next frame is there, and goes into the batch, as many as a tick takes: what the shell does before a
+    /// tick. Gives whether some have to wait for the next.
+    pub(crate) fn arrive(&mut self) -> bool {
+        if self.waiting == 0 {
+            self.now = self.now + TICK;
+            self.waiting = self.callers.len();
         }
+        while self.waiting > 0 {
+            let (slot, frame) = self.callers[self.callers.len() - self.waiting].clone();
+            if self.batch.push(slot, Input::CallerAudio(frame)).is_err() {
+                return true;
+            }
+            self.waiting -= 1;
+        }
+        false
     }
 
     /// One tick.
@@ -98,9 +109,5 @@ impl Worker {
         let length = self.timeline.len();
         self.timeline.clear();
         length
-    }
-
-    fn push(&mut self, slot: Slot, input: Input) {
-        self.batch.push(slot, input).expect("a tick takes a frame of each session");
     }
 }

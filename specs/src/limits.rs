@@ -18,8 +18,9 @@ pub const MAX_NODE_PORTS: usize = 16;
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
 /// Sessions of one worker.
 pub const MAX_WORKER_SESSIONS: usize = 65_536;
-/// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control.
-pub const MAX_TICK_DATA_INPUTS: usize = 16_384;
+/// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control. More would not
+/// make an event cheaper: its rows would no longer fit into a core's cache.
+pub const MAX_TICK_DATA_INPUTS: usize = 2_048;
 /// Data inputs of one session in one tick: a flooder waits for itself.
 pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
