@@ -19,7 +19,7 @@ pub const MAX_SPEC_BYTES: usize = 1 << 20;
 /// Sessions of one worker.
 pub const MAX_WORKER_SESSIONS: usize = 65_536;
 /// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control. More would not
-/// make an event cheaper: its rows would no longer fit into a core's cache.
+/// make an event cheaper, and control would wait longer.
 pub const MAX_TICK_DATA_INPUTS: usize = 2_048;
 /// Data inputs of one session in one tick: a flooder waits for itself.
 pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
