@@ -1,4 +1,4 @@
-//! The arbiter: opens, holds, resumes and ends turns (CONTRACTS 2, DESIGN D3).
+//! The arbiter: opens, holds, resumes and ends turns.
 //!
 //! Control inputs of a tick are taken in order. What would end the turn is noted, and the strongest of the tick
 //! is carried out once all have been seen: authority loss, then a cancellation, then failures, then a lost

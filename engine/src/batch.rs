@@ -1,4 +1,4 @@
-//! What one tick takes in, bounded for each session and in all (DESIGN D2).
+//! What one tick takes in, bounded for each session and in all.
 
 use rspp_specs::ids::Slot;
 use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};

@@ -1,4 +1,4 @@
-//! Writes: tools that change the world wait for their commit point, and are irrevocable from then on (DESIGN D5).
+//! Writes: tools that change the world wait for their commit point, and are irrevocable from then on.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The heard ledger: what the caller heard of each answer, to the sample and in whole words (DESIGN D5).
+//! The heard ledger: what the caller heard of each answer, to the sample and in whole words.
 //!
 //! Positions are samples of the turn's audio. The transport's acknowledgements say what was heard; where it
 //! stays silent, the pacer's own playhead is taken, and marked as an estimate. The conversation's context,

@@ -1,6 +1,6 @@
 //! Hands audio to the transport a little ahead of its time, and takes back what was not heard.
 //!
-//! It is the one place where synthesized audio waits (DESIGN D4). Its playhead is its own: it starts at the
+//! It is the one place where synthesized audio waits. Its playhead is its own: it starts at the
 //! first frame sent, and again after it ran dry. On hold nothing more is sent; a resume rewinds to the first
 //! sample that was not heard, so nothing is heard twice and nothing is skipped.
 

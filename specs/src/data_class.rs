@@ -1,4 +1,4 @@
-//! What redaction goes by: the class of data that an entry of the timeline carries (CONTRACTS 12).
+//! What redaction goes by: the class of data that an entry of the timeline carries.
 
 use serde::{Deserialize, Serialize};
 

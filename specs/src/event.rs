@@ -287,7 +287,7 @@ pub enum Request {
     Tool(ToolCall),
 }
 
-/// One entry of the conversation, as the heard ledger keeps it (DESIGN D5).
+/// One entry of the conversation, as the heard ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "role")]
 pub enum ContextEntry {

@@ -1,4 +1,4 @@
-//! The table of control signals: who may say what, about what, with which fields (`F-025`, CONTRACTS 13).
+//! The table of control signals: who may say what, about what, with which fields (`F-025`).
 //!
 //! Emitting what the table forbids is an error, in tests and at the borders.
 

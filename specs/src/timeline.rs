@@ -447,7 +447,7 @@ pub enum RejectReason {
     Draining,
 }
 
-/// The arbiter's state between ticks (CONTRACTS 2).
+/// The arbiter's state between ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
