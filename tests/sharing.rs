@@ -94,6 +94,19 @@ fn a_timeline_does_not_depend_on_who_shares_the_core() {
     }
 }
 
+#[test]
+fn who_had_the_slot_before_leaves_no_trace() {
+    let mut core = rspp::core(registry());
+    let mut before = [begin(&mut core, &scenario("session-end"))];
+    hold(&mut core, &mut before);
+    let mut records = Vec::new();
+    core.tick(before[0].until, &mut Batch::default(), &mut records);
+    let mut after = [begin(&mut core, &scenario("interruption"))];
+    assert_eq!(after[0].slot, before[0].slot);
+    hold(&mut core, &mut after);
+    assert_eq!(after[0].timeline, run_together(&["interruption"]).remove(0));
+}
+
 /// A node that can't bear one word.
 struct Fragile;
 

@@ -9,7 +9,7 @@ use rspp_specs::timeline::Input;
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) control: Vec<(Slot, Input)>,
-    pub(crate) data: Vec<(Slot, Input)>,
+    data: Vec<(Slot, Input)>,
     data_of_slot: Vec<u16>,
 }
 
@@ -58,17 +58,9 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.data.is_empty()
-    }
-
-    /// Forgets what the tick has taken, and keeps the room.
-    pub(crate) fn clear(&mut self) {
-        self.control.clear();
-        for (slot, _) in self.data.drain(..) {
-            self.data_of_slot[slot.0 as usize] = 0;
-        }
-        self.data_of_slot.fill(0);
+    /// Hands over the data, and forgets whose it was: only slots that brought some are looked at.
+    pub(crate) fn drain_data(&mut self) -> impl Iterator<Item = (Slot, Input)> + '_ {
+        let of_slot = &mut self.data_of_slot;
+        self.data.drain(..).inspect(|(slot, _)| of_slot[slot.0 as usize] = 0)
     }
 }

@@ -130,10 +130,9 @@ impl Core {
             flow.run_control(&mut self.worker);
         }
         self.each_touched(now, timeline, Session::finish_end);
-        for (slot, input) in batch.data.drain(..) {
+        for (slot, input) in batch.drain_data() {
             self.with(now, slot, timeline, |session, desk| session.on_data(desk, input));
         }
-        batch.clear();
         self.run_data(now, timeline);
         self.each_touched(now, timeline, Session::end_tick);
     }
@@ -148,8 +147,9 @@ impl Core {
     }
 
     fn take_control(&mut self, now: Micros, slot: Slot, input: Input, timeline: &mut Vec<Record>) {
+        let is_free = self.sessions.get(slot.0 as usize).is_some_and(|place| place.session.is_none());
         let input = match input {
-            Input::SessionOpen(open) => {
+            Input::SessionOpen(open) if is_free => {
                 self.open_session(now, slot, open, timeline);
                 return;
             }
@@ -163,12 +163,7 @@ impl Core {
 
     fn open_session(&mut self, now: Micros, slot: Slot, open: Box<SessionOpen>, timeline: &mut Vec<Record>) {
         let shape = self.flow_of(&open);
-        let Some(place) = self.sessions.get_mut(slot.0 as usize) else { return };
-        if place.session.is_some() {
-            let input = Input::SessionOpen(open);
-            self.with(now, slot, timeline, |session, desk| session.refuse(desk, &input));
-            return;
-        }
+        let place = &mut self.sessions[slot.0 as usize];
         place.session = Some(Box::new(Session::new(slot, &open, shape, place.fence)));
         self.with(now, slot, timeline, |session, desk| {
             let plan = Arc::clone(&open.plan);
@@ -238,7 +233,8 @@ impl Core {
         self.asks = asks;
     }
 
-    /// Frees the slots of sessions that ended in the last tick. Until then they can still be looked at.
+    /// Frees the slots of sessions that ended in the last tick. Until then they can still be looked at; and their
+    /// `Finish`, which this tick's control lane carries, is through before anybody begins on the slot.
     fn retire(&mut self) {
         for slot in self.touched.drain(..) {
             let place = &mut self.sessions[slot.0 as usize];

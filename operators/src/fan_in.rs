@@ -7,9 +7,6 @@
 
 use rspp_specs::ids::{RuntimeSequence, Slot};
 
-/// The rule by which fan-ins order what they hold, as a turn's determinism context names it.
-pub const MERGE_RULE: &str = "cause-then-port/v1";
-
 /// What a fan-in holds for one sub-tick.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
