@@ -174,14 +174,14 @@ impl Core {
     }
 
     /// The dataflow of a plan's shape, built if this worker has none yet.
-    fn flow_of(&mut self, open: &SessionOpen) -> usize {
+    fn flow_of(&mut self, open: &SessionOpen) -> u32 {
         let shape = open.plan.shape();
         if let Some(known) = self.shapes.iter().position(|known| *known == shape) {
-            return known;
+            return known as u32;
         }
         self.shapes.push(shape);
         self.flows.push(Dataflow::build(&mut self.worker, &open.plan, self.lower.as_ref()));
-        self.flows.len() - 1
+        self.flows.len() as u32 - 1
     }
 
     /// Lets a session work at its desk. Input of a session that is not there is dropped: it has ended.
@@ -200,7 +200,7 @@ impl Core {
             session.tick += 1;
             self.touched.push(slot);
         }
-        let flow = &mut self.flows[session.shape];
+        let flow = &mut self.flows[session.shape as usize];
         work(session, &mut Desk { now, timeline, timers: &mut self.timers, flow });
         if !session.derived.is_empty() {
             self.derived.insert(slot);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{ControlRow, Directive, Row};
-use rspp_specs::event::{Delivery, DeliveryContent};
+use rspp_specs::event::{Delivery, DeliveryContent, Origin};
 use rspp_specs::ids::{Generation, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
 use rspp_specs::limits::MAX_SESSION_DERIVED_INPUTS;
 use rspp_specs::outcome::{AbortReason, CancelReason};
@@ -21,39 +21,41 @@ use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
 use crate::timers::Timers;
 
-/// A session on this worker.
+/// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
+/// with thousands of sessions each line of it is fetched from far away.
+#[repr(C)]
 pub(crate) struct Session {
-    pub(crate) slot: Slot,
-    pub(crate) plan: Arc<Plan>,
-    /// Which of the worker's dataflows it runs in.
-    pub(crate) shape: usize,
-    pub(crate) nodes: KnownNodes,
-    pub(crate) tick: u64,
     /// The last of the worker's ticks that it took part in.
     pub(crate) touched_in: u64,
+    pub(crate) tick: u64,
     sequence: u64,
-    pub(crate) turns: u32,
-    pub(crate) fence: Fence,
-    /// The slot's generation when the session began. The timeline counts from here, so that it does not depend on
-    /// who used the slot before.
-    first_generation: Generation,
-    pub(crate) turn: Option<ActiveTurn>,
-    pub(crate) speech: CallerSpeech,
-    pub(crate) invocations: Invocations,
+    pub(crate) slot: Slot,
+    /// Which of the worker's dataflows it runs in.
+    pub(crate) shape: u32,
     pub(crate) derived: VecDeque<Derived>,
-    pub(crate) playback: Option<Playback>,
-    pub(crate) conversation: Conversation,
-    pub(crate) egress: EgressEpoch,
+    pub(crate) nodes: KnownNodes,
     /// Frames stopped at egress in this tick.
     pub(crate) fenced_frames: u32,
-    /// What would end the turn, of all that this tick brought.
-    pub(crate) end: Option<End>,
     /// Takes no new turn.
     pub(crate) draining: bool,
     /// Over, once no turn is active.
     pub(crate) ending: bool,
+    pub(crate) turn: Option<ActiveTurn>,
+    /// What would end the turn, of all that this tick brought.
+    pub(crate) end: Option<End>,
+    pub(crate) fence: Fence,
+    /// The slot's generation when the session began. The timeline counts from here, so that it does not depend on
+    /// who used the slot before.
+    first_generation: Generation,
+    pub(crate) turns: u32,
+    pub(crate) speech: CallerSpeech,
+    pub(crate) egress: EgressEpoch,
     /// The tick in which a turn closed last.
     pub(crate) closed_in: u64,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) invocations: Invocations,
+    pub(crate) playback: Option<Playback>,
+    pub(crate) conversation: Conversation,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -104,7 +106,7 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Session {
-    pub(crate) fn new(slot: Slot, open: &SessionOpen, shape: usize, fence: Fence) -> Self {
+    pub(crate) fn new(slot: Slot, open: &SessionOpen, shape: u32, fence: Fence) -> Self {
         let plan = Arc::clone(&open.plan);
         let nodes = KnownNodes {
             caller: plan.find(|kind| matches!(kind, NodeKind::Caller)),
@@ -197,8 +199,8 @@ impl Session {
         scope: Scope,
         content: DeliveryContent,
     ) {
-        let delivery = Delivery { slot: self.slot, node, scope, cause, at: desk.now, content };
-        desk.flow.data.push(Row::Delivery(delivery));
+        let origin = Origin { slot: self.slot, scope, cause, at: desk.now };
+        desk.flow.data.push(Row::Delivery(Delivery { origin, node, content }));
     }
 
     /// Puts a decision in front of the session's next tick.

@@ -12,7 +12,7 @@
 //! ```
 
 use rspp_specs::dataflow::{AskKind, Directive};
-use rspp_specs::event::{Attributes, Payload, ProviderResult};
+use rspp_specs::event::{Attributes, Origin, Payload, ProviderResult};
 use rspp_specs::ids::{
     CallRef, Generation, NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId,
 };
@@ -91,12 +91,11 @@ impl<N: Node> Harness<N> {
 
     fn react(&mut self, attributes: Option<Attributes>, reaction: impl FnOnce(&mut N, &mut Context<'_>)) -> &mut Self {
         self.sequence += 1;
+        let (scope, cause) = (Scope::Turn(self.capability), RuntimeSequence(self.sequence));
+        let origin = Origin { slot: Slot(0), scope, cause, at: self.at };
         let mut cx = Context {
-            slot: Slot(0),
+            origin: &origin,
             node: NodeIndex(0),
-            scope: Scope::Turn(self.capability),
-            cause: RuntimeSequence(self.sequence),
-            at: self.at,
             attributes: attributes.map(std::sync::Arc::new),
             calls: &mut self.calls,
             outbox: &mut self.outbox,

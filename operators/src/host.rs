@@ -5,15 +5,16 @@
 //! data lane, once the operator's frontier has passed the control lane. An operator with one data path reacts
 //! as rows arrive; one where paths meet waits by frontier (see [`fan_in`](crate::fan_in)).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, NodeFailure};
-use rspp_specs::event::{Delivery, DeliveryContent, Event};
+use rspp_specs::event::{Attributes, Delivery, DeliveryContent, Event, Origin};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
 use rspp_specs::plan::{Lifetime, Plan, PlanNode};
-use rspp_specs::time::{Micros, SubTick};
+use rspp_specs::time::SubTick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -99,12 +100,11 @@ pub fn host<'s>(
             control.for_each(|capability, rows| reactor.on_control(&capability, rows.drain(..)));
             reactor.release(frontiers);
             if let Some(inbox) = &mut inbox {
-                inbox.for_each(|capability, rows| reactor.on_rows(&capability, 0, rows.drain(..).map(Arrival::Result)));
+                inbox.for_each(|capability, rows| reactor.on_results(&capability, rows.drain(..)));
             }
             for (edge, (port, input)) in (1u16..).zip(&mut edges) {
-                let arrival = |event| Arrival::Event(*port, event);
                 input.for_each(|capability, rows| {
-                    reactor.on_rows(&capability, edge, rows.drain(..).map(arrival));
+                    reactor.on_events(&capability, edge, *port, rows);
                     reactor.outlets.buffers.give_back(rows);
                 });
             }
@@ -147,9 +147,7 @@ impl Reactor {
     }
 
     fn on_control(&mut self, capability: &InputCapability<u64>, rows: impl Iterator<Item = ControlRow>) {
-        for row in rows {
-            self.seats.on_control(&row, &mut self.releases);
-        }
+        self.seats.each(rows, &mut self.releases, |seats, row, outbox| seats.on_control(&row, outbox));
         if !self.releases.is_empty() {
             let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
             self.released.keep((0..self.ports).map(|port| capability.delayed(&data, port)));
@@ -163,27 +161,35 @@ impl Reactor {
         }
     }
 
-    fn on_rows(&mut self, capability: &InputCapability<u64>, edge: u16, rows: impl Iterator<Item = Arrival>) {
+    fn on_events(&mut self, capability: &InputCapability<u64>, edge: u16, port: PortIndex, events: &mut Vec<Event>) {
+        let events = events.drain(..);
         if self.paths_meet {
-            self.waited.keep((0..self.ports).map(|port| capability.retain(port)));
-            for row in rows {
-                let (slot, cause) = row.key();
-                self.waiting.push(slot, cause, edge, row);
-            }
-            return;
+            return self.wait(capability, edge, events.map(|event| Arrival::Event(port, event)));
         }
-        for row in rows {
-            self.seats.on_arrival(row, &mut self.outbox);
-        }
+        self.seats.each(events, &mut self.outbox, |seats, event, outbox| seats.on_event(port, event, outbox));
         self.outlets.send(&mut self.outbox, Right::Input(capability));
+    }
+
+    fn on_results(&mut self, capability: &InputCapability<u64>, results: impl Iterator<Item = Delivery>) {
+        if self.paths_meet {
+            return self.wait(capability, 0, results.map(Arrival::Result));
+        }
+        self.seats.each(results, &mut self.outbox, Seats::on_result);
+        self.outlets.send(&mut self.outbox, Right::Input(capability));
+    }
+
+    fn wait(&mut self, capability: &InputCapability<u64>, edge: u16, rows: impl Iterator<Item = Arrival>) {
+        self.waited.keep((0..self.ports).map(|port| capability.retain(port)));
+        for row in rows {
+            let (slot, cause) = row.key();
+            self.waiting.push(slot, cause, edge, row);
+        }
     }
 
     /// Reacts to what waited, once no more can come.
     fn catch_up(&mut self, frontiers: &[MutableAntichain<u64>]) {
         if self.waited.time().is_some_and(|data| passed(frontiers, data)) {
-            for arrival in self.waiting.drain_in_order() {
-                self.seats.on_arrival(arrival, &mut self.outbox);
-            }
+            self.seats.each(self.waiting.drain_in_order(), &mut self.outbox, Seats::on_arrival);
             self.outlets.send_kept(&mut self.outbox, &mut self.waited);
         }
     }
@@ -245,8 +251,8 @@ enum Arrival {
 impl Arrival {
     fn key(&self) -> (Slot, RuntimeSequence) {
         match self {
-            Arrival::Event(_, event) => (event.slot, event.cause),
-            Arrival::Result(delivery) => (delivery.slot, delivery.cause),
+            Arrival::Event(_, event) => (event.origin.slot, event.origin.cause),
+            Arrival::Result(delivery) => (delivery.origin.slot, delivery.origin.cause),
         }
     }
 }
@@ -263,14 +269,6 @@ struct Seat {
     failed: bool,
 }
 
-/// What a reaction is about, apart from the event itself.
-struct Occasion {
-    slot: Slot,
-    scope: EventScope,
-    cause: RuntimeSequence,
-    at: Micros,
-}
-
 /// Seats of the sessions of this dataflow. They stand close together, also when the worker's slots are shared out
 /// among many shapes: a table of seats by slot would be mostly empty, in every operator of every shape.
 struct Seats {
@@ -279,13 +277,15 @@ struct Seats {
     place_of: Vec<u32>,
     seats: Vec<Option<Seat>>,
     free: Vec<u32>,
+    /// What the node reacts to, while it does.
+    reacting: Option<Origin>,
 }
 
 const NO_SEAT: u32 = u32::MAX;
 
 impl Seats {
     fn new(hosted: Hosted) -> Self {
-        Self { hosted, place_of: Vec::new(), seats: Vec::new(), free: Vec::new() }
+        Self { hosted, place_of: Vec::new(), seats: Vec::new(), free: Vec::new(), reacting: None }
     }
 
     fn begin(&mut self, slot: Slot, plan: &Arc<Plan>) {
@@ -312,6 +312,33 @@ impl Seats {
         }
     }
 
+    /// Reacts to each of the rows. A panic ends what the node did for the session whose row it was, and nothing else:
+    /// the rows behind it have their turn.
+    fn each<T>(
+        &mut self,
+        mut rows: impl Iterator<Item = T>,
+        outbox: &mut Outbox,
+        reaction: impl Fn(&mut Self, T, &mut Outbox),
+    ) {
+        // One landing place for all rows, since one for each costs a third of what a hop does.
+        while let Err(panic) =
+            catch_unwind(AssertUnwindSafe(|| rows.by_ref().for_each(|row| reaction(self, row, outbox))))
+        {
+            self.on_panic(panic, outbox);
+        }
+    }
+
+    /// A panic outside of any reaction is ours, and goes on.
+    fn on_panic(&mut self, panic: Box<dyn Any + Send>, outbox: &mut Outbox) {
+        let Some(Origin { slot, scope, cause, .. }) = self.reacting.take() else { resume_unwind(panic) };
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
+        seat.node = None;
+        seat.failed = self.hosted.lifetime == Lifetime::Turn;
+        let kind = AskKind::Fail(NodeFailure { message: panic_message(panic.as_ref()) });
+        outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
+        seat.note_holds(self.hosted.node, slot, cause, outbox);
+    }
+
     fn on_control(&mut self, row: &ControlRow, outbox: &mut Outbox) {
         match &row.directive {
             Directive::Begin(plan) => return self.begin(row.slot, plan),
@@ -327,15 +354,17 @@ impl Seats {
                 // What a directive of this very tick released for the turn goes with it.
                 outbox.asks.retain(|ask| ask.scope != EventScope::Turn(capability));
                 for events in &mut outbox.events {
-                    events.retain(|event| event.scope != EventScope::Turn(capability));
+                    events.retain(|event| event.origin.scope != EventScope::Turn(capability));
                 }
             }
             _ => {}
         }
         if self.hosted.lifetime == Lifetime::Session || matches!(row.directive, Directive::Wake(_)) {
             let scope = seat.open.map_or(EventScope::Session, EventScope::Turn);
-            let occasion = Occasion { slot: row.slot, scope, cause: row.cause, at: row.at };
-            seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+            let origin = Origin { slot: row.slot, scope, cause: row.cause, at: row.at };
+            self.reacting = Some(origin);
+            seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+            self.reacting = None;
         }
     }
 
@@ -346,21 +375,29 @@ impl Seats {
         }
     }
 
-    fn on_event(&mut self, port: PortIndex, event: Event, outbox: &mut Outbox) {
-        let Event { slot, scope, cause, at, attributes, payload } = event;
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
-        let Some(scope) = seat.admits(scope, self.hosted.lifetime) else { return };
-        let occasion = Occasion { slot, scope, cause, at };
-        seat.react(&self.hosted, &occasion, attributes, outbox, |node, cx| node.on_event(cx, port, payload));
+    fn on_event(&mut self, port: PortIndex, mut event: Event, outbox: &mut Outbox) {
+        // The event is used where it lies: what is taken apart and put together again costs more than all the rest.
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, event.origin.slot) else { return };
+        if !seat.admits(&mut event.origin.scope, self.hosted.lifetime) {
+            return;
+        }
+        self.reacting = Some(event.origin);
+        seat.react(&self.hosted, &event.origin, event.attributes, outbox, |node, cx| {
+            node.on_event(cx, port, event.payload);
+        });
+        self.reacting = None;
     }
 
     fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {
-        let Delivery { slot, scope, cause, at, content, .. } = delivery;
+        let Delivery { mut origin, content, .. } = delivery;
         let DeliveryContent::Result(call, result) = content else { return };
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
-        let Some(scope) = seat.admits(scope, self.hosted.lifetime) else { return };
-        let occasion = Occasion { slot, scope, cause, at };
-        seat.react(&self.hosted, &occasion, None, outbox, |node, cx| node.on_result(cx, call, result));
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, origin.slot) else { return };
+        if !seat.admits(&mut origin.scope, self.hosted.lifetime) {
+            return;
+        }
+        self.reacting = Some(origin);
+        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_result(cx, call, result));
+        self.reacting = None;
     }
 }
 
@@ -380,48 +417,55 @@ impl Seat {
         }
     }
 
-    /// Under which scope an event is taken, if it is: a turn's event needs the turn's capability.
-    fn admits(&self, scope: EventScope, lifetime: Lifetime) -> Option<EventScope> {
-        match scope {
-            EventScope::Turn(capability) => (self.open == Some(capability)).then_some(scope),
-            EventScope::Session if lifetime == Lifetime::Session => Some(scope),
-            EventScope::Session => self.open.map(EventScope::Turn),
+    /// Whether an event of this scope is taken: a turn's event needs the turn's capability. What a node that lives with
+    /// a turn makes of the session's events belongs to the turn.
+    #[inline]
+    fn admits(&self, scope: &mut EventScope, lifetime: Lifetime) -> bool {
+        match (*scope, self.open) {
+            (EventScope::Turn(capability), open) => open == Some(capability),
+            (EventScope::Session, _) if lifetime == Lifetime::Session => true,
+            (EventScope::Session, Some(capability)) => {
+                *scope = EventScope::Turn(capability);
+                true
+            }
+            (EventScope::Session, None) => false,
         }
     }
 
-    /// Runs one reaction of the node. A panic ends what this session's node was doing, and nothing else.
+    /// Runs one reaction of the node.
+    #[inline]
     fn react(
         &mut self,
         hosted: &Hosted,
-        occasion: &Occasion,
-        attributes: Option<Arc<rspp_specs::event::Attributes>>,
+        origin: &Origin,
+        attributes: Option<Arc<Attributes>>,
         outbox: &mut Outbox,
         reaction: impl FnOnce(&mut dyn Node, &mut Context<'_>),
     ) {
         if self.failed {
             return;
         }
-        let Occasion { slot, scope, cause, at } = *occasion;
         let node = self.node.get_or_insert_with(|| (hosted.factory)(self.plan.node(hosted.node)));
-        let mut cx = Context { slot, node: hosted.node, scope, cause, at, attributes, calls: &mut self.calls, outbox };
-        let outcome = catch_unwind(AssertUnwindSafe(|| reaction(node.as_mut(), &mut cx)));
-        let ask = |scope, kind| Ask { slot, node: hosted.node, scope, cause, kind };
-        if let Err(panic) = outcome {
-            self.node = None;
-            self.failed = hosted.lifetime == Lifetime::Turn;
-            outbox.asks.push(ask(scope, AskKind::Fail(NodeFailure { message: panic_message(panic.as_ref()) })));
-        }
+        let mut cx = Context { origin, node: hosted.node, attributes, calls: &mut self.calls, outbox };
+        reaction(node.as_mut(), &mut cx);
+        self.note_holds(hosted.node, origin.slot, origin.cause, outbox);
+    }
+
+    /// Tells the core when the node begins or ceases to hold the turn.
+    #[inline]
+    fn note_holds(&mut self, node: NodeIndex, slot: Slot, cause: RuntimeSequence, outbox: &mut Outbox) {
         let holds = self.node.as_ref().is_some_and(|node| node.holds());
         if let Some(capability) = self.open
             && holds != self.holds
         {
-            outbox.asks.push(ask(EventScope::Turn(capability), AskKind::Holds(holds)));
+            let (scope, kind) = (EventScope::Turn(capability), AskKind::Holds(holds));
+            outbox.asks.push(Ask { slot, node, scope, cause, kind });
         }
         self.holds = holds;
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> Arc<str> {
+fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Arc::from(text.unwrap_or("the node panicked"))
 }

@@ -74,7 +74,7 @@ pub fn ingress<'s>(
             if place.time().is_some_and(|time| !frontiers[0].less_equal(&time)) {
                 waiting.sort_by_key(|row| match row {
                     Row::Control(row) => (row.slot, row.cause),
-                    Row::Delivery(delivery) => (delivery.slot, delivery.cause),
+                    Row::Delivery(delivery) => (delivery.origin.slot, delivery.origin.cause),
                 });
                 waiting.drain(..).for_each(|row| outlets.route(row));
                 outlets.flush(place.capabilities(), &buffers);
@@ -121,20 +121,20 @@ impl Outlets {
             }
             Row::Delivery(delivery) => delivery,
         };
-        let Delivery { slot, node, scope, cause, at, content } = delivery;
+        let Delivery { origin, node, content } = delivery;
         match content {
             DeliveryContent::Emit(payload) => {
                 let outlet = self.sources.get_mut(&node);
                 debug_assert!(outlet.is_some(), "{node} is no source");
                 if let Some(outlet) = outlet {
-                    outlet.rows.push(Event { slot, scope, cause, at, attributes: None, payload });
+                    outlet.rows.push(Event { origin, attributes: None, payload });
                 }
             }
             DeliveryContent::Result(..) => {
                 let outlet = self.inboxes.get_mut(&node);
                 debug_assert!(outlet.is_some(), "{node} has no inbox");
                 if let Some(outlet) = outlet {
-                    outlet.rows.push(Delivery { slot, node, scope, cause, at, content });
+                    outlet.rows.push(Delivery { origin, node, content });
                 }
             }
         }

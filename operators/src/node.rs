@@ -1,10 +1,11 @@
 //! The seam that every node is written against.
 
+use std::iter::once_with;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, AskKind, Directive, NodeFailure};
-use rspp_specs::event::{Attributes, AudioFrame, Event, Payload, ProviderResult, Request, ToolCall};
-use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, TurnCapability};
+use rspp_specs::event::{Attributes, AudioFrame, Event, Origin, Payload, ProviderResult, Request, ToolCall};
+use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, Scope, TurnCapability};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Observation, TurnProposal};
 
@@ -72,11 +73,8 @@ impl Outbox {
 /// A node's view of the world during one reaction.
 #[derive(Debug)]
 pub struct Context<'a> {
-    pub(crate) slot: Slot,
+    pub(crate) origin: &'a Origin,
     pub(crate) node: NodeIndex,
-    pub(crate) scope: Scope,
-    pub(crate) cause: RuntimeSequence,
-    pub(crate) at: Micros,
     pub(crate) attributes: Option<Arc<Attributes>>,
     pub(crate) calls: &'a mut u32,
     pub(crate) outbox: &'a mut Outbox,
@@ -85,26 +83,27 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// The tick's time.
     pub fn now(&self) -> Micros {
-        self.at
+        self.origin.at
     }
 
     /// In whose name the node reacts.
     pub fn scope(&self) -> Scope {
-        self.scope
+        self.origin.scope
     }
 
     /// Emits on the first output, under the scope of what the node reacts to.
+    #[inline]
     pub fn emit(&mut self, payload: Payload) {
         self.emit_on(PortIndex(0), payload);
     }
 
     /// Emits on one of the outputs. An output that the node type does not have, or that nobody listens to,
     /// takes nothing.
+    #[inline]
     pub fn emit_on(&mut self, port: PortIndex, payload: Payload) {
-        let (slot, scope, cause, at) = (self.slot, self.scope, self.cause, self.at);
-        let attributes = self.attributes.clone();
         if let Some(events) = self.outbox.events.get_mut(usize::from(port.0)) {
-            events.push(Event { slot, scope, cause, at, attributes, payload });
+            // Made where it will lie, and not moved there: every hop of every frame comes through here.
+            events.extend(once_with(|| Event { origin: *self.origin, attributes: self.attributes.clone(), payload }));
         }
     }
 
@@ -172,18 +171,12 @@ impl Context<'_> {
         self.ask(AskKind::Fail(NodeFailure { message: message.into() }));
     }
 
-    /// The same reaction in the name of a turn whose capability the node kept.
-    pub fn under(&mut self, capability: TurnCapability) -> Context<'_> {
-        Context {
-            slot: self.slot,
-            node: self.node,
-            scope: Scope::Turn(capability),
-            cause: self.cause,
-            at: self.at,
-            attributes: self.attributes.clone(),
-            calls: self.calls,
-            outbox: self.outbox,
-        }
+    /// Goes on in the name of a turn whose capability the node kept.
+    pub fn under(&mut self, capability: TurnCapability, reaction: impl FnOnce(&mut Context<'_>)) {
+        let origin = Origin { scope: Scope::Turn(capability), ..*self.origin };
+        let attributes = self.attributes.clone();
+        let Context { node, calls, outbox, .. } = self;
+        reaction(&mut Context { origin: &origin, node: *node, attributes, calls, outbox });
     }
 
     fn next_call(&mut self) -> CallRef {
@@ -192,7 +185,7 @@ impl Context<'_> {
     }
 
     fn ask(&mut self, kind: AskKind) {
-        let (slot, node, scope, cause) = (self.slot, self.node, self.scope, self.cause);
-        self.outbox.asks.push(Ask { slot, node, scope, cause, kind });
+        let Origin { slot, scope, cause, .. } = *self.origin;
+        self.outbox.asks.push(Ask { slot, node: self.node, scope, cause, kind });
     }
 }

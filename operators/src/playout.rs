@@ -89,7 +89,7 @@ impl Playout {
             self.sent_end += frame.samples.len() as u64;
             self.sent.push_back(frame.clone());
             self.forget_heard();
-            cx.under(turn).transmit(frame);
+            cx.under(turn, |cx| cx.transmit(frame));
         }
     }
 

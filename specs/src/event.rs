@@ -189,9 +189,9 @@ impl PortType {
 /// Named values on an event that conditional edges look at (`F-018`): language, confidence, sentiment.
 pub type Attributes = BTreeMap<String, serde_json::Value>;
 
-/// One event on an edge: a row of the dataflow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+/// Where a row of the dataflow comes from, and in whose name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
     /// The session's row.
     pub slot: Slot,
     /// What it belongs to.
@@ -200,6 +200,13 @@ pub struct Event {
     pub cause: RuntimeSequence,
     /// The tick's time.
     pub at: Micros,
+}
+
+/// One event on an edge: a row of the dataflow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Whose it is.
+    pub origin: Origin,
     /// What conditional edges may ask for.
     pub attributes: Option<Arc<Attributes>>,
     /// What it carries.
@@ -317,16 +324,10 @@ pub enum ContextEntry {
 /// A delivery from the door to one node: a provider's result, or what a source emits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
-    /// The session's row.
-    pub slot: Slot,
+    /// Whose it is.
+    pub origin: Origin,
     /// To whom.
     pub node: NodeIndex,
-    /// What it belongs to.
-    pub scope: Scope,
-    /// The input that it is.
-    pub cause: RuntimeSequence,
-    /// The tick's time.
-    pub at: Micros,
     /// What is delivered.
     pub content: DeliveryContent,
 }

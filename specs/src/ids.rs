@@ -1,6 +1,7 @@
 //! Names of things. Inside the core they are small integers; the long names exist at the borders.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,12 +65,17 @@ id!(
 pub struct TurnCapability {
     slot: Slot,
     turn: TurnId,
-    generation: Generation,
+    /// Not zero, which leaves room for [`Scope::Session`]: every row of the dataflow carries a scope.
+    generation: NonZeroU32,
 }
 
 impl TurnCapability {
     /// Mints a capability. Called by `engine::fence` alone, which a test of the workspace enforces.
+    ///
+    /// # Panics
+    /// With generation 0, in which no turn has been opened yet.
     pub fn mint(slot: Slot, turn: TurnId, generation: Generation) -> Self {
+        let generation = NonZeroU32::new(generation.0).expect("opening a turn moves its slot's generation on");
         Self { slot, turn, generation }
     }
 
@@ -85,7 +91,7 @@ impl TurnCapability {
 
     /// The generation in which this capability is valid.
     pub fn generation(self) -> Generation {
-        self.generation
+        Generation(self.generation.get())
     }
 }
 
