@@ -11,15 +11,21 @@
 //! A line is: milliseconds of session time, the session's tick, the section, the lane, a name, then
 //! `key=value` pairs. A value is bare, or a JSON string.
 
+mod value;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{InvocationId, NodeIndex};
 use crate::plan::Plan;
 use crate::time::{Lane, Micros};
 use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, Signal, TimerKey, TurnState};
+
+pub use value::{Value, parse_invocation};
 
 /// Which kind of line it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,19 +66,19 @@ pub struct Line {
     /// The lane, where there is one.
     pub lane: Option<Lane>,
     /// What happened.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Its fields, in order.
-    pub fields: Vec<(String, String)>,
+    pub fields: Vec<(Cow<'static, str>, Value)>,
 }
 
 impl Line {
     /// A field's value.
-    pub fn field(&self, key: &str) -> Option<&str> {
-        self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    pub fn field(&self, key: &str) -> Option<&Value> {
+        self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    fn with(mut self, key: &str, value: impl fmt::Display) -> Self {
-        self.fields.push((key.to_owned(), value.to_string()));
+    fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((Cow::Borrowed(key), value.into()));
         self
     }
 }
@@ -82,11 +88,12 @@ impl fmt::Display for Line {
         let lane = self.lane.map_or('-', Lane::letter);
         write!(f, "{} {} {:<6} {lane} {}", self.at, self.tick, self.section.name(), self.name)?;
         for (key, value) in &self.fields {
+            let value = value.shown();
             let bare = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '=');
             if bare {
                 write!(f, " {key}={value}")?;
             } else {
-                write!(f, " {key}={}", serde_json::Value::from(value.as_str()))?;
+                write!(f, " {key}={}", serde_json::Value::from(value.as_ref()))?;
             }
         }
         Ok(())
@@ -125,7 +132,7 @@ impl FromStr for Line {
             "-" => None,
             _ => return Err(fail("lane")),
         };
-        let name = word().to_owned();
+        let name = Cow::Owned(word().to_owned());
         let fields = parse_fields(rest).ok_or_else(|| fail("fields"))?;
         Ok(Line { at, tick, section, lane, name, fields })
     }
@@ -137,11 +144,11 @@ fn parse_ms(text: &str) -> Option<Micros> {
     Some(Micros(whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(micros)?))
 }
 
-fn parse_fields(mut rest: &str) -> Option<Vec<(String, String)>> {
+fn parse_fields(mut rest: &str) -> Option<Vec<(Cow<'static, str>, Value)>> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let (key, tail) = rest.split_once('=')?;
-        let value;
+        let value: String;
         if tail.starts_with('"') {
             let mut values = serde_json::Deserializer::from_str(tail).into_iter::<String>();
             value = values.next()?.ok()?;
@@ -151,7 +158,7 @@ fn parse_fields(mut rest: &str) -> Option<Vec<(String, String)>> {
             value = bare.to_owned();
             rest = after.trim_start();
         }
-        fields.push((key.to_owned(), value));
+        fields.push((Cow::Owned(key.to_owned()), Value::from(value)));
     }
     Some(fields)
 }
@@ -167,27 +174,31 @@ pub fn parse(text: &str) -> Result<Vec<Line>, LineError> {
 /// Turns a session's records into lines.
 #[derive(Debug)]
 pub struct Renderer {
-    node_names: Vec<String>,
+    node_names: Vec<Arc<str>>,
+    unknown: Arc<str>,
     invocations: BTreeMap<InvocationId, &'static str>,
-    last_state: Option<(TurnState, String)>,
+    last_state: Option<(TurnState, Vec<Holder>)>,
 }
+
+/// Invocations whose kind is remembered for what comes late; of an older one a line says `unknown#7`.
+const MAX_NAMED_INVOCATIONS: usize = 4_096;
 
 impl Renderer {
     /// For a session of this plan.
     pub fn new(plan: &Plan) -> Self {
-        let node_names = plan.nodes().iter().map(|node| node.name.clone()).collect();
-        Self { node_names, invocations: BTreeMap::new(), last_state: None }
+        let node_names = plan.nodes().iter().map(|node| Arc::from(node.name.as_str())).collect();
+        Self { node_names, unknown: Arc::from("unknown"), invocations: BTreeMap::new(), last_state: None }
     }
 
     /// One record as a line.
     pub fn record(&mut self, record: &Record) -> Line {
-        let blank = |section, lane, name: &str| Line {
+        let blank = |section, lane, name: &'static str| Line {
             at: record.at,
             tick: record.tick,
             section,
             lane: Some(lane),
-            name: name.to_owned(),
-            fields: Vec::new(),
+            name: Cow::Borrowed(name),
+            fields: Vec::with_capacity(6),
         };
         match &record.entry {
             Entry::Input(sequence, input) => {
@@ -204,6 +215,9 @@ impl Renderer {
             Entry::Effect(effect) => {
                 if let Effect::Invoke { id, request, .. } = effect {
                     self.invocations.insert(*id, request_label(request));
+                    if self.invocations.len() > MAX_NAMED_INVOCATIONS {
+                        self.invocations.pop_first();
+                    }
                 }
                 let (lane, name) = effect.lane_and_name();
                 self.effect_fields(blank(Section::Effect, lane, name), effect)
@@ -213,33 +227,32 @@ impl Renderer {
 
     /// The state at the end of a tick, where it is not what it was.
     pub fn state(&mut self, at: Micros, tick: u64, state: TurnState, holders: &[Holder]) -> Option<Line> {
-        let held: Vec<String> = holders.iter().map(|holder| self.holder(holder)).collect();
-        let now = (state, held.join(","));
-        if self.last_state.as_ref() == Some(&now) {
+        if self.last_state.as_ref().is_some_and(|(last, held_by)| *last == state && held_by == holders) {
             return None;
         }
-        let mut line =
-            Line { at, tick, section: Section::State, lane: None, name: state.name().to_owned(), fields: vec![] };
-        if !now.1.is_empty() {
-            line = line.with("held", &now.1);
+        let (section, name) = (Section::State, Cow::Borrowed(state.name()));
+        let mut line = Line { at, tick, section, lane: None, name, fields: Vec::new() };
+        if !holders.is_empty() {
+            let held: Vec<String> = holders.iter().map(|holder| self.holder(holder)).collect();
+            line = line.with("held", held.join(","));
         }
-        self.last_state = Some(now);
+        self.last_state = Some((state, holders.to_vec()));
         Some(line)
     }
 
-    fn invocation(&self, id: InvocationId) -> String {
-        format!("{}{id}", self.invocations.get(&id).copied().unwrap_or("unknown"))
+    fn invocation(&self, id: InvocationId) -> Value {
+        Value::Invocation(self.invocations.get(&id).copied().unwrap_or("unknown"), id)
     }
 
-    fn node(&self, node: NodeIndex) -> &str {
-        self.node_names.get(usize::from(node.0)).map_or("unknown", String::as_str)
+    fn node(&self, node: NodeIndex) -> &Arc<str> {
+        self.node_names.get(usize::from(node.0)).unwrap_or(&self.unknown)
     }
 
     fn holder(&self, holder: &Holder) -> String {
         match holder {
-            Holder::Invocation(id) => self.invocation(*id),
+            Holder::Invocation(id) => self.invocation(*id).to_string(),
             Holder::Write(key) => key.to_string(),
-            Holder::Node(node) => self.node(*node).to_owned(),
+            Holder::Node(node) => self.node(*node).to_string(),
             Holder::Derived => "derived".to_owned(),
         }
     }
@@ -268,7 +281,7 @@ impl Renderer {
         match signal {
             Signal::Reject { reason } => line.with("reason", snake(reason)),
             Signal::TurnOpen { plan, generation, text, understood, speech_end } => {
-                let speech_end = speech_end.map_or_else(|| "none".to_owned(), |at| at.to_string());
+                let speech_end = speech_end.map_or(Value::Word("none"), Value::Time);
                 line.with("plan", plan)
                     .with("generation", generation.0)
                     .with("text", text)
@@ -335,16 +348,9 @@ impl Renderer {
 }
 
 fn audio_fields(line: Line, frame: &AudioFrame) -> Line {
-    line.with("samples", frame.samples.len()).with("rate_hz", frame.rate_hz).with("digest", digest(frame))
-}
-
-/// Eight hexadecimal digits that tell one frame's audio from another's.
-fn digest(frame: &AudioFrame) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for sample in frame.samples.iter() {
-        hasher.update(&sample.to_le_bytes());
-    }
-    hasher.finalize().to_hex()[..8].to_owned()
+    line.with("samples", frame.samples.len())
+        .with("rate_hz", frame.rate_hz)
+        .with("digest", Value::Digest(Arc::clone(&frame.samples)))
 }
 
 fn result_fields(line: Line, result: &ProviderResult) -> Line {
@@ -461,8 +467,8 @@ mod tests {
         let text = "1520.5 79 signal C turn_open turn=t1 text=\"what \\\"time\\\" = now\" empty=\"\" plan=ab";
         let line: Line = text.parse().expect("well formed");
         assert_eq!(line.at, Micros(1_520_500));
-        assert_eq!(line.field("text"), Some("what \"time\" = now"));
-        assert_eq!(line.field("empty"), Some(""));
+        assert_eq!(line.field("text").and_then(Value::text), Some("what \"time\" = now"));
+        assert_eq!(line.field("empty").and_then(Value::text), Some(""));
         assert_eq!(line.to_string(), text);
     }
 

@@ -1,9 +1,10 @@
 //! What the lines so far have said: the only memory of the checker.
 //!
 //! Facts are noted whether or not they were allowed, so that one breach is reported once and not at every line
-//! that follows from it.
+//! that follows from it. What is long over is forgotten, so that a trace may be of any length: of a number that was
+//! forgotten no rule says that it never was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rspp_specs::time::Micros;
 use rspp_specs::trace::Section;
@@ -19,7 +20,15 @@ pub(crate) struct Facts {
     pub(crate) open_when_the_tick_began: Option<u32>,
     pub(crate) last_turn: Option<u32>,
     pub(crate) last_generation: Option<u64>,
+    /// The highest turn of those forgotten.
+    forgotten_turn: Option<u32>,
     pub(crate) invocations: BTreeMap<u32, Invocation>,
+    /// Those that have not ended and were not cancelled.
+    flying: BTreeSet<u32>,
+    /// Those that are not in flight any more, in the order in which they left it.
+    landed: VecDeque<u32>,
+    /// The highest invocation of those forgotten.
+    forgotten_invocation: Option<u32>,
     pub(crate) last_invocation: Option<u32>,
     /// Tools that were proposed as writes.
     pub(crate) write_tools: BTreeSet<String>,
@@ -30,8 +39,15 @@ pub(crate) struct Facts {
     pub(crate) shown: Option<Shown>,
     /// What should have been shown when the tick before ended.
     pub(crate) state_before: Option<&'static str>,
-    pub(crate) flight_before: BTreeSet<u32>,
+    pub(crate) flight_before: Vec<u32>,
 }
+
+/// Closed turns that are remembered: audio of them may still be played, their invocations may still answer.
+const MAX_CLOSED_TURNS: usize = 16;
+/// Invocations that ended or were cancelled, and are remembered: what they answer comes late.
+const MAX_LANDED_INVOCATIONS: usize = 512;
+/// Tools whose calls were proposed as writes.
+const MAX_WRITE_TOOLS: usize = 1_024;
 
 /// The latest state line.
 #[derive(Debug)]
@@ -71,8 +87,8 @@ pub(crate) struct TurnAudio {
     pub(crate) accepted: Option<usize>,
     /// Whether anything was sent since the last clear.
     pub(crate) in_transport: bool,
-    /// Every position that the transport has acknowledged.
-    pub(crate) acknowledged: BTreeSet<u64>,
+    /// The furthest position that the transport has acknowledged.
+    pub(crate) acknowledged: Option<u64>,
     pub(crate) playhead: Option<Playhead>,
     pub(crate) rate_hz: u64,
 }
@@ -80,7 +96,7 @@ pub(crate) struct TurnAudio {
 impl TurnAudio {
     /// Whether the caller is known to have heard all that was sent.
     pub(crate) fn all_heard(&self) -> bool {
-        self.acknowledged.last() == Some(&self.sent_samples)
+        self.acknowledged == Some(self.sent_samples)
     }
 }
 
@@ -163,7 +179,41 @@ impl Facts {
             self.turns.entry(open).or_default().closed = true;
             self.open = None;
         }
-        self.flight_before = self.in_flight_of_open_turn();
+        if !self.in_flight_of_open_turn().eq(self.flight_before.iter().copied()) {
+            self.flight_before = self.in_flight_of_open_turn().collect();
+        }
+        self.forget();
+    }
+
+    /// Lets go of what is long over.
+    fn forget(&mut self) {
+        while self.landed.len() > MAX_LANDED_INVOCATIONS
+            && let Some(oldest) = self.landed.pop_front()
+        {
+            self.invocations.remove(&oldest);
+            self.forgotten_invocation = self.forgotten_invocation.max(Some(oldest));
+        }
+        while self.turns.len() > MAX_CLOSED_TURNS + 1
+            && let Some((oldest, _)) = self.turns.pop_first()
+        {
+            self.forgotten_turn = self.forgotten_turn.max(Some(oldest));
+        }
+    }
+
+    /// Whether this invocation may have been one that is forgotten.
+    pub(crate) fn has_forgotten_invocation(&self, number: u32) -> bool {
+        !self.invocations.contains_key(&number) && self.forgotten_invocation.is_some_and(|highest| number <= highest)
+    }
+
+    /// Whether this turn may have been one that is forgotten.
+    pub(crate) fn has_forgotten_turn(&self, number: u32) -> bool {
+        !self.turns.contains_key(&number) && self.forgotten_turn.is_some_and(|highest| number <= highest)
+    }
+
+    /// How many things are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        let writes: usize = self.turns.values().map(|turn| turn.writes.len()).sum();
+        self.turns.len() + writes + self.invocations.len() + self.landed.len() + self.write_tools.len()
     }
 
     /// The state that a tick with these signals ends in.
@@ -192,10 +242,11 @@ impl Facts {
         Some((Name { kind: &invocation.kind, number: row.invocation()?.number }, invocation))
     }
 
-    pub(crate) fn in_flight_of_open_turn(&self) -> BTreeSet<u32> {
-        let Some(open) = self.open else { return BTreeSet::new() };
-        let flying = self.invocations.iter().filter(|(_, invocation)| invocation.in_flight());
-        flying.filter(|(_, invocation)| invocation.dies_with(open)).map(|(number, _)| *number).collect()
+    pub(crate) fn in_flight_of_open_turn(&self) -> impl Iterator<Item = u32> + '_ {
+        let of_the_turn = |number: &u32| {
+            self.open.zip(self.invocations.get(number)).is_some_and(|(open, invocation)| invocation.dies_with(open))
+        };
+        self.flying.iter().copied().filter(of_the_turn)
     }
 
     /// Notes a line.
@@ -208,23 +259,24 @@ impl Facts {
             Section::State => {
                 let held = row.text("held").unwrap_or_default();
                 let held = held.split(',').filter(|holder| !holder.is_empty()).map(str::to_owned).collect();
-                self.shown = Some(Shown { state: row.line.name.clone(), held });
+                self.shown = Some(Shown { state: row.line.name.to_string(), held });
             }
         }
     }
 
     fn note_input(&mut self, row: Row<'_>) {
         self.last_sequence = row.number_of("seq").or(self.last_sequence);
-        match row.line.name.as_str() {
+        match row.line.name.as_ref() {
             "provider" if row.text("kind") == Some("end") => {
                 let tick = row.line.tick;
                 if let Some(invocation) = self.invocation_mut(row) {
                     invocation.ended_tick.get_or_insert(tick);
                 }
+                self.note_landed(row);
             }
             "playout_ack" => {
                 if let (Some(turn), Some(heard)) = (self.turn_mut(row), row.number_of("heard_samples")) {
-                    turn.audio.acknowledged.insert(heard);
+                    turn.audio.acknowledged = turn.audio.acknowledged.max(Some(heard));
                 }
             }
             _ => {}
@@ -232,16 +284,18 @@ impl Facts {
     }
 
     fn note_signal(&mut self, row: Row<'_>) {
-        match row.line.name.as_str() {
+        match row.line.name.as_ref() {
             "turn_open" => return self.note_turn_open(row),
             "session_ended" => self.session_ended = true,
-            "tool_proposed" => self.write_tools.extend(row.text("name").map(str::to_owned)),
+            "tool_proposed" if self.write_tools.len() < MAX_WRITE_TOOLS => {
+                self.write_tools.extend(row.text("name").map(str::to_owned));
+            }
             "close" if self.open == row.turn() => self.open = None,
             _ => {}
         }
         let Some(turn) = self.turn_mut(row) else { return };
-        turn.last_signal_is_terminal = matches!(row.line.name.as_str(), "commit" | "abort");
-        match row.line.name.as_str() {
+        turn.last_signal_is_terminal = matches!(row.line.name.as_ref(), "commit" | "abort");
+        match row.line.name.as_ref() {
             "cancel_accepted" => (turn.cancelled, turn.held) = (true, false),
             "commit" | "abort" => (turn.terminal, turn.held) = (true, false),
             "close" => turn.closed = true,
@@ -267,7 +321,7 @@ impl Facts {
     }
 
     fn note_effect(&mut self, row: Row<'_>) {
-        match row.line.name.as_str() {
+        match row.line.name.as_ref() {
             "invoke" => self.note_invoke(row),
             "feed_end" => {
                 if let Some(invocation) = self.invocation_mut(row) {
@@ -279,6 +333,7 @@ impl Facts {
                 if let Some(invocation) = self.invocation_mut(row) {
                     invocation.cancelled.get_or_insert(here);
                 }
+                self.note_landed(row);
             }
             "transmit" => {
                 self.epoch = self.epoch.or(row.number_of("epoch"));
@@ -306,6 +361,14 @@ impl Facts {
         let kind = name.kind.to_owned();
         let invocation = Invocation { kind, turn, write, ended_tick: None, cancelled: None, input_complete: false };
         self.invocations.insert(name.number, invocation);
+        self.flying.insert(name.number);
+    }
+
+    fn note_landed(&mut self, row: Row<'_>) {
+        if let Some(name) = row.invocation().filter(|name| self.flying.contains(&name.number)) {
+            self.flying.remove(&name.number);
+            self.landed.push_back(name.number);
+        }
     }
 
     fn turn_mut(&mut self, row: Row<'_>) -> Option<&mut Turn> {
@@ -327,7 +390,7 @@ impl Turn {
 
     fn note_tool(&mut self, row: Row<'_>) {
         let Some(key) = row.text("key") else { return };
-        match row.line.name.as_str() {
+        match row.line.name.as_ref() {
             "tool_proposed" => {
                 self.writes.entry(key.to_owned()).or_default();
             }

@@ -14,6 +14,7 @@ pub(crate) fn known(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
         || matches!(row.signal(), Some("provider_error" | "late_after_cancel"));
     let Some(name) = row.invocation().filter(|_| named) else { return };
     match scene.facts.invocations.get(&name.number) {
+        None if scene.facts.has_forgotten_invocation(name.number) => {}
         None => out.add(Rule::InvocationKnown, row, format!("#{} was never invoked", name.number)),
         Some(begun) if begun.kind != name.kind => {
             out.add(Rule::InvocationKnown, row, format!("#{} was invoked as {}", name.number, begun.kind));
@@ -37,14 +38,26 @@ pub(crate) fn live(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     }
 }
 
-/// Every invocation ends once, and nothing of it comes after its end.
-pub(crate) fn no_result_after_the_end(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some((name, invocation)) = scene.facts.invocation_of(row).filter(|_| row.input() == Some("provider")) else {
-        return;
-    };
-    if invocation.ended_tick.is_some() {
-        out.add(Rule::ResultAfterEnd, row, format!("#{} has ended", name.number));
+/// Every invocation ends once. What its provider says after that is refused, result by result, and does not enter the
+/// graph.
+pub(crate) fn nothing_after_the_end(scene: &Scene<'_>, out: &mut Findings) {
+    let mut ended_here: Vec<u32> = Vec::new();
+    let mut refusals = scene.tick.rows().filter(|row| is_refusal_of_a_result(*row));
+    for row in scene.tick.rows().filter(|row| row.input() == Some("provider")) {
+        let Some((name, invocation)) = scene.facts.invocation_of(row) else { continue };
+        let before = invocation.ended_tick.is_some_and(|tick| tick < row.line.tick);
+        let late = (before || ended_here.contains(&name.number)) && invocation.cancelled.is_none();
+        if late && !refusals.any(|refusal| refusal.number > row.number) {
+            out.add(Rule::ResultAfterEnd, row, format!("#{} has ended", name.number));
+        }
+        if row.text("kind") == Some("end") {
+            ended_here.push(name.number);
+        }
     }
+}
+
+fn is_refusal_of_a_result(row: Row<'_>) -> bool {
+    row.signal() == Some("refused") && row.text("input") == Some("provider")
 }
 
 /// A result whose invocation was cancelled is told as late in the tick in which it comes, and never enters the graph.
@@ -74,7 +87,11 @@ pub(crate) fn late_results_are_marked(scene: &Scene<'_>, out: &mut Findings) {
         }
     }
     for (id, rows) in &marks {
-        let cancelled = scene.facts.invocations.get(id).is_some_and(|invocation| invocation.cancelled.is_some());
+        let cancelled = scene
+            .facts
+            .invocations
+            .get(id)
+            .map_or(scene.facts.has_forgotten_invocation(*id), |known| known.cancelled.is_some());
         let possible = results.get(id).filter(|_| cancelled).map_or(0, Vec::len);
         for row in rows.iter().skip(possible) {
             out.add(Rule::LateAfterCancel, *row, format!("no result of #{id} came late in this tick"));

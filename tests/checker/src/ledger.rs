@@ -30,7 +30,7 @@ fn started(number: u32, turn: &Turn, row: Row<'_>, out: &mut Findings) {
         out.add(Rule::PlaybackOnce, row, format!("the playback of t{number} has started before"));
     } else if turn.playback_over {
         out.add(Rule::PlaybackStarted, row, format!("the playback of t{number} is over already"));
-    } else if turn.audio.acknowledged.is_empty() && !turn.cancelled {
+    } else if turn.audio.acknowledged.is_none() && !turn.cancelled {
         out.add(Rule::PlaybackStarted, row, format!("the transport has said nothing of t{number}"));
     }
 }
@@ -47,7 +47,7 @@ fn samples(number: u32, turn: &Turn, row: Row<'_>, out: &mut Findings) {
         format!("t{number} is completed with {heard} samples of {sent}")
     } else if completed && !turn.terminal {
         format!("t{number} is completed and may still say more")
-    } else if !row.flag("estimated") && turn.audio.acknowledged.last() != Some(&heard) {
+    } else if !row.flag("estimated") && turn.audio.acknowledged != Some(heard) {
         format!("the transport did not acknowledge {heard} samples of t{number} last")
     } else {
         return;

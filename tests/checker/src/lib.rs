@@ -62,22 +62,64 @@ pub fn check(trace: &[Line]) -> Vec<Violation> {
 
 /// As [`check`], by other numbers.
 pub fn check_within(trace: &[Line], limits: &Limits) -> Vec<Violation> {
-    let rows: Vec<Row<'_>> = trace.iter().zip(1..).map(|(line, number)| Row { line, number }).collect();
-    let mut facts = Facts::default();
-    let mut findings = Findings::default();
-    for rows in rows.chunk_by(|a, b| a.line.tick == b.line.tick) {
-        let tick = Tick { rows };
-        facts.begin_tick();
-        for row in rows {
-            let scene = Scene { limits, facts: &facts, tick };
-            LINE_RULES.iter().for_each(|rule| rule(&scene, *row, &mut findings));
-            facts.note(*row);
-        }
-        let scene = Scene { limits, facts: &facts, tick };
-        TICK_RULES.iter().for_each(|rule| rule(&scene, &mut findings));
-        facts.end_tick(tick);
+    let mut checker = Checker::new(*limits);
+    trace.chunk_by(|a, b| a.tick == b.tick).for_each(|tick| checker.push_tick(tick));
+    checker.finish()
+}
+
+/// Judges a trace while it is made, tick by tick. What is long over is forgotten, so it may be of any length.
+#[derive(Debug, Default)]
+pub struct Checker {
+    limits: Limits,
+    facts: Facts,
+    findings: Findings,
+    lines: usize,
+}
+
+impl Checker {
+    /// For the trace of one session, from its beginning.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
     }
-    findings.sorted()
+
+    /// Judges the next tick: all of its lines.
+    pub fn push_tick(&mut self, lines: &[Line]) {
+        if lines.is_empty() {
+            return;
+        }
+        let Self { limits, facts, findings, .. } = self;
+        let tick = Tick { lines, first: self.lines + 1 };
+        facts.begin_tick();
+        for row in tick.rows() {
+            let scene = Scene { limits, facts, tick };
+            LINE_RULES.iter().for_each(|rule| rule(&scene, row, findings));
+            facts.note(row);
+        }
+        let scene = Scene { limits, facts, tick };
+        TICK_RULES.iter().for_each(|rule| rule(&scene, findings));
+        facts.end_tick(tick);
+        self.lines += lines.len();
+    }
+
+    /// What was found so far, in the order in which it was found.
+    pub fn violations(&self) -> &[Violation] {
+        self.findings.so_far()
+    }
+
+    /// How many lines were judged.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// How many turns, writes and invocations are remembered: bounded, however long the trace is.
+    pub fn remembered(&self) -> usize {
+        self.facts.remembered()
+    }
+
+    /// Everything that was found, by line.
+    pub fn finish(self) -> Vec<Violation> {
+        self.findings.sorted()
+    }
 }
 
 /// What a rule looks at.
@@ -92,7 +134,7 @@ struct Scene<'a> {
 type LineRule = fn(&Scene<'_>, Row<'_>, &mut Findings);
 type TickRule = fn(&Scene<'_>, &mut Findings);
 
-const LINE_RULES: [LineRule; 33] = [
+const LINE_RULES: [LineRule; 32] = [
     shape::fields_of_inputs_and_effects,
     shape::signal_is_in_the_table,
     ordering::sequence_steps_by_one,
@@ -100,7 +142,6 @@ const LINE_RULES: [LineRule; 33] = [
     ordering::invocations_step_by_one,
     invocations::known,
     invocations::live,
-    invocations::no_result_after_the_end,
     lifecycle::turns_open_in_order,
     lifecycle::one_turn_at_a_time,
     lifecycle::admitted,
@@ -128,8 +169,9 @@ const LINE_RULES: [LineRule; 33] = [
     tools::decisions,
 ];
 
-const TICK_RULES: [TickRule; 11] = [
+const TICK_RULES: [TickRule; 12] = [
     ordering::inputs_by_lane,
+    invocations::nothing_after_the_end,
     invocations::late_results_are_marked,
     lifecycle::closed_in_the_tick_of_its_terminal,
     lifecycle::strongest_end_wins,

@@ -77,12 +77,13 @@ pub(crate) fn generations_move_on(scene: &Scene<'_>, row: Row<'_>, out: &mut Fin
 
 /// A turn's signals, frames and invocations fall between its opening and its terminal.
 pub(crate) fn inside_a_turn(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let what = row.line.name.as_str();
+    let what = row.line.name.as_ref();
     match (row.signal(), row.effect()) {
         (Some("turn_open" | "commit" | "abort" | "close"), _) => {}
         (Some(signal), _) => {
             let Some(number) = row.turn() else { return };
             match scene.facts.turns.get(&number) {
+                None if scene.facts.has_forgotten_turn(number) => {}
                 None => out.add(Rule::OutsideTurn, row, format!("{what} of t{number}, which never opened")),
                 Some(turn)
                     if turn.closed && !AFTER_CLOSE.contains(&signal) && !is_cancelled_output(turn.cancelled, what) =>
@@ -118,6 +119,9 @@ pub(crate) fn one_terminal(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) 
     let Some(signal @ ("commit" | "abort" | "close")) = row.signal() else { return };
     let Some(number) = row.turn() else { return };
     match scene.facts.turns.get(&number) {
+        None if scene.facts.has_forgotten_turn(number) => {
+            out.add(Rule::TerminalOnce, row, format!("{signal} of t{number}, which has closed long ago"));
+        }
         None => out.add(Rule::TerminalOnce, row, format!("{signal} of t{number}, which never opened")),
         Some(turn) if turn.closed => {
             out.add(Rule::TerminalOnce, row, format!("{signal} of t{number}, which has closed"));

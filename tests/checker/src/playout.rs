@@ -37,7 +37,7 @@ pub(crate) fn resumes_where_the_caller_stopped_hearing(scene: &Scene<'_>, row: R
     if row.signal() == Some("playout_resume") {
         if from > audio.sent_samples {
             out.add(Rule::ResumePosition, row, format!("only {} samples were sent", audio.sent_samples));
-        } else if from > 0 && !row.flag("estimated") && audio.acknowledged.last() != Some(&from) {
+        } else if from > 0 && !row.flag("estimated") && audio.acknowledged != Some(from) {
             out.add(Rule::ResumePosition, row, format!("the transport did not acknowledge {from} samples last"));
         }
     } else if row.effect() == Some("transmit") && audio.resumed && from != audio.next_sample {

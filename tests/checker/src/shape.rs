@@ -65,7 +65,7 @@ const TRANSMIT: [(&str, Form); 6] = [
 
 /// Inputs and effects are closed sets; each has its lane and its fields, and inputs have a sequence number.
 pub(crate) fn fields_of_inputs_and_effects(_: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let (section, name) = (row.line.section, row.line.name.as_str());
+    let (section, name) = (row.line.section, row.line.name.as_ref());
     if !matches!(section, Section::In | Section::Effect) {
         return;
     }
@@ -88,7 +88,7 @@ fn has(row: Row<'_>, key: &str, form: Form) -> bool {
         Form::Number => row.number_of(key).is_some(),
         Form::Turn => row.turn().is_some(),
         Form::Invocation => row.invocation().is_some(),
-        Form::Word => row.text(key).is_some(),
+        Form::Word => row.line.field(key).is_some(),
     }
 }
 
@@ -98,17 +98,17 @@ pub(crate) fn signal_is_in_the_table(_: &Scene<'_>, row: Row<'_>, out: &mut Find
     let Some(entry) = SIGNALS.iter().find(|entry| entry.name == name) else {
         return out.add(Rule::SignalTable, row, format!("no signal is named {name}"));
     };
-    let mut keys: Vec<&str> = row.line.fields.iter().map(|(key, _)| key.as_str()).collect();
-    let names_turn = keys.first() == Some(&"turn") && row.turn().is_some();
+    let keys = row.line.fields.iter().map(|(key, _)| key.as_ref());
+    let names_turn = keys.clone().next() == Some("turn") && row.turn().is_some();
     match entry.scope {
         SignalScope::Turn if !names_turn => out.add(Rule::SignalTable, row, format!("{name} names no turn")),
         SignalScope::Session if names_turn => out.add(Rule::SignalTable, row, format!("{name} names a turn")),
         _ => {}
     }
-    keys.retain(|key| *key != "turn");
-    if keys != entry.fields {
-        let fields = entry.fields.join(", ");
-        out.add(Rule::SignalTable, row, format!("{name} has the fields [{}], not [{fields}]", keys.join(", ")));
+    let keys = keys.filter(|key| *key != "turn");
+    if !keys.clone().eq(entry.fields.iter().copied()) {
+        let (has, fields) = (keys.collect::<Vec<_>>().join(", "), entry.fields.join(", "));
+        out.add(Rule::SignalTable, row, format!("{name} has the fields [{has}], not [{fields}]"));
     }
     if row.line.lane != Some(entry.lane) {
         out.add(Rule::SignalTable, row, format!("{name} belongs on lane {}", entry.lane.letter()));

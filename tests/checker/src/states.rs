@@ -32,8 +32,8 @@ pub(crate) fn held_list_fits(scene: &Scene<'_>, out: &mut Findings) {
     let facts = scene.facts;
     let Some(shown) = &facts.shown else { return };
     let line = scene.tick.rows().find(|row| row.state().is_some());
-    let flying = facts.in_flight_of_open_turn();
-    if line.is_none() && flying == facts.flight_before && scene.tick.signal("tool_proposed").is_none() {
+    let as_before = || facts.in_flight_of_open_turn().eq(facts.flight_before.iter().copied());
+    if line.is_none() && as_before() && scene.tick.signal("tool_proposed").is_none() {
         return;
     }
     let row = line.unwrap_or(scene.tick.last());
@@ -48,7 +48,7 @@ pub(crate) fn held_list_fits(scene: &Scene<'_>, out: &mut Findings) {
         out.add(Rule::HeldList, row, format!("the write {key} waits and does not hold the turn"));
     }
     let names: Vec<Name<'_>> = shown.held.iter().filter_map(|holder| Name::parse(holder)).collect();
-    for id in flying.iter().filter(|id| !names.iter().any(|name| name.number == **id)) {
+    for id in facts.in_flight_of_open_turn().filter(|id| !names.iter().any(|name| name.number == *id)) {
         out.add(Rule::HeldList, row, format!("#{id} is in flight and does not hold the turn"));
     }
     for name in names {

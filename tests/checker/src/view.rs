@@ -1,6 +1,6 @@
 //! Lines and ticks, as the rules ask for them.
 
-use rspp_specs::trace::{Line, Section};
+use rspp_specs::trace::{Line, Section, Value, parse_invocation};
 
 /// A line and its number.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn name_in(self, section: Section) -> Option<&'a str> {
-        (self.line.section == section).then_some(self.line.name.as_str())
+        (self.line.section == section).then_some(self.line.name.as_ref())
     }
 
     pub(crate) fn input(self) -> Option<&'a str> {
@@ -35,30 +35,26 @@ impl<'a> Row<'a> {
     }
 
     pub(crate) fn text(self, key: &str) -> Option<&'a str> {
-        self.line.field(key)
+        self.line.field(key)?.text()
     }
 
     pub(crate) fn number_of(self, key: &str) -> Option<u64> {
-        self.text(key)?.parse().ok()
+        self.line.field(key)?.number()
     }
 
     /// Whether a field says `true`.
     pub(crate) fn flag(self, key: &str) -> bool {
-        self.text(key) == Some("true")
+        self.line.field(key).and_then(Value::flag) == Some(true)
     }
 
     pub(crate) fn turn(self) -> Option<u32> {
-        parse_turn(self.text("turn")?)
+        Some(self.line.field("turn")?.turn()?.0)
     }
 
     pub(crate) fn invocation(self) -> Option<Name<'a>> {
-        Name::parse(self.text("id")?)
+        let (kind, id) = self.line.field("id")?.invocation()?;
+        Some(Name { kind, number: id.0 })
     }
-}
-
-/// `t3`.
-pub(crate) fn parse_turn(text: &str) -> Option<u32> {
-    text.strip_prefix('t')?.parse().ok()
 }
 
 /// An invocation's name: `llm#2`.
@@ -70,32 +66,39 @@ pub(crate) struct Name<'a> {
 
 impl<'a> Name<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
-        let (kind, number) = text.split_once('#')?;
-        Some(Name { kind, number: number.parse().ok()? })
+        let (kind, id) = parse_invocation(text)?;
+        Some(Name { kind, number: id.0 })
     }
 }
 
 /// The lines of one tick; at least one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick<'a> {
-    pub(crate) rows: &'a [Row<'a>],
+    pub(crate) lines: &'a [Line],
+    /// The number of its first line.
+    pub(crate) first: usize,
 }
 
 impl<'a> Tick<'a> {
     pub(crate) fn last(self) -> Row<'a> {
-        *self.rows.last().expect("a tick is cut out of lines, so it has one")
+        self.rows().next_back().expect("a tick is cut out of lines, so it has one")
     }
 
-    pub(crate) fn rows(self) -> impl Iterator<Item = Row<'a>> {
-        self.rows.iter().copied()
+    pub(crate) fn rows(self) -> impl DoubleEndedIterator<Item = Row<'a>> {
+        self.cut(0, self.lines.len())
     }
 
     pub(crate) fn before(self, row: Row<'a>) -> impl DoubleEndedIterator<Item = Row<'a>> {
-        self.rows.iter().copied().filter(move |other| other.number < row.number)
+        self.cut(0, row.number - self.first)
     }
 
     pub(crate) fn after(self, row: Row<'a>) -> impl Iterator<Item = Row<'a>> {
-        self.rows.iter().copied().filter(move |other| other.number > row.number)
+        self.cut(row.number - self.first + 1, self.lines.len())
+    }
+
+    fn cut(self, from: usize, to: usize) -> impl DoubleEndedIterator<Item = Row<'a>> {
+        let first = self.first + from;
+        self.lines[from..to].iter().enumerate().map(move |(place, line)| Row { line, number: first + place })
     }
 
     pub(crate) fn input(self, name: &str) -> Option<Row<'a>> {

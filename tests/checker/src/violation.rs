@@ -44,7 +44,7 @@ rules! {
     InvocationKnown = "invocation-known",
     /// An invocation that has ended, or was cancelled, gets nothing more; one whose input is complete, no more input.
     InvocationLive = "invocation-live",
-    /// The end is the last result of an invocation.
+    /// What a provider says after the end of its invocation is refused.
     ResultAfterEnd = "result-after-end",
     /// A result of a cancelled invocation is marked late, in its tick; no other is.
     LateAfterCancel = "late-after-cancel",
@@ -152,13 +152,22 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Collects what the rules find.
+/// Collects what the rules find, up to a number at which more would tell nothing new.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Violation>);
 
+/// Violations of one trace that are kept.
+const MAX_VIOLATIONS: usize = 1_000;
+
 impl Findings {
     pub(crate) fn add(&mut self, rule: Rule, row: Row<'_>, detail: impl Into<String>) {
-        self.0.push(Violation { rule, line: row.number, detail: detail.into() });
+        if self.0.len() < MAX_VIOLATIONS {
+            self.0.push(Violation { rule, line: row.number, detail: detail.into() });
+        }
+    }
+
+    pub(crate) fn so_far(&self) -> &[Violation] {
+        &self.0
     }
 
     pub(crate) fn sorted(mut self) -> Vec<Violation> {
