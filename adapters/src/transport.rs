@@ -44,10 +44,13 @@ pub struct MemoryTransport {
     /// The third gate: frames of an earlier epoch are not written.
     epoch: EgressEpoch,
     given_samples: u64,
+    /// Since when it plays without a gap, and with which of the turn's samples that began.
+    plays_since: (Micros, u64),
     plays_until: Micros,
     started: Option<Ticket>,
     drained: Option<Ticket>,
-    played: Vec<i16>,
+    /// What was played, unless nobody wants to know.
+    played: Option<Vec<i16>>,
     fenced_frames: u64,
 }
 
@@ -60,17 +63,23 @@ impl MemoryTransport {
             turn: None,
             epoch: EgressEpoch(0),
             given_samples: 0,
+            plays_since: (Micros(0), 0),
             plays_until: Micros(0),
             started: None,
             drained: None,
-            played: Vec::new(),
+            played: Some(Vec::new()),
             fenced_frames: 0,
         }
     }
 
+    /// One that keeps time and keeps no audio.
+    pub fn forgetting(times: TransportTimes) -> Self {
+        Self { played: None, ..Self::new(times) }
+    }
+
     /// Everything that was played, from session time 0 on.
     pub fn into_played(self) -> Vec<i16> {
-        self.played
+        self.played.unwrap_or_default()
     }
 
     /// Frames that the third gate stopped.
@@ -97,7 +106,11 @@ impl MemoryTransport {
         self.rate_hz = frame.rate_hz;
         if self.turn != Some(turn) {
             self.turn = Some(turn);
+            self.plays_since = (start, from_sample);
             self.started = self.ack(schedule, start + delay, turn, 0, AckOccasion::Started);
+        }
+        if start > self.plays_until || self.given_samples != from_sample {
+            self.plays_since = (start, from_sample);
         }
         self.write(start, &frame.samples);
         self.plays_until = start + frame.duration();
@@ -114,32 +127,37 @@ impl MemoryTransport {
         for ticket in [self.drained.take(), self.started.take()].into_iter().flatten() {
             schedule.take_back(ticket);
         }
-        let unheard = self.plays_until.since(now).to_samples(self.rate_hz);
-        let heard = self.given_samples.saturating_sub(unheard);
+        let (since, from_sample) = self.plays_since;
+        let heard = (from_sample + now.since(since).to_samples(self.rate_hz)).min(self.given_samples);
+        // Of a turn whose frames are still on their way here nothing was heard, and the gate will stop them.
+        let heard = if self.turn == Some(turn) { heard } else { 0 };
         self.cut(now);
         self.plays_until = now;
+        self.given_samples = heard;
         let at = now + Micros::from_ms(self.times.clear_ack_after_ms);
         self.ack(schedule, at, turn, heard, AckOccasion::Cleared);
     }
 
     fn write(&mut self, start: Micros, samples: &[i16]) {
+        let Some(played) = &mut self.played else { return };
         let start = start.to_samples(self.rate_hz) as usize;
         let end = start + samples.len();
-        if self.played.len() < end {
-            self.played.resize(end, 0);
+        if played.len() < end {
+            played.resize(end, 0);
         }
-        self.played[start..end].copy_from_slice(samples);
+        played[start..end].copy_from_slice(samples);
     }
 
     fn cut(&mut self, now: Micros) {
+        let Some(played) = &mut self.played else { return };
         let cut = now.to_samples(self.rate_hz) as usize;
-        if cut >= self.played.len() {
+        if cut >= played.len() {
             return;
         }
-        self.played.truncate(cut);
-        let last = i64::from(self.played.last().copied().unwrap_or(0));
+        played.truncate(cut);
+        let last = i64::from(played.last().copied().unwrap_or(0));
         let length = Micros::from_ms(FADE_MS).to_samples(self.rate_hz) as i64;
-        self.played.extend((1..length).map(|step| (last * (length - step) / length) as i16));
+        played.extend((1..length).map(|step| (last * (length - step) / length) as i16));
     }
 
     fn ack(
@@ -177,5 +195,21 @@ mod tests {
         assert!(played[..480].iter().all(|sample| *sample == 1_000));
         assert!(played[480..].is_sorted_by(|a, b| a >= b) && played[480] < 1_000, "it decays");
         assert!(played.len() < 480 + 160, "within ten milliseconds");
+    }
+
+    #[test]
+    fn what_has_not_begun_to_play_takes_nothing_back_of_what_was_heard() {
+        let times = TransportTimes { plays_after_ms: 60, ..TransportTimes::WAV };
+        let (mut schedule, mut transport) = (Schedule::default(), MemoryTransport::forgetting(times));
+        let (turn, epoch) = (TurnId(1), EgressEpoch(0));
+        transport.play(Micros(0), turn, epoch, 0, &frame(1), &mut schedule);
+        transport.play(Micros::from_ms(100), turn, epoch, 320, &frame(2), &mut schedule);
+        transport.clear(Micros::from_ms(120), turn, EgressEpoch(1), &mut schedule);
+        let acks = std::iter::from_fn(|| schedule.pop_until(Micros(u64::MAX)));
+        let cleared = acks.filter_map(|input| match input {
+            Input::PlayoutAck(PlayoutAck { heard_samples, occasion: AckOccasion::Cleared, .. }) => Some(heard_samples),
+            _ => None,
+        });
+        assert_eq!(cleared.collect::<Vec<_>>(), [320]);
     }
 }
