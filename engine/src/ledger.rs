@@ -32,6 +32,8 @@ pub(crate) struct Playback {
     playhead_end: Micros,
     heard_samples: u64,
     pub(crate) started: bool,
+    /// Whether anything was sent since the transport was told to clear, or playout went back.
+    sounding: bool,
     /// Set from the moment the transport is told to clear until something is sent again.
     cleared_at: Option<Micros>,
     /// Where playing stopped, once known.
@@ -68,6 +70,7 @@ impl Playback {
             playhead_end: Micros(0),
             heard_samples: 0,
             started: false,
+            sounding: false,
             cleared_at: None,
             stopped: None,
             ending: Ending::Open,
@@ -100,6 +103,7 @@ impl Playback {
         self.rate_hz = frame.rate_hz;
         self.sent_samples += frame.samples.len() as u64;
         self.playhead_end = self.playhead_end.max(now) + frame.duration();
+        self.sounding = true;
         self.cleared_at = None;
         self.stopped = None;
         from
@@ -112,11 +116,12 @@ impl Playback {
 
     /// Whether the transport may still have something to play, or to clear.
     pub(crate) fn is_sounding(&self) -> bool {
-        self.cleared_at.is_none() && self.heard_samples < self.sent_samples
+        self.sounding && self.heard_samples < self.sent_samples
     }
 
     /// The transport is told to clear.
     pub(crate) fn on_clear(&mut self, now: Micros) {
+        self.sounding = false;
         self.cleared_at = Some(now);
         self.stopped = None;
     }
@@ -126,11 +131,11 @@ impl Playback {
         self.heard_samples = self.heard_samples.max(samples.min(self.sent_samples));
     }
 
-    /// The transport says where it stopped. A second word changes nothing.
+    /// The transport says where it stopped. A second word changes nothing, and what was heard before stays heard.
     pub(crate) fn on_cleared(&mut self, samples: u64) {
         self.on_heard(samples);
         if self.cleared_at.is_some() && self.stopped.is_none() {
-            self.stopped = Some(Position { samples: samples.min(self.sent_samples), estimated: false });
+            self.stopped = Some(Position { samples: self.heard_samples, estimated: false });
         }
     }
 
@@ -156,13 +161,25 @@ impl Playback {
         position
     }
 
+    /// What the caller will have heard if nobody takes anything back: all that was sent.
+    pub(crate) fn plays_out(&self) -> Position {
+        self.known_position().unwrap_or(Position { samples: self.sent_samples, estimated: true })
+    }
+
+    /// Whether some of what was sent lies behind this position.
+    pub(crate) fn is_short(&self, position: Position) -> bool {
+        position.samples < self.sent_samples
+    }
+
     /// Goes back to `position`: what is behind it will be sent again.
     pub(crate) fn rewind(&mut self, now: Micros, position: Position) {
         self.sent_samples = position.samples;
         self.heard_samples = self.heard_samples.min(position.samples);
         self.playhead_end = now;
+        self.sounding = false;
         self.cleared_at = None;
-        self.stopped = None;
+        // Until something is sent again, the caller has heard this and no more.
+        self.stopped = Some(position);
     }
 
     /// Whether all that was sent is known to be heard.
@@ -283,5 +300,31 @@ mod tests {
         assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 400);
         playback.on_heard(99_999);
         assert_eq!(playback.known_position(), Some(Position { samples: 640, estimated: false }));
+    }
+
+    #[test]
+    fn after_going_back_nothing_is_in_the_transport_and_the_position_is_known() {
+        let mut playback = Playback::new(TurnId(1));
+        let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
+        playback.on_transmit(Micros(0), &frame);
+        playback.on_clear(Micros::from_ms(10));
+        let position = playback.settle(Micros::from_ms(300));
+        assert_eq!(position, Position { samples: 160, estimated: true });
+        playback.rewind(Micros::from_ms(300), position);
+        assert!(!playback.is_sounding());
+        assert_eq!(playback.known_position(), Some(position));
+        playback.on_transmit(Micros::from_ms(310), &frame);
+        assert!(playback.is_sounding());
+        assert_eq!(playback.known_position(), None);
+    }
+
+    #[test]
+    fn a_transport_that_stopped_before_what_it_acknowledged_takes_nothing_back() {
+        let mut playback = Playback::new(TurnId(1));
+        playback.on_transmit(Micros(0), &AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None });
+        playback.on_heard(200);
+        playback.on_clear(Micros::from_ms(15));
+        playback.on_cleared(120);
+        assert_eq!(playback.known_position(), Some(Position { samples: 200, estimated: false }));
     }
 }
