@@ -362,10 +362,12 @@ impl Session {
         }
     }
 
-    /// A new turn opens: whatever is not known of the last one's playback is estimated now.
+    /// A new turn opens, or the session is over: whatever is not known of the last turn's playback is estimated now. What
+    /// was committed plays to its end before the new turn's answer; with the session, the caller's line is gone.
     fn settle_playback(&mut self, desk: &mut Desk<'_>) {
         if let Some(playback) = &mut self.playback {
-            let position = playback.settle(desk.now);
+            let plays_on = playback.ending == Ending::Committed && !self.ending;
+            let position = if plays_on { playback.plays_out() } else { playback.settle(desk.now) };
             self.conclude_playback(desk, position);
         }
     }
@@ -379,7 +381,7 @@ impl Session {
             return;
         }
         let Position { samples: heard_samples, estimated } = position;
-        let cut = playback.ending == Ending::Cut;
+        let cut = playback.ending == Ending::Cut || playback.is_short(position);
         let signal = if cut {
             Signal::PlaybackCancelled { heard_samples, estimated }
         } else {
