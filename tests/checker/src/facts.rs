@@ -129,6 +129,8 @@ pub(crate) fn frame_duration(row: Row<'_>) -> Option<Micros> {
 /// What is known of a write.
 #[derive(Debug, Default)]
 pub(crate) struct Write {
+    /// Which tool, if it was proposed.
+    name: Option<String>,
     pub(crate) committed: bool,
     pub(crate) revoked: bool,
 }
@@ -276,6 +278,8 @@ impl Facts {
             }
             "playout_ack" => {
                 if let (Some(turn), Some(heard)) = (self.turn_mut(row), row.number_of("heard_samples")) {
+                    // A transport that says more than it was given has played all of that.
+                    let heard = heard.min(turn.audio.sent_samples);
                     turn.audio.acknowledged = turn.audio.acknowledged.max(Some(heard));
                 }
             }
@@ -355,8 +359,7 @@ impl Facts {
         let Some(name) = row.invocation() else { return };
         self.last_invocation = Some(name.number);
         let turn = self.open_turn().filter(|_| name.kind != RECOGNISER);
-        let key = row.text("key").filter(|_| name.kind == "tool");
-        let write = turn.zip(key).is_some_and(|((_, turn), key)| turn.writes.contains_key(key));
+        let write = name.kind == "tool" && turn.is_some_and(|(_, turn)| turn.has_proposed(row));
         let turn = turn.map(|(number, _)| number);
         let kind = name.kind.to_owned();
         let invocation = Invocation { kind, turn, write, ended_tick: None, cancelled: None, input_complete: false };
@@ -381,6 +384,13 @@ impl Facts {
 }
 
 impl Turn {
+    /// Whether this call was proposed as a write: by its key, and unless it names another tool. A model may use a key
+    /// again for a call that reads.
+    pub(crate) fn has_proposed(&self, call: Row<'_>) -> bool {
+        let write = call.text("key").and_then(|key| self.writes.get(key));
+        write.is_some_and(|write| write.name.as_deref().zip(call.text("name")).is_none_or(|(of, name)| of == name))
+    }
+
     fn resume(&mut self, row: Row<'_>) {
         self.held = false;
         self.audio.playhead = None;
@@ -392,7 +402,8 @@ impl Turn {
         let Some(key) = row.text("key") else { return };
         match row.line.name.as_ref() {
             "tool_proposed" => {
-                self.writes.entry(key.to_owned()).or_default();
+                let name = row.text("name").map(str::to_owned);
+                self.writes.entry(key.to_owned()).or_insert(Write { name, ..Write::default() });
             }
             "tool_committed" => self.writes.entry(key.to_owned()).or_default().committed = true,
             _ => self.writes.entry(key.to_owned()).or_default().revoked = true,

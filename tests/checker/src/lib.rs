@@ -27,7 +27,7 @@ mod view;
 mod violation;
 
 use rspp_specs::time::Micros;
-use rspp_specs::trace::Line;
+use rspp_specs::trace::{Line, Section};
 
 use crate::facts::Facts;
 use crate::view::{Row, Tick};
@@ -92,11 +92,15 @@ impl Checker {
         facts.begin_tick();
         for row in tick.rows() {
             let scene = Scene { limits, facts, tick };
-            LINE_RULES.iter().for_each(|rule| rule(&scene, row, findings));
+            line_rules(row.line.section).iter().for_each(|rule| rule(&scene, row, findings));
             facts.note(row);
         }
         let scene = Scene { limits, facts, tick };
-        TICK_RULES.iter().for_each(|rule| rule(&scene, findings));
+        let told = tick.rows().any(|row| row.signal().is_some());
+        let invokes = told || tick.rows().any(|row| row.input() == Some("provider") || row.effect() == Some("invoke"));
+        let of_what_is_said = TOLD_TICK_RULES.iter().filter(|_| told);
+        let of_invocations = INVOCATION_TICK_RULES.iter().filter(|_| invokes);
+        TICK_RULES.iter().chain(of_what_is_said).chain(of_invocations).for_each(|rule| rule(&scene, findings));
         facts.end_tick(tick);
         self.lines += lines.len();
     }
@@ -134,14 +138,27 @@ struct Scene<'a> {
 type LineRule = fn(&Scene<'_>, Row<'_>, &mut Findings);
 type TickRule = fn(&Scene<'_>, &mut Findings);
 
-const LINE_RULES: [LineRule; 32] = [
+/// The rules over a line of this section. Most lines are inputs and effects, and most rules are about signals.
+fn line_rules(section: Section) -> &'static [LineRule] {
+    match section {
+        Section::In => &INPUT_RULES,
+        Section::Signal => &SIGNAL_RULES,
+        Section::Effect => &EFFECT_RULES,
+        Section::State => &STATE_RULES,
+    }
+}
+
+const INPUT_RULES: [LineRule; 4] = [
     shape::fields_of_inputs_and_effects,
-    shape::signal_is_in_the_table,
     ordering::sequence_steps_by_one,
     ordering::time_never_goes_back,
-    ordering::invocations_step_by_one,
     invocations::known,
-    invocations::live,
+];
+
+const SIGNAL_RULES: [LineRule; 23] = [
+    shape::signal_is_in_the_table,
+    ordering::time_never_goes_back,
+    invocations::known,
     lifecycle::turns_open_in_order,
     lifecycle::one_turn_at_a_time,
     lifecycle::admitted,
@@ -156,30 +173,46 @@ const LINE_RULES: [LineRule; 32] = [
     lifecycle::nothing_after_the_session,
     cancellation::caused,
     cancellation::reaches_every_invocation,
-    cancellation::spares_what_is_not_the_turns,
     cancellation::no_output_afterwards,
     playout::hold_and_resume,
+    playout::resumes_where_the_caller_stopped_hearing,
+    playout::transport_is_cleared,
+    ledger::playback,
+    tools::decisions,
+];
+
+const EFFECT_RULES: [LineRule; 15] = [
+    shape::fields_of_inputs_and_effects,
+    ordering::time_never_goes_back,
+    ordering::invocations_step_by_one,
+    invocations::known,
+    invocations::live,
+    lifecycle::inside_a_turn,
+    lifecycle::nothing_after_the_session,
+    cancellation::spares_what_is_not_the_turns,
+    cancellation::no_output_afterwards,
     playout::silent_while_held,
     playout::resumes_where_the_caller_stopped_hearing,
     playout::samples_in_order,
     playout::epochs,
     playout::lookahead,
     playout::transport_is_cleared,
-    ledger::playback,
-    tools::decisions,
 ];
 
-const TICK_RULES: [TickRule; 12] = [
+const STATE_RULES: [LineRule; 1] = [ordering::time_never_goes_back];
+
+const TICK_RULES: [TickRule; 5] = [
     ordering::inputs_by_lane,
-    invocations::nothing_after_the_end,
-    invocations::late_results_are_marked,
-    lifecycle::closed_in_the_tick_of_its_terminal,
     lifecycle::strongest_end_wins,
     states::state_fits,
     states::held_list_fits,
-    cancellation::complete,
-    cancellation::in_order,
     playout::accepted_with_its_first_frame,
-    ledger::settled,
-    tools::invocations_of_writes,
 ];
+
+/// For ticks in which something is said.
+const TOLD_TICK_RULES: [TickRule; 4] =
+    [lifecycle::closed_in_the_tick_of_its_terminal, cancellation::complete, cancellation::in_order, ledger::settled];
+
+/// For ticks in which invocations begin or answer, or something is said of them.
+const INVOCATION_TICK_RULES: [TickRule; 3] =
+    [invocations::nothing_after_the_end, invocations::late_results_are_marked, tools::invocations_of_writes];

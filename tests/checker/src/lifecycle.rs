@@ -2,7 +2,7 @@
 
 use crate::Scene;
 use crate::facts::RECOGNISER;
-use crate::view::Row;
+use crate::view::{Row, Tick};
 use crate::violation::{Findings, Rule};
 
 /// What may still be said of a turn that has closed: what became of audio that had passed egress, and what came late.
@@ -185,10 +185,13 @@ pub(crate) fn reason_of_abort(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
 pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let Some(turn) = scene.facts.open_when_the_tick_began else { return };
     let tick = scene.tick;
-    let cancel = || tick.input("cancel").or_else(|| tick.input_of("interruption_confirmed", turn));
+    // Whether words cancel at once is the policy's choice; where they did, they count as a cancellation.
+    let words = || tick.input("turn_open_proposed").filter(|_| tick.signal_of("cancel_accepted", turn).is_some());
+    let cancel = || tick.input("cancel").or_else(|| tick.input_of("interruption_confirmed", turn)).or_else(words);
+    let cancel = || cancel().or_else(|| tick.input("session_end"));
     let authority = tick.input("authority_revoked").map(|row| (row, "authority_loss"));
     let cancel = || cancel().map(|row| (row, "cancelled"));
-    let failure = || tick.input_of("turn_failed", turn).map(|row| (row, row.text("reason").unwrap_or_default()));
+    let failure = || strongest_failure(tick, turn);
     let Some((cause, reason)) = authority.or_else(cancel).or_else(failure) else { return };
     let terminal = tick.rows().find(|row| row.is_signal_of("abort", turn) || row.is_signal_of("commit", turn));
     match terminal {
@@ -198,6 +201,15 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
         }
         Some(_) => {}
     }
+}
+
+/// Failures, the strongest first. What is not here is as weak as the last.
+const FAILURES: [&str; 2] = ["node_timeout_or_failure", "provider_failure"];
+
+fn strongest_failure<'a>(tick: Tick<'a>, turn: u32) -> Option<(Row<'a>, &'a str)> {
+    let failures = tick.rows().filter(|row| row.input() == Some("turn_failed") && row.turn() == Some(turn));
+    let reasons = failures.map(|row| (row, row.text("reason").unwrap_or_default()));
+    reasons.min_by_key(|(_, reason)| FAILURES.iter().position(|known| known == reason).unwrap_or(FAILURES.len()))
 }
 
 /// A commit means that no output can follow: no invocation of the turn is in flight, no write waits for its commit

@@ -1,7 +1,7 @@
 //! Writes: proposed, then committed or revoked, and run only when committed.
 
 use crate::Scene;
-use crate::view::{Row, Tick};
+use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
 /// A write is proposed once and decided once; it is not committed while an interruption is pending; no abort leaves
@@ -34,10 +34,10 @@ pub(crate) fn invocations_of_writes(scene: &Scene<'_>, out: &mut Findings) {
     for row in tick.rows() {
         let Some(key) = row.text("key") else { continue };
         if row.signal() == Some("tool_committed")
-            && invocations(tick, key).filter(|at| at.number > row.number).count() != 1
+            && invocations(scene, key).filter(|at| at.number > row.number).count() != 1
         {
             out.add(Rule::ToolInvocation, row, format!("the write {key} is not invoked once in this tick"));
-        } else if is_tool_invocation(row) && is_write(scene, row, key) {
+        } else if is_tool_invocation(row) && is_write(scene, row) {
             let committed =
                 |before: Row<'_>| before.signal() == Some("tool_committed") && before.text("key") == Some(key);
             if !tick.before(row).any(committed) {
@@ -51,13 +51,15 @@ fn is_tool_invocation(row: Row<'_>) -> bool {
     row.effect() == Some("invoke") && row.invocation().is_some_and(|name| name.kind == "tool")
 }
 
-fn invocations<'a>(tick: Tick<'a>, key: &'a str) -> impl Iterator<Item = Row<'a>> {
-    tick.rows().filter(move |row| is_tool_invocation(*row) && row.text("key") == Some(key))
+/// Invocations of the write of this key. A call of another tool may have the same.
+fn invocations<'a>(scene: &'a Scene<'a>, key: &'a str) -> impl Iterator<Item = Row<'a>> {
+    let of_the_write = |row: &Row<'a>| is_tool_invocation(*row) && is_write(scene, *row);
+    scene.tick.rows().filter(of_the_write).filter(move |row| row.text("key") == Some(key))
 }
 
 /// Whether the call was proposed as a write, or is of a tool that was.
-fn is_write(scene: &Scene<'_>, row: Row<'_>, key: &str) -> bool {
+fn is_write(scene: &Scene<'_>, row: Row<'_>) -> bool {
     let facts = scene.facts;
-    let proposed = facts.turns.values().any(|turn| turn.writes.contains_key(key));
+    let proposed = facts.turns.values().any(|turn| turn.has_proposed(row));
     proposed || row.text("name").is_some_and(|name| facts.write_tools.contains(name))
 }
