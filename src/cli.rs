@@ -1,5 +1,7 @@
 //! The `rspp` command line, usable from a binary with nodes of its own.
 
+mod sim;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,6 +68,7 @@ enum Command {
         /// The recording.
         recording: PathBuf,
     },
+    Sim(sim::Sim),
 }
 
 /// Why a command ended without its result.
@@ -74,6 +77,8 @@ enum Failure {
     Input(String),
     /// It ran, and something failed, differs or is damaged: exit code 1.
     Run(String),
+    /// It ran, and what it prints says that not all is well: exit code 1.
+    Unwell(String),
 }
 
 /// Runs the command line with these node types. Exit codes: 0 fine; 1 something ran and failed; 2 wrong usage or
@@ -85,6 +90,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
         Command::Trace { scenario, record } => run_trace(scenario, record.as_deref(), registry),
         Command::Replay { recording } => run_replay(recording, registry),
+        Command::Sim(sim) => sim.run(registry),
         Command::Run { spec, input, output, record, realtime, json } => {
             let (spec, input, output, record) = (spec.clone(), input.clone(), output.clone(), record.clone());
             run_call(&Run { spec, input, output, record, realtime: *realtime }, *json, registry)
@@ -94,6 +100,10 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(text) => print(&text),
         Err(Failure::Input(message)) => fail(&message, 2),
         Err(Failure::Run(message)) => fail(&message, 1),
+        Err(Failure::Unwell(text)) => {
+            print(&text);
+            ExitCode::FAILURE
+        }
     }
 }
 

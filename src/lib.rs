@@ -20,6 +20,7 @@ pub use rspp_specs as specs;
 pub mod cli;
 pub mod replay;
 pub mod run;
+pub mod sim;
 pub mod summary;
 pub mod trace;
 

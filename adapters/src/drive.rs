@@ -37,6 +37,16 @@ impl Schedule {
         self.inputs.remove(&(ticket.0, ticket.1));
     }
 
+    /// How many inputs are in it.
+    pub fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether nothing is going to come in.
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
     /// When the next input comes in.
     pub fn next_at(&self) -> Option<Micros> {
         self.inputs.first_key_value().map(|((at, _), _)| *at)
@@ -138,7 +148,9 @@ pub fn run<P: Peers>(
     }
 }
 
-fn offer(batch: &mut Batch, slot: Slot, input: Input, held_back: &mut Vec<Input>) {
+/// Gives an input to the next tick, or keeps it back for the one after: once one is kept back, so are all behind it. A
+/// provider's result that keeps to no limit becomes the end of its invocation.
+pub(crate) fn offer(batch: &mut Batch, slot: Slot, input: Input, held_back: &mut Vec<Input>) {
     if !held_back.is_empty() {
         held_back.push(input);
         return;

@@ -1,6 +1,7 @@
 //! Everything outside the core: audio files, providers, transports, recordings, and the loop that drives a session.
 //!
-//! Start with [`drive`] (one session, its peers and a clock) and [`call`] (a call from a WAV file).
+//! Start with [`drive`] (one session, its peers and a clock) and [`call`] (a call from a WAV file); [`sim`] simulates many
+//! calls at once.
 
 pub mod audio;
 pub mod call;
@@ -11,5 +12,6 @@ pub mod provider;
 pub mod recording;
 pub mod scenario;
 pub mod scripted;
+pub mod sim;
 pub mod transport;
 pub mod wyoming;

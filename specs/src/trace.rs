@@ -68,7 +68,7 @@ pub struct Line {
     /// What happened.
     pub name: Cow<'static, str>,
     /// Its fields, in order.
-    pub fields: Vec<(Cow<'static, str>, Value)>,
+    pub fields: Vec<Field>,
 }
 
 impl Line {
@@ -144,7 +144,7 @@ fn parse_ms(text: &str) -> Option<Micros> {
     Some(Micros(whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(micros)?))
 }
 
-fn parse_fields(mut rest: &str) -> Option<Vec<(Cow<'static, str>, Value)>> {
+fn parse_fields(mut rest: &str) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let (key, tail) = rest.split_once('=')?;
@@ -178,7 +178,15 @@ pub struct Renderer {
     unknown: Arc<str>,
     invocations: BTreeMap<InvocationId, &'static str>,
     last_state: Option<(TurnState, Vec<Holder>)>,
+    /// Fields of lines that nobody wants any more.
+    spare: Vec<Vec<Field>>,
 }
+
+/// A key and its value.
+type Field = (Cow<'static, str>, Value);
+
+/// Lines' worth of fields that wait to be used again.
+const MAX_SPARE_FIELDS: usize = 64;
 
 /// Invocations whose kind is remembered for what comes late; of an older one a line says `unknown#7`.
 const MAX_NAMED_INVOCATIONS: usize = 4_096;
@@ -187,18 +195,35 @@ impl Renderer {
     /// For a session of this plan.
     pub fn new(plan: &Plan) -> Self {
         let node_names = plan.nodes().iter().map(|node| Arc::from(node.name.as_str())).collect();
-        Self { node_names, unknown: Arc::from("unknown"), invocations: BTreeMap::new(), last_state: None }
+        Self {
+            node_names,
+            unknown: Arc::from("unknown"),
+            invocations: BTreeMap::new(),
+            last_state: None,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes lines back that were read: what they are made of is used again.
+    pub fn reuse(&mut self, lines: &mut Vec<Line>) {
+        for mut line in lines.drain(..) {
+            if self.spare.len() < MAX_SPARE_FIELDS {
+                line.fields.clear();
+                self.spare.push(line.fields);
+            }
+        }
     }
 
     /// One record as a line.
     pub fn record(&mut self, record: &Record) -> Line {
+        let fields = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(6));
         let blank = |section, lane, name: &'static str| Line {
             at: record.at,
             tick: record.tick,
             section,
             lane: Some(lane),
             name: Cow::Borrowed(name),
-            fields: Vec::with_capacity(6),
+            fields,
         };
         match &record.entry {
             Entry::Input(sequence, input) => {

@@ -26,7 +26,7 @@ const TABLE: &[Imports] = &[
     Imports { name: "rspp-checker", ours: &["rspp-specs"], others: Some(&[]) },
     Imports {
         name: "rspp",
-        ours: &["rspp-specs", "rspp-operators", "rspp-compiler", "rspp-engine", "rspp-adapters"],
+        ours: &["rspp-specs", "rspp-operators", "rspp-compiler", "rspp-engine", "rspp-adapters", "rspp-checker"],
         others: None,
     },
     // Somebody's own program needs nothing of ours but the library.

@@ -1,0 +1,95 @@
+//! What else comes to a session from its side of the network: an application that cancels, a detector of its own, and
+//! a control plane that takes the lease away.
+
+use rspp_specs::outcome::CancelReason;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Input, Observation};
+
+use super::character::Character;
+use super::draws::{Concern, Draws, Origin};
+use super::fault::{Fault, Faults};
+
+/// The application and the control plane of one call.
+#[derive(Debug)]
+pub(super) struct Application {
+    draws: Draws,
+    authority: Draws,
+    /// When the turn is cancelled from outside.
+    cancels_at: Option<Micros>,
+    /// Only without a caller's audio: a detector elsewhere, and the next thing that it sees.
+    observes_at: Option<Micros>,
+    speaking: bool,
+    /// When the lease is taken away.
+    revoked_at: Option<Micros>,
+    /// When a session without a lease is ended.
+    ends_at: Option<Micros>,
+}
+
+const NEVER: Micros = Micros(u64::MAX);
+
+impl Application {
+    pub(super) fn new(now: Micros, origin: Origin, character: &Character, faults: Faults) -> Self {
+        let mut draws = Draws::new(origin, Concern::Application);
+        let mut authority = Draws::new(origin, Concern::Authority);
+        let (cancels, observes) = (draws.chance(300), draws.chance(500) && !character.hears);
+        let revokes = authority.chance(400) && faults.has(Fault::AuthorityConflict);
+        Self {
+            cancels_at: cancels.then(|| now + draws.ms(1_000, 40_000)),
+            observes_at: observes.then(|| now + draws.ms(1_000, 10_000)),
+            revoked_at: revokes.then(|| now + authority.ms(1_000, 120_000)),
+            draws,
+            authority,
+            speaking: false,
+            ends_at: None,
+        }
+    }
+
+    pub(super) fn next_at(&self) -> Micros {
+        let times = [self.cancels_at, self.observes_at, self.revoked_at, self.ends_at];
+        times.into_iter().flatten().min().unwrap_or(NEVER)
+    }
+
+    /// Everything that it does by now.
+    pub(super) fn act(&mut self, now: Micros, inputs: &mut Vec<Input>) {
+        if self.cancels_at.is_some_and(|at| at <= now) {
+            inputs.push(Input::Cancel(self.draws.pick(&[CancelReason::UserCancel, CancelReason::Policy])));
+            self.cancels_at = Some(now + self.draws.ms(500, 60_000));
+        }
+        if self.observes_at.is_some_and(|at| at <= now) {
+            self.observe(now, inputs);
+        }
+        if self.revoked_at.is_some_and(|at| at <= now) {
+            self.revoke(now, inputs);
+        }
+        if self.ends_at.is_some_and(|at| at <= now) {
+            inputs.push(Input::SessionEnd);
+            self.ends_at = None;
+        }
+    }
+
+    /// An onset, then perhaps words or enough speech, then a pause.
+    fn observe(&mut self, now: Micros, inputs: &mut Vec<Input>) {
+        let seen = if self.speaking {
+            self.draws.weighted(&[(4, Observation::Pause), (2, Observation::Words), (2, Observation::Sustained)])
+        } else {
+            Observation::Onset { new_utterance: self.draws.chance(700) }
+        };
+        self.speaking = seen != Observation::Pause;
+        inputs.push(Input::Observed(seen));
+        let again = if self.speaking { self.draws.ms(40, 600) } else { self.draws.ms(500, 9_000) };
+        self.observes_at = Some(now + again);
+    }
+
+    /// The lease is gone, and the session ends soon. Sometimes a cancellation comes in the very same tick, before or
+    /// behind: authority wins either way.
+    fn revoke(&mut self, now: Micros, inputs: &mut Vec<Input>) {
+        let cancel = Input::Cancel(CancelReason::UserCancel);
+        match self.authority.below(4) {
+            0 => inputs.extend([cancel, Input::AuthorityRevoked]),
+            1 => inputs.extend([Input::AuthorityRevoked, cancel]),
+            _ => inputs.push(Input::AuthorityRevoked),
+        }
+        self.revoked_at = None;
+        self.ends_at = Some(now + self.authority.ms(0, 3_000));
+    }
+}

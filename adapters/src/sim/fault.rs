@@ -1,0 +1,174 @@
+//! What can go wrong, by class, and what a trace must show before a fault counts as injected.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rspp_specs::trace::{Line, Section};
+
+/// A class of failure that the runtime must shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// F1: quota or capacity is gone when a turn wants to open.
+    AdmissionOverload,
+    /// F2: a node panics or gives up.
+    NodeFailure,
+    /// F3: a provider times out, refuses, disconnects or sends garbage.
+    ProviderFailure,
+    /// F4: more waits at an edge than may.
+    EdgeOverflow,
+    /// F5: one stream of a group that belongs together is lost.
+    SyncLoss,
+    /// F6: the caller's transport is gone, or stalls.
+    TransportLoss,
+    /// F7: another writer holds the session's lease.
+    AuthorityConflict,
+    /// F8: a worker or a region is lost.
+    WorkerLoss,
+}
+
+impl Fault {
+    /// All of them, in order.
+    pub const ALL: [Fault; 8] = [
+        Fault::AdmissionOverload,
+        Fault::NodeFailure,
+        Fault::ProviderFailure,
+        Fault::EdgeOverflow,
+        Fault::SyncLoss,
+        Fault::TransportLoss,
+        Fault::AuthorityConflict,
+        Fault::WorkerLoss,
+    ];
+
+    /// `F1` to `F8`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::AdmissionOverload => "F1",
+            Fault::NodeFailure => "F2",
+            Fault::ProviderFailure => "F3",
+            Fault::EdgeOverflow => "F4",
+            Fault::SyncLoss => "F5",
+            Fault::TransportLoss => "F6",
+            Fault::AuthorityConflict => "F7",
+            Fault::WorkerLoss => "F8",
+        }
+    }
+
+    /// In words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Fault::AdmissionOverload => "admission overload",
+            Fault::NodeFailure => "node failure",
+            Fault::ProviderFailure => "provider failure",
+            Fault::EdgeOverflow => "edge overflow",
+            Fault::SyncLoss => "partial loss in a group of streams",
+            Fault::TransportLoss => "transport loss",
+            Fault::AuthorityConflict => "authority conflict",
+            Fault::WorkerLoss => "worker loss",
+        }
+    }
+
+    /// Whether the simulator can inject it. What the kernel can't answer yet is not injected.
+    pub const fn is_built(self) -> bool {
+        !matches!(self, Fault::AdmissionOverload | Fault::SyncLoss | Fault::WorkerLoss)
+    }
+
+    /// Whether this line of a trace shows that a fault of this class struck, and was answered. Nothing else counts as
+    /// an injection, whatever the simulator tried.
+    pub fn is_shown_by(self, line: &Line) -> bool {
+        if line.section != Section::Signal {
+            return false;
+        }
+        let reason = |wanted: &str| line.field("reason").and_then(|reason| reason.text()) == Some(wanted);
+        match self {
+            Fault::AdmissionOverload => matches!(line.name.as_ref(), "defer" | "shed"),
+            Fault::NodeFailure => line.name == "node_error",
+            Fault::ProviderFailure => line.name == "provider_error",
+            Fault::EdgeOverflow => line.name == "drop_notice",
+            Fault::SyncLoss => line.name == "discontinuity",
+            Fault::TransportLoss => line.name == "abort" && reason("transport_disconnect_or_stall"),
+            Fault::AuthorityConflict => matches!(line.name.as_ref(), "deauthorized_drain" | "stale_epoch_reject"),
+            Fault::WorkerLoss => line.name == "migration_start",
+        }
+    }
+}
+
+/// Which classes of failure a run is under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults([bool; Fault::ALL.len()]);
+
+impl Faults {
+    /// None of them.
+    pub const NONE: Faults = Faults([false; Fault::ALL.len()]);
+    /// All of them.
+    pub const ALL: Faults = Faults([true; Fault::ALL.len()]);
+
+    /// Whether this class is among them.
+    pub fn has(self, fault: Fault) -> bool {
+        self.0[fault as usize]
+    }
+
+    /// Those that were asked for, in order.
+    pub fn list(self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.into_iter().filter(move |fault| self.has(*fault))
+    }
+}
+
+/// A word that names no class of failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no class of failure: give all, none, or some of F1 to F8 with commas between them")]
+pub struct UnknownFault(String);
+
+impl FromStr for Faults {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFault> {
+        match text {
+            "all" => return Ok(Faults::ALL),
+            "none" => return Ok(Faults::NONE),
+            _ => {}
+        }
+        let mut faults = Faults::NONE;
+        for word in text.split(',') {
+            let fault = Fault::ALL.into_iter().find(|fault| fault.name() == word.trim());
+            faults.0[fault.ok_or_else(|| UnknownFault(word.to_owned()))? as usize] = true;
+        }
+        Ok(faults)
+    }
+}
+
+/// As it is asked for on the command line.
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Faults::ALL => f.write_str("all"),
+            Faults::NONE => f.write_str("none"),
+            some => f.write_str(&some.list().map(Fault::name).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_asked_for_by_name() {
+        let shown = |text: &str| text.parse::<Faults>().map(|faults| faults.to_string());
+        for text in ["all", "none", "F2", "F3,F7"] {
+            assert_eq!(shown(text).as_deref(), Ok(text));
+        }
+        assert_eq!(shown("F7, F3").as_deref(), Ok("F3,F7"));
+        assert!(shown("F9").is_err() && shown("").is_err() && shown("f1").is_err());
+    }
+
+    #[test]
+    fn only_what_a_trace_shows_counts() {
+        let shows = |fault: Fault, line: &str| fault.is_shown_by(&line.parse().expect("a line of a trace"));
+        let abort = "5 2 signal C abort turn=t1 reason=";
+        assert!(shows(Fault::TransportLoss, &format!("{abort}transport_disconnect_or_stall")));
+        assert!(!shows(Fault::TransportLoss, &format!("{abort}cancelled")));
+        assert!(!shows(Fault::TransportLoss, "5 2 in C transport_lost seq=3"));
+        assert!(shows(Fault::AuthorityConflict, "5 2 signal C deauthorized_drain"));
+        assert!(!shows(Fault::NodeFailure, "5 2 in C turn_failed seq=3 turn=t1 reason=node_timeout_or_failure"));
+    }
+}

@@ -1,0 +1,231 @@
+//! A worker in virtual time: one core, its sessions as rows, and the loop that ticks it.
+//!
+//! A session behaves alone as it does among others: it draws from streams of its own, and inputs of one moment wait
+//! until whatever the core wants to do at that moment is done. The one thing that could tell is a tick that all sessions
+//! together have filled; so few of them share a core that this is next to impossible, and it is counted.
+
+use std::sync::Arc;
+
+use rspp_engine::{Batch, Core, View};
+use rspp_specs::limits::MAX_TICK_DATA_INPUTS;
+use rspp_specs::plan::Plan;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::Record;
+
+use super::character::Pipeline;
+use super::fault::Faults;
+use super::session::{Load, Session};
+
+/// What is to be simulated.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How many lines there are.
+    pub sessions: u32,
+    /// For how long, in virtual time.
+    pub until: Micros,
+    /// What may go wrong.
+    pub faults: Faults,
+    /// What the sessions run.
+    pub pipelines: Vec<Pipeline>,
+    /// This session alone, which behaves as it does among the others.
+    pub only: Option<u32>,
+}
+
+/// Which call of which session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Which {
+    /// The session, from 0.
+    pub session: u32,
+    /// Its call, from 1.
+    pub call: u32,
+}
+
+/// Who watches.
+pub trait Watch {
+    /// A call begins.
+    fn on_begin(&mut self, which: Which, plan: &Arc<Plan>);
+
+    /// What one tick wrote of a call, and how the call stands then.
+    fn on_tick(&mut self, which: Which, records: &[Record], view: Option<&View>, load: Load);
+
+    /// An open turn does not move, or a session does not end.
+    fn on_stuck(&mut self, which: Which, at: Micros, what: &str);
+
+    /// All sessions together have filled a tick, so what happens next in one may depend on the others.
+    fn on_crowd(&mut self);
+
+    /// A call has ended, so long after it began; the transport's own gate has stopped so many frames.
+    fn on_end(&mut self, which: Which, lasted: Micros, fenced_frames: u64);
+}
+
+/// How long after its end a simulation waits for sessions to end.
+const LAST_MOMENTS: Micros = Micros::from_ms(1_000);
+/// Sessions of one core.
+const MAX_SESSIONS: usize = 256;
+/// Ticks at one moment, of which each session has but a few.
+const MAX_TICKS_AT_ONE_MOMENT: u32 = 10_000;
+
+impl Simulation {
+    /// Runs all sessions, in as many cores one after the other as they need.
+    pub fn run(&self, new_core: impl Fn() -> Core, watch: &mut impl Watch) {
+        let numbers = self.only.map_or(0..self.sessions, |only| only..only + 1);
+        for first in numbers.clone().step_by(MAX_SESSIONS) {
+            let of_this_core = numbers.clone().skip_while(|number| *number < first).take(MAX_SESSIONS);
+            let sessions = of_this_core.map(|number| Session::new(self.seed, number, self.faults, &self.pipelines));
+            Worker::new(new_core(), sessions.collect(), self.until).run(watch);
+        }
+    }
+}
+
+/// One core and its sessions.
+pub(super) struct Worker {
+    core: Core,
+    until: Micros,
+    now: Micros,
+    lines: Vec<Line>,
+    /// When each line has something to do next. So few lines are looked through faster than a heap is kept.
+    agenda: Vec<Micros>,
+    /// By slot, the line that has it.
+    line_of: Vec<usize>,
+    batch: Batch,
+    records: Vec<Record>,
+    hung_up: bool,
+}
+
+struct Line {
+    session: Session,
+    /// What the tick has written of it.
+    records: Vec<Record>,
+}
+
+impl Worker {
+    fn new(core: Core, sessions: Vec<Session>, until: Micros) -> Self {
+        let lines: Vec<Line> = sessions.into_iter().map(|session| Line { session, records: Vec::new() }).collect();
+        let agenda = lines.iter().map(|line| line.session.next_at()).collect();
+        Self {
+            core,
+            until,
+            now: Micros(0),
+            lines,
+            agenda,
+            line_of: Vec::new(),
+            batch: Batch::default(),
+            records: Vec::new(),
+            hung_up: false,
+        }
+    }
+
+    /// Ticks until all calls are over.
+    fn run(mut self, watch: &mut impl Watch) {
+        let mut ticks_now = 0;
+        while let Some(at) = self.next_at() {
+            if at > self.until && !self.hung_up {
+                self.hang_up();
+                continue;
+            }
+            if at > self.until + LAST_MOMENTS || ticks_now > MAX_TICKS_AT_ONE_MOMENT {
+                break;
+            }
+            let is_new = at > self.now;
+            ticks_now = if is_new { 0 } else { ticks_now + 1 };
+            self.now = at.max(self.now);
+            // What the core wants to do at this moment comes before more inputs of the same moment, also if it is
+            // another session's.
+            if is_new || self.core.next_deadline(self.now).is_none_or(|at| at > self.now) {
+                self.offer_due(watch);
+            }
+            self.core.tick(self.now, &mut self.batch, &mut self.records);
+            self.hand_out();
+            self.perform(watch);
+        }
+        self.say_who_is_left(watch);
+    }
+
+    fn next_at(&self) -> Option<Micros> {
+        let planned = self.agenda.iter().copied().min().filter(|at| *at < Micros(u64::MAX));
+        [planned, self.core.next_deadline(self.now)].into_iter().flatten().min()
+    }
+
+    fn plan(&mut self, place: usize) {
+        self.agenda[place] = self.lines[place].session.next_at();
+    }
+
+    fn hang_up(&mut self) {
+        self.hung_up = true;
+        for place in 0..self.lines.len() {
+            if let Some(call) = &mut self.lines[place].session.call {
+                call.hang_up(self.until);
+            }
+            self.plan(place);
+        }
+    }
+
+    /// Every session whose time has come offers its inputs, and begins or is looked after.
+    fn offer_due(&mut self, watch: &mut impl Watch) {
+        let mut offered = 0;
+        for place in 0..self.lines.len() {
+            if self.agenda[place] <= self.now {
+                offered += self.offer(place, watch);
+                self.plan(place);
+            }
+        }
+        if offered > MAX_TICK_DATA_INPUTS {
+            watch.on_crowd();
+        }
+    }
+
+    /// Says how much data was offered.
+    fn offer(&mut self, place: usize, watch: &mut impl Watch) -> usize {
+        let (now, session) = (self.now, &mut self.lines[place].session);
+        if session.call.is_none() {
+            let Some(slot) = self.core.reserve() else { return 0 };
+            let open = session.begin(now, slot);
+            let index = slot.0 as usize;
+            self.line_of.resize(self.line_of.len().max(index + 1), place);
+            self.line_of[index] = place;
+            self.batch.push(slot, open).unwrap_or_else(|error| unreachable!("control always fits: {error}"));
+        }
+        let which = session.which();
+        let Some(call) = &mut session.call else { return 0 };
+        if let Some(what) = call.stuck(now) {
+            watch.on_stuck(which, now, what);
+        }
+        call.offer_due(now, &mut self.batch)
+    }
+
+    /// Sorts what the tick wrote by session.
+    fn hand_out(&mut self) {
+        for record in self.records.drain(..) {
+            let place = self.line_of[record.slot.0 as usize];
+            self.lines[place].records.push(record);
+        }
+    }
+
+    fn perform(&mut self, watch: &mut impl Watch) {
+        for (line, agenda) in self.lines.iter_mut().zip(&mut self.agenda) {
+            let Some(first) = line.records.first() else { continue };
+            let which = line.session.which();
+            if first.tick == 1 {
+                watch.on_begin(which, line.session.plan());
+            }
+            if let Some(call) = &mut line.session.call {
+                let view = self.core.view(call.slot);
+                let ended = call.perform(self.now, &line.records, view.as_ref());
+                watch.on_tick(which, &line.records, view.as_ref(), call.load());
+                if ended && let Some(call) = line.session.end(self.now, self.until) {
+                    watch.on_end(which, self.now.since(call.began), call.network.fenced_frames());
+                }
+            }
+            line.records.clear();
+            *agenda = line.session.next_at();
+        }
+    }
+
+    fn say_who_is_left(self, watch: &mut impl Watch) {
+        for line in self.lines.iter().filter(|line| line.session.call.is_some()) {
+            watch.on_stuck(line.session.which(), self.now, "the session does not end");
+        }
+    }
+}

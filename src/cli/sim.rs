@@ -1,0 +1,87 @@
+//! `rspp sim`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use rspp_adapters::sim::Faults;
+use rspp_compiler::Registry;
+
+use super::Failure;
+use crate::sim::{Options, Report, run};
+
+/// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    rspp sim --seed 1 --sessions 200 --minutes 10 --faults all --json\n  \
+    rspp sim --seed 1 --faults F3,F7 --only 7 --trace session-7.trace\n\n\
+    Exit code 0: no violation. 1: the contract was broken; a command that shows it again is printed.")]
+pub(super) struct Sim {
+    /// What the sessions run; without it, a mixture of pipelines.
+    #[arg(long)]
+    spec: Option<PathBuf>,
+    /// Where all chance comes from: the same seed, the same calls.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many sessions.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    sessions: u32,
+    /// For how long, in virtual minutes.
+    #[arg(long, value_name = "M", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_440))]
+    minutes: u32,
+    /// What may go wrong: all, none, or some of F1 to F8 with commas between them.
+    #[arg(long, value_name = "F1,F2", default_value = "all")]
+    faults: Faults,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Write the traces here, as they are made: with --only, the trace of that session.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// This session alone; it behaves as it does among the others.
+    #[arg(long, value_name = "SESSION")]
+    only: Option<u32>,
+}
+
+impl Sim {
+    pub(super) fn run(&self, registry: &Registry) -> Result<String, Failure> {
+        if let Some(only) = self.only.filter(|only| *only >= self.sessions) {
+            let last = self.sessions - 1;
+            return Err(Failure::Input(format!("--only {only}: sessions are numbered from 0 to {last}")));
+        }
+        let options = Options {
+            spec: self.spec.clone(),
+            seed: self.seed,
+            sessions: self.sessions,
+            minutes: self.minutes,
+            faults: self.faults,
+            only: self.only,
+        };
+        let began = Instant::now();
+        let report = run(&options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
+        let speed = report.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
+        self.tell(&options, &report, speed)
+    }
+
+    fn open_trace(&self) -> Result<Option<Box<dyn Write>>, Failure> {
+        let Some(path) = &self.trace else { return Ok(None) };
+        let file = File::create(path)
+            .map_err(|error| Failure::Input(format!("{}: {error}; give a path that can be written", path.display())))?;
+        Ok(Some(Box::new(BufWriter::new(file))))
+    }
+
+    fn tell(&self, options: &Options, report: &Report, speed: f64) -> Result<String, Failure> {
+        let mut asides = report.unbuilt(options).map_or_else(String::new, |unbuilt| unbuilt + "\n");
+        asides += &format!("{speed:.0} times as fast as the calls themselves\n");
+        let text = if self.json {
+            // What depends on the clock is not in the JSON.
+            eprint!("{asides}");
+            serde_json::to_string_pretty(report).map_err(|error| Failure::Run(error.to_string()))? + "\n"
+        } else {
+            format!("{report}{asides}")
+        };
+        if report.violations == 0 { Ok(text) } else { Err(Failure::Unwell(text)) }
+    }
+}

@@ -1,0 +1,65 @@
+//! `rspp sim`: many calls in virtual time from one seed, under faults, each judged tick by tick.
+//!
+//! [`rspp_adapters::sim`] simulates whoever stands outside of the core; the judge here renders what each session
+//! writes as a trace, and hands it to the checker, which knows nothing of the engine.
+
+mod judge;
+mod pipelines;
+mod report;
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use rspp_adapters::sim::{Faults, Pipeline, Simulation};
+use rspp_compiler::Registry;
+use rspp_specs::time::Micros;
+
+use crate::trace::{TraceError, read_plan};
+use judge::Judge;
+
+pub use judge::{Found, Invariant};
+pub use report::{Gates, Injected, Interruptions, Peaks, Report, Terminals};
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What all sessions run; without it, a mixture of pipelines.
+    pub spec: Option<PathBuf>,
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How many sessions.
+    pub sessions: u32,
+    /// How long each of them goes on calling, in virtual time.
+    pub minutes: u32,
+    /// What may go wrong.
+    pub faults: Faults,
+    /// This session alone.
+    pub only: Option<u32>,
+}
+
+/// Runs the simulation. What every session writes goes to `trace` as well, if there is one.
+///
+/// # Errors
+/// A spec that can't be read or is wrong.
+pub fn run(options: &Options, registry: &Registry, trace: Option<Box<dyn Write>>) -> Result<Report, TraceError> {
+    let registry = pipelines::with_breakable(registry.clone());
+    let pipelines = match &options.spec {
+        Some(path) => vec![Pipeline { plan: read_plan(path, &registry)?, weight: 1 }],
+        None => pipelines::mixture(&registry, options.faults)?,
+    };
+    let simulation = Simulation {
+        seed: options.seed,
+        sessions: options.sessions,
+        until: Micros::from_ms(u64::from(options.minutes) * 60_000),
+        faults: options.faults,
+        pipelines,
+        only: options.only,
+    };
+    let mut judge = Judge::new(options.clone(), trace);
+    let ran = catch_unwind(AssertUnwindSafe(|| simulation.run(|| crate::core(registry.clone()), &mut judge)));
+    if ran.is_err() {
+        judge.on_panic();
+    }
+    Ok(judge.finish())
+}

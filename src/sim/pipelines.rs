@@ -1,0 +1,170 @@
+//! The pipelines that simulated sessions run unless they are given another: the assistant under each policy of
+//! interruption, with little room in playout, with branches, without a caller's audio, with the neural detector.
+
+use std::sync::Arc;
+
+use rspp_adapters::sim::{Fault, Faults, NODE_FAILS, NODE_PANICS, Pipeline};
+use rspp_compiler::{Findings, NodeType, Registry, compile};
+use rspp_operators::{Context, Node};
+use rspp_specs::event::{Payload, PortType};
+use rspp_specs::ids::PortIndex;
+
+/// The type's name in specs: a node that passes text on until it is told to break.
+const BREAKABLE: &str = "breakable";
+
+/// Panics, or gives up, at the words for it.
+struct Breakable;
+
+impl Node for Breakable {
+    fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
+        match &payload {
+            // Without the panic hook, which would print each of thousands.
+            Payload::Text(text) if **text == *NODE_PANICS => {
+                std::panic::resume_unwind(Box::new("the simulator told it to panic"));
+            }
+            Payload::Text(text) if **text == *NODE_FAILS => cx.fail("the simulator told it to give up"),
+            _ => cx.emit(payload),
+        }
+    }
+}
+
+/// These node types, and the one that breaks.
+pub(super) fn with_breakable(registry: Registry) -> Registry {
+    registry.with(BREAKABLE, NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Breakable))))
+}
+
+/// One of the assistants.
+struct Assistant {
+    name: &'static str,
+    interruption: &'static str,
+    detector: &'static str,
+    max_queued_ms: u32,
+}
+
+const HOLD: Assistant = Assistant { name: "hold", interruption: "hold", detector: "energy", max_queued_ms: 120_000 };
+const IMMEDIATE: Assistant = Assistant { name: "immediate", interruption: "immediate", ..HOLD };
+const IGNORE: Assistant = Assistant { name: "ignore", interruption: "ignore", ..HOLD };
+const NARROW: Assistant = Assistant { name: "narrow", max_queued_ms: 800, ..HOLD };
+const NEURAL: Assistant = Assistant { name: "neural", detector: "earshot", ..HOLD };
+
+const TOOLS: &str =
+    "[{name: lookup, effect: read, binding: simulated}, {name: book, effect: write, binding: simulated}]";
+
+impl Assistant {
+    fn spec(&self) -> String {
+        let Self { name, interruption, detector, max_queued_ms } = self;
+        format!(
+            "kind: PipelineSpec
+name: simulated-{name}
+version: 1
+turn: {{interruption: {interruption}}}
+nodes:
+  caller: {{type: caller}}
+  vad: {{type: vad, detector: {detector}}}
+  stt: {{type: stt, bind: simulated}}
+  utterance: {{type: utterance}}
+  user_turn: {{type: user_turn}}
+  llm: {{type: llm, bind: simulated, tools: {TOOLS}}}
+  breakable: {{type: {BREAKABLE}}}
+  segmenter: {{type: segmenter}}
+  tts: {{type: tts, bind: simulated}}
+  playout: {{type: playout, max_queued_ms: {max_queued_ms}}}
+edges:
+  - caller -> vad
+  - caller -> stt.audio
+  - vad -> stt.speech
+  - vad -> utterance.speech
+  - stt -> utterance.transcripts
+  - user_turn -> llm
+  - llm -> breakable
+  - breakable -> segmenter
+  - segmenter -> tts
+  - tts -> playout
+"
+        )
+    }
+}
+
+/// No audio of the caller's: text comes in, and a detector elsewhere says what it sees.
+fn typed() -> String {
+    format!(
+        "kind: PipelineSpec
+name: simulated-typed
+version: 1
+nodes:
+  user_turn: {{type: user_turn}}
+  llm: {{type: llm, bind: simulated, tools: {TOOLS}}}
+  breakable: {{type: {BREAKABLE}}}
+  segmenter: {{type: segmenter}}
+  tts: {{type: tts, bind: simulated}}
+  playout: {{type: playout}}
+edges: [user_turn -> llm, llm -> breakable, breakable -> segmenter, segmenter -> tts, tts -> playout]
+"
+    )
+}
+
+/// The answer goes three ways and comes together again.
+fn branches() -> String {
+    format!(
+        "kind: PipelineSpec
+name: simulated-branches
+version: 1
+turn: {{interruption: immediate}}
+nodes:
+  user_turn: {{type: user_turn}}
+  llm: {{type: llm, bind: simulated}}
+  sentences: {{type: segmenter}}
+  breakable: {{type: {BREAKABLE}}}
+  both: {{type: merge}}
+  first: {{type: segmenter}}
+  second: {{type: segmenter}}
+  pairs: {{type: join}}
+  tts: {{type: tts, bind: simulated}}
+  playout: {{type: playout}}
+edges:
+  - user_turn -> llm
+  - llm -> sentences
+  - sentences -> both
+  - {{edge: llm -> breakable, when: {{attribute: length, below: 12}}}}
+  - breakable -> both
+  - both -> first
+  - first -> second
+  - second -> pairs.long
+  - both -> pairs.short
+  - pairs -> tts
+  - tts -> playout
+"
+    )
+}
+
+/// The pipelines and their shares, of a hundred.
+pub(super) fn mixture(registry: &Registry, faults: Faults) -> Result<Vec<Pipeline>, Findings> {
+    let narrow = if faults.has(Fault::EdgeOverflow) { 14 } else { 0 };
+    let specs = [
+        (52 - narrow, HOLD.spec()),
+        (14, IMMEDIATE.spec()),
+        (11, IGNORE.spec()),
+        (narrow, NARROW.spec()),
+        (5, NEURAL.spec()),
+        (8, typed()),
+        (10, branches()),
+    ];
+    let pipeline = |(weight, spec): (u32, String)| {
+        compile("a pipeline of the simulator", &spec, registry).map(|plan| Pipeline { plan: Arc::new(plan), weight })
+    };
+    specs.into_iter().map(pipeline).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mixture_compiles_and_adds_up() {
+        let registry = with_breakable(Registry::new());
+        for faults in [Faults::NONE, Faults::ALL] {
+            let pipelines = mixture(&registry, faults).unwrap_or_else(|findings| panic!("{findings}"));
+            assert_eq!(pipelines.iter().map(|pipeline| pipeline.weight).sum::<u32>(), 100);
+        }
+    }
+}
