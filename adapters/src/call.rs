@@ -104,11 +104,7 @@ pub fn hold(
 ) -> Result<CallResult, CallError> {
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
-    let open = SessionOpen {
-        session: session.into(),
-        plan: Arc::clone(plan),
-        resume: rspp_specs::timeline::Resume::default(),
-    };
+    let open = SessionOpen::new(session, Arc::clone(plan));
     schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
     let until = Micros(u64::MAX);
     let caller = Caller::new(audio);

@@ -8,6 +8,7 @@ mod explain;
 mod finding;
 mod graph;
 mod lower;
+mod policy;
 mod registry;
 mod template;
 

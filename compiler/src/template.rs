@@ -76,7 +76,8 @@ fn fill(draft: &mut Draft, document: &Document, place: &Place) {
     for (name, type_name) in VOICE_ASSISTANT_NODES {
         let bind = document.bind.get(name).map(|bind| bind.value.clone());
         let tools = (name == "llm" && !document.tools.is_empty()).then(|| document.tools.clone());
-        let node = NodeDocument { type_name: type_name.to_owned(), bind, tools, ..NodeDocument::default() };
+        let provider = document.provider.get(name).map(|provider| provider.value.clone());
+        let node = NodeDocument { type_name: type_name.to_owned(), bind, tools, provider, ..NodeDocument::default() };
         draft.nodes.insert(name.to_owned(), (place.clone(), node));
     }
     for arrow in VOICE_ASSISTANT_EDGES {
@@ -86,17 +87,19 @@ fn fill(draft: &mut Draft, document: &Document, place: &Place) {
 
 /// Top-level bindings are for nodes of the template.
 fn check_bindings(findings: &mut Collector<'_>, document: &Document, draft: &Draft) {
-    for (name, bind) in &document.bind {
+    let bound = document.bind.iter().map(|(name, bind)| ("bind", name, bind.referenced));
+    let asked = document.provider.iter().map(|(name, provider)| ("provider", name, provider.referenced));
+    for (field, name, referenced) in bound.chain(asked) {
         if document.template.is_none() || !draft.nodes.contains_key(name) {
             let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => "bind names nodes of the template; a node of its own has a `bind` field".to_owned(),
+                None => format!("{field} names nodes of the template; a node of its own has a `{field}` field"),
             };
-            let place = Place::from(bind.referenced);
+            let place = Place::from(referenced);
             findings.report(
                 "RSPP0004",
                 place,
-                format!("bind.{name}"),
+                format!("{field}.{name}"),
                 format!("no node of the template is named {name}"),
                 hint,
             );

@@ -79,6 +79,13 @@ impl Playback {
         self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false });
     }
 
+    /// A chunk of which nothing was heard is spoken by another invocation, in its place.
+    pub(crate) fn on_respeak(&mut self, failed: InvocationId, by: InvocationId) {
+        if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == failed) {
+            speech.by = by;
+        }
+    }
+
     /// Audio of a chunk came in.
     pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
         self.rate_hz = frame.rate_hz;

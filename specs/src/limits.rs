@@ -23,6 +23,12 @@ pub const MAX_WORKER_SESSIONS: usize = 65_536;
 pub const MAX_TICK_DATA_INPUTS: usize = 2_048;
 /// Data inputs of one session in one tick: a flooder waits for itself.
 pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
+/// Times that one provider is tried for one answer.
+pub const MAX_PROVIDER_ATTEMPTS: u32 = 5;
+/// Providers whose circuit breakers a session keeps.
+pub const MAX_CIRCUITS: usize = 64;
+/// Providers that may be called in the place of a node's first one.
+pub const MAX_FALLBACKS: usize = 8;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
 /// Event containers of one dataflow that wait to be used again.

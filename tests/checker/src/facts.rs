@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rspp_specs::time::Micros;
 use rspp_specs::trace::Section;
 
+use crate::authority::epoch_number;
 use crate::view::{Name, Row, Tick};
 
 /// Everything known of the session.
@@ -27,10 +28,24 @@ pub(crate) struct Facts {
     pub(crate) last_time: Option<(u64, u64)>,
     pub(crate) epoch: Option<u64>,
     pub(crate) session_ended: bool,
+    /// The lease's epoch, once one was named.
+    pub(crate) lease: Option<u64>,
+    /// The newest word of admission.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// The caller's transport is gone.
+    pub(crate) suspended: bool,
     pub(crate) shown: Option<Shown>,
     /// What should have been shown when the tick before ended.
     pub(crate) state_before: Option<&'static str>,
     pub(crate) flight_before: BTreeSet<u32>,
+}
+
+/// A word of admission.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) version: u64,
+    pub(crate) quota: bool,
+    pub(crate) epoch: u64,
 }
 
 /// The latest state line.
@@ -128,6 +143,10 @@ pub(crate) struct Invocation {
     pub(crate) ended_tick: Option<u64>,
     pub(crate) cancelled: Option<Place>,
     pub(crate) input_complete: bool,
+    /// Whether it gave anything before its end.
+    pub(crate) answered: bool,
+    /// Whether it was said to have failed.
+    pub(crate) failed: bool,
 }
 
 /// Where something happened.
@@ -141,6 +160,11 @@ impl Invocation {
     /// Recognition belongs to the session, a committed write to nobody; all else lives and dies with its turn.
     pub(crate) fn dies_with(&self, turn: u32) -> bool {
         self.kind != RECOGNISER && !self.write && self.turn == Some(turn)
+    }
+
+    /// A call that failed and has given nothing holds its turn until it is made again.
+    pub(crate) fn may_be_tried_again(&self) -> bool {
+        self.failed && !self.answered
     }
 
     pub(crate) fn in_flight(&self) -> bool {
@@ -222,6 +246,19 @@ impl Facts {
                     invocation.ended_tick.get_or_insert(tick);
                 }
             }
+            "provider" => {
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.answered |= invocation.in_flight();
+                }
+            }
+            "admission" => {
+                let version = row.number_of("version").unwrap_or(0);
+                if self.snapshot.as_ref().is_none_or(|known| known.version <= version) {
+                    let quota = row.text("quota") == Some("available");
+                    let epoch = row.text("epoch").and_then(epoch_number).unwrap_or(0);
+                    self.snapshot = Some(Snapshot { version, quota, epoch });
+                }
+            }
             "playout_ack" => {
                 if let (Some(turn), Some(heard)) = (self.turn_mut(row), row.number_of("heard_samples")) {
                     turn.audio.acknowledged.insert(heard);
@@ -235,6 +272,14 @@ impl Facts {
         match row.line.name.as_str() {
             "turn_open" => return self.note_turn_open(row),
             "session_ended" => self.session_ended = true,
+            "session_suspended" => self.suspended = true,
+            "session_resumed" => self.suspended = false,
+            "lease_rotated" => self.lease = row.text("epoch").and_then(epoch_number).or(self.lease),
+            "provider_error" => {
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.failed = true;
+                }
+            }
             "tool_proposed" => self.write_tools.extend(row.text("name").map(str::to_owned)),
             "close" if self.open == row.turn() => self.open = None,
             _ => {}
@@ -304,7 +349,16 @@ impl Facts {
         let write = turn.zip(key).is_some_and(|((_, turn), key)| turn.writes.contains_key(key));
         let turn = turn.map(|(number, _)| number);
         let kind = name.kind.to_owned();
-        let invocation = Invocation { kind, turn, write, ended_tick: None, cancelled: None, input_complete: false };
+        let invocation = Invocation {
+            kind,
+            turn,
+            write,
+            ended_tick: None,
+            cancelled: None,
+            input_complete: false,
+            answered: false,
+            failed: false,
+        };
         self.invocations.insert(name.number, invocation);
     }
 

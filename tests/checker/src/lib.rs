@@ -13,6 +13,7 @@
 //! said (`facts`), or over a tick, once all its lines are known. A rule does not rely on where in a tick the
 //! `in` lines stand: they may all come first, or each before what it caused.
 
+mod authority;
 mod cancellation;
 mod facts;
 mod invocations;
@@ -20,6 +21,7 @@ mod ledger;
 mod lifecycle;
 mod ordering;
 mod playout;
+mod recovery;
 mod shape;
 mod states;
 mod tools;
@@ -92,7 +94,7 @@ struct Scene<'a> {
 type LineRule = fn(&Scene<'_>, Row<'_>, &mut Findings);
 type TickRule = fn(&Scene<'_>, &mut Findings);
 
-const LINE_RULES: [LineRule; 33] = [
+const LINE_RULES: [LineRule; 37] = [
     shape::fields_of_inputs_and_effects,
     shape::signal_is_in_the_table,
     ordering::sequence_steps_by_one,
@@ -126,6 +128,10 @@ const LINE_RULES: [LineRule; 33] = [
     playout::transport_is_cleared,
     ledger::playback,
     tools::decisions,
+    authority::epochs_move_on,
+    authority::opens_only_where_there_is_room,
+    authority::silent_while_suspended,
+    recovery::follows_a_failure,
 ];
 
 const TICK_RULES: [TickRule; 11] = [
