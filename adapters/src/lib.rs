@@ -7,6 +7,7 @@ pub mod call;
 pub mod dialogue;
 pub mod drive;
 pub mod engines;
+pub mod notes;
 pub mod provider;
 pub mod recording;
 pub mod scenario;

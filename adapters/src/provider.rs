@@ -10,7 +10,9 @@ use std::sync::Arc;
 use rspp_specs::event::{AudioFrame, ProviderResult, Request, Transcript, Understanding};
 use rspp_specs::ids::UtteranceId;
 use rspp_specs::outcome::Outcome;
+use rspp_specs::plan::ToolSpec;
 use rspp_specs::time::Micros;
+use tokio_util::sync::CancellationToken;
 
 use crate::audio::Rechunker;
 use crate::dialogue::{Dialogue, DialogueError};
@@ -80,28 +82,95 @@ pub enum ProviderError {
 }
 
 /// One provider of one session: one invocation after the other.
+///
+/// It may block for as long as it works: it has a thread of its own in real time, and in virtual time the clock waits
+/// for it. What it finds out goes to its [`Answer`] at once, piece by piece; the last piece of each invocation is
+/// [`ProviderResult::End`]. A failure that ends one invocation is an `End` with its outcome and an [`Answer::note`]
+/// for people; an error is for a provider that is of no use any more, and ends the call.
 pub trait Provider: Send {
-    /// Starts an invocation; gives what follows from it at once.
+    /// Starts an invocation.
     ///
     /// # Errors
     /// The provider is of no use any more.
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError>;
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError>;
 
     /// Gives the running invocation more input.
     ///
     /// # Errors
     /// The provider is of no use any more.
-    fn feed(&mut self, _frame: &AudioFrame) -> Result<Vec<Timed>, ProviderError> {
-        Ok(Vec::new())
+    fn feed(&mut self, _frame: &AudioFrame, _answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        Ok(())
     }
 
     /// Ends the input of the running invocation.
     ///
     /// # Errors
     /// The provider is of no use any more.
-    fn feed_end(&mut self) -> Result<Vec<Timed>, ProviderError> {
-        Ok(Vec::new())
+    fn feed_end(&mut self, _answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        Ok(())
     }
+}
+
+/// Where the results of one invocation go while its provider works, and how the provider hears that nobody waits for
+/// them any more.
+pub struct Answer<'a> {
+    sink: &'a mut dyn Sink,
+    cancelled: &'a CancellationToken,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer that goes to `sink` until `cancelled`.
+    pub fn new(sink: &'a mut dyn Sink, cancelled: &'a CancellationToken) -> Self {
+        Self { sink, cancelled }
+    }
+
+    /// The next result, `after` its cause in virtual time. Once the invocation is cancelled, it is dropped.
+    pub fn give(&mut self, after: Micros, result: ProviderResult) {
+        if !self.cancelled.is_cancelled() {
+            self.sink.take(Timed { after, result });
+        }
+    }
+
+    /// The last result.
+    pub fn end(&mut self, after: Micros, outcome: Outcome) {
+        self.give(after, ProviderResult::End(outcome));
+    }
+
+    /// Something that people should know and the core need not: why an invocation failed. Never a secret.
+    pub fn note(&mut self, text: &str) {
+        if !self.cancelled.is_cancelled() {
+            self.sink.note(text);
+        }
+    }
+
+    /// Cancelled when nobody waits any more: a provider that waits for something waits for this, too.
+    pub fn cancelled(&self) -> &'a CancellationToken {
+        self.cancelled
+    }
+}
+
+/// Who takes in what a provider answers.
+pub trait Sink {
+    /// A result.
+    fn take(&mut self, timed: Timed);
+
+    /// A word to people.
+    fn note(&mut self, text: &str);
+}
+
+/// What is to be opened: a binding, and what the node that has it declares.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The node's name; a tool's node is its model's.
+    pub node: &'a str,
+    /// What the provider is for.
+    pub kind: Kind,
+    /// What the node is bound to.
+    pub binding: &'a str,
+    /// Of a model: what it is told before the conversation.
+    pub prompt: Option<&'a str>,
+    /// Of a model: the tools that it may call.
+    pub tools: &'a [ToolSpec],
 }
 
 /// Opens what is bound to nodes.
@@ -130,7 +199,8 @@ impl Opener {
     ///
     /// # Errors
     /// The binding, or the engine.
-    pub fn open(&mut self, node: &str, kind: Kind, binding: &str) -> Result<Box<dyn Provider>, ProviderError> {
+    pub fn open(&mut self, wanted: &Wanted<'_>) -> Result<Box<dyn Provider>, ProviderError> {
+        let Wanted { node, kind, binding, .. } = *wanted;
         let fail = |what: &str| {
             Err(ProviderError::Binding { node: node.to_owned(), binding: binding.to_owned(), what: what.to_owned() })
         };
@@ -235,28 +305,29 @@ fn read_dialogue(path: &Path) -> Result<Dialogue, ProviderError> {
     Dialogue::parse(&text).map_err(|error| ProviderError::Dialogue { path: path.to_owned(), error: Box::new(error) })
 }
 
-fn ended(after: Micros) -> Timed {
-    Timed { after, result: ProviderResult::End(Outcome::Success) }
-}
-
 /// The scripted responder in a model's place.
 struct Responder {
     dialogue: Arc<Dialogue>,
 }
 
 impl Provider for Responder {
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
-        let Request::Chat { context } = request else { return Ok(vec![ended(Micros(0))]) };
-        let answer = self.dialogue.answer(context);
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Chat { context } = request else { return refuse(answer) };
+        let says = self.dialogue.answer(context);
         let mut after = latency::FIRST_TEXT;
-        let mut results = Vec::new();
-        for chunk in self.dialogue.chunks(&answer) {
-            results.push(Timed { after, result: ProviderResult::Text(chunk.into()) });
+        for chunk in self.dialogue.chunks(&says) {
+            answer.give(after, ProviderResult::Text(chunk.into()));
             after = after + latency::NEXT_TEXT;
         }
-        results.push(ended(after));
-        Ok(results)
+        answer.end(after, Outcome::Success);
+        Ok(())
     }
+}
+
+/// Ends an invocation of another kind than the provider is for, which no plan asks for.
+pub(crate) fn refuse(answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+    answer.end(Micros(0), Outcome::InvalidRequest);
+    Ok(())
 }
 
 /// A recogniser behind Wyoming.
@@ -271,8 +342,8 @@ impl SpeechToText {
         Self { recogniser, heard_until: Micros(0) }
     }
 
-    fn results(&self, heard: Vec<Heard>) -> Vec<Timed> {
-        let transcript = |heard| {
+    fn give(&self, heard: Vec<Heard>, answer: &mut Answer<'_>) {
+        for heard in heard {
             let (understanding, text) = match heard {
                 Heard::Partial(text) => (Understanding::Partial, text),
                 Heard::Final(text) if text.trim().is_empty() => (Understanding::Empty, String::new()),
@@ -281,64 +352,62 @@ impl SpeechToText {
             };
             let (utterance, watermark) = (UtteranceId(0), self.heard_until);
             let transcript = Transcript { utterance, understanding, text: text.into(), watermark };
-            Timed { after: latency::TRANSCRIPT, result: ProviderResult::Transcript(transcript) }
-        };
-        heard.into_iter().map(transcript).collect()
+            answer.give(latency::TRANSCRIPT, ProviderResult::Transcript(transcript));
+        }
     }
 }
 
 impl Provider for SpeechToText {
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
-        let Request::Transcribe { media_start, preroll } = request else { return Ok(vec![ended(Micros(0))]) };
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Transcribe { media_start, preroll } = request else { return refuse(answer) };
         self.heard_until = *media_start;
         let rate_hz = preroll.first().map_or(crate::audio::CALL_RATE_HZ, |frame| frame.rate_hz);
         self.recogniser.start(rate_hz)?;
-        let mut results = Vec::new();
         for frame in preroll {
-            results.extend(self.feed(frame)?);
+            self.feed(frame, answer)?;
         }
-        Ok(results)
+        Ok(())
     }
 
-    fn feed(&mut self, frame: &AudioFrame) -> Result<Vec<Timed>, ProviderError> {
+    fn feed(&mut self, frame: &AudioFrame, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         let heard = self.recogniser.send_audio(frame)?;
         self.heard_until = self.heard_until + frame.duration();
-        Ok(self.results(heard))
+        self.give(heard, answer);
+        Ok(())
     }
 
-    fn feed_end(&mut self) -> Result<Vec<Timed>, ProviderError> {
+    fn feed_end(&mut self, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         let heard = self.recogniser.finish()?;
-        let mut results = self.results(heard);
-        results.push(ended(latency::TRANSCRIPT));
-        Ok(results)
+        self.give(heard, answer);
+        answer.end(latency::TRANSCRIPT, Outcome::Success);
+        Ok(())
     }
 }
 
-/// A voice behind Wyoming.
+/// A voice behind Wyoming: frames go on as the engine makes them.
 struct TextToSpeech {
     synthesiser: Synthesiser,
 }
 
 impl Provider for TextToSpeech {
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
-        let Request::Speak { text } = request else { return Ok(vec![ended(Micros(0))]) };
-        let spoken = self.synthesiser.speak(text, None)?;
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Speak { text } = request else { return refuse(answer) };
         let mut rechunker =
             Rechunker::new(crate::audio::CALL_RATE_HZ).expect("the call's rate is one that is supported");
-        let mut frames = Vec::new();
-        if !spoken.samples.is_empty() {
-            // The client has refused every rate that the rechunker does not take.
-            let chunked = rechunker.push_pcm(&spoken.samples, spoken.rate_hz, None);
-            frames.extend(chunked.expect("the rate was checked when the audio came in"));
-        }
-        frames.extend(rechunker.finish());
         let mut after = latency::FIRST_AUDIO;
-        let mut results = Vec::new();
-        for frame in frames {
-            results.push(Timed { after, result: ProviderResult::Audio(frame) });
-            after = after + latency::NEXT_AUDIO;
-        }
-        results.push(ended(after));
-        Ok(results)
+        let mut give = |frames: Vec<AudioFrame>| {
+            for frame in frames {
+                answer.give(after, ProviderResult::Audio(frame));
+                after = after + latency::NEXT_AUDIO;
+            }
+        };
+        self.synthesiser.speak_each(text, None, |chunk| {
+            // The client has refused every rate that the rechunker does not take.
+            let frames = rechunker.push_pcm(&chunk.samples, chunk.rate_hz, None);
+            give(frames.expect("the rate was checked when the audio came in"));
+        })?;
+        give(rechunker.finish());
+        answer.end(after, Outcome::Success);
+        Ok(())
     }
 }
