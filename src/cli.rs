@@ -38,11 +38,15 @@ enum Command {
     },
     /// Hold a call: the caller's side from a WAV file, the whole call into another.
     #[command(after_help = "Example:\n  rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output \
-                            answer.wav --record call.rspp\n\nExit code 1: an engine is missing or died. 2: a file or \
+                            answer.wav --record call.rspp\n  rspp run SPEC --bind llm=http://localhost:11434/v1#qwen2.5:3b \
+                            --bind stt=bundled:pocketsphinx#any-words --input ...\n\nExit code 1: an engine is missing or died. 2: a file or \
                             the spec is wrong.")]
     Run {
         /// The pipeline's spec.
         spec: PathBuf,
+        /// Bind a node to another provider than the spec says; may be given several times.
+        #[arg(long, value_name = "NODE=BINDING", value_parser = node_and_binding)]
+        bind: Vec<(String, String)>,
         /// The caller's side: mono or stereo WAV, 8 to 48 kHz.
         #[arg(long, value_name = "CALLER.wav")]
         input: PathBuf,
@@ -85,9 +89,10 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
         Command::Trace { scenario, record } => run_trace(scenario, record.as_deref(), registry),
         Command::Replay { recording } => run_replay(recording, registry),
-        Command::Run { spec, input, output, record, realtime, json } => {
+        Command::Run { spec, bind, input, output, record, realtime, json } => {
             let (spec, input, output, record) = (spec.clone(), input.clone(), output.clone(), record.clone());
-            run_call(&Run { spec, input, output, record, realtime: *realtime }, *json, registry)
+            let bindings = bind.iter().cloned().collect();
+            run_call(&Run { spec, bindings, input, output, record, realtime: *realtime }, *json, registry)
         }
     };
     match result {
@@ -95,6 +100,12 @@ pub fn main(registry: &Registry) -> ExitCode {
         Err(Failure::Input(message)) => fail(&message, 2),
         Err(Failure::Run(message)) => fail(&message, 1),
     }
+}
+
+/// `llm=http://localhost:11434/v1#MODEL`.
+fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
+    let (node, binding) = text.split_once('=').ok_or("write NODE=BINDING")?;
+    Ok((node.trim().to_owned(), binding.trim().to_owned()))
 }
 
 fn run_call(options: &Run, json: bool, registry: &Registry) -> Result<String, Failure> {

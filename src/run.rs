@@ -1,5 +1,6 @@
 //! `rspp run`: a call from a WAV file, through a pipeline, into a WAV file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, read_call, write_stereo};
@@ -11,13 +12,15 @@ use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::timeline::Record;
 
 use crate::summary::Summary;
-use crate::trace::{TraceError, read_plan};
+use crate::trace::{TraceError, read_plan_bound};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The pipeline.
     pub spec: PathBuf,
+    /// Which nodes are bound to other providers than the spec says.
+    pub bindings: BTreeMap<String, String>,
     /// The caller's side.
     pub input: PathBuf,
     /// Where the call goes: the caller left, the agent right.
@@ -66,7 +69,10 @@ impl RunError {
             RunError::Call(_) | RunError::Folder { .. } | RunError::Output(_) | RunError::Recording(_) => return 1,
         };
         match provider {
-            ProviderError::Engine(_) | ProviderError::Bundled(_) => 1,
+            ProviderError::Engine(_)
+            | ProviderError::Bundled(_)
+            | ProviderError::Server { .. }
+            | ProviderError::NoProgram { .. } => 1,
             ProviderError::Binding { .. } | ProviderError::DialogueFile { .. } | ProviderError::Dialogue { .. } => 2,
         }
     }
@@ -86,12 +92,13 @@ pub struct Held {
 /// Says what, where and what to do; nothing half-written is left at the output's path. The recording of a call that
 /// broke is kept, as far as it goes.
 pub fn run(options: &Run, registry: &Registry) -> Result<Held, RunError> {
-    let plan = read_plan(&options.spec, registry)?;
+    let plan = read_plan_bound(&options.spec, &options.bindings, registry)?;
     let call = read_call(&options.input).map_err(RunError::Input)?;
     check_folder(&options.output)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let mut opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(RunError::Binding)?;
-    let providers = open(&plan, &mut opener).map_err(RunError::Call)?;
+    let mut providers = open(&plan, &mut opener).map_err(RunError::Call)?;
+    providers.on_note(|note| eprintln!("note: {note}"));
     let session = options.input.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let file = options.record.as_ref().map(|path| RecordingFile::create(path, recording::head(&session, &plan, 0)));
     let mut held = Recorded { summary: Summary::default(), file: file.transpose()?, unwritten: None };

@@ -1,10 +1,11 @@
 //! A scenario as a trace: what `rspp trace` prints, and what golden files hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use rspp_adapters::scenario::{Scenario, ScenarioError};
-use rspp_compiler::{Findings, Registry, compile};
+use rspp_compiler::{Findings, Registry, compile_bound};
 use rspp_engine::Core;
 use rspp_specs::plan::Plan;
 use rspp_specs::timeline::Record;
@@ -34,9 +35,21 @@ pub enum TraceError {
 /// # Errors
 /// The file, or its findings.
 pub fn read_plan(path: &Path, registry: &Registry) -> Result<Arc<Plan>, TraceError> {
+    read_plan_bound(path, &BTreeMap::new(), registry)
+}
+
+/// Reads a spec and compiles it, with some nodes bound to other providers than it says.
+///
+/// # Errors
+/// The file, or its findings.
+pub fn read_plan_bound(
+    path: &Path,
+    bindings: &BTreeMap<String, String>,
+    registry: &Registry,
+) -> Result<Arc<Plan>, TraceError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| TraceError::Spec { path: shown.clone(), error })?;
-    Ok(Arc::new(compile(&shown, &text, registry)?))
+    Ok(Arc::new(compile_bound(&shown, &text, bindings, registry)?))
 }
 
 /// A scenario that was run.

@@ -85,6 +85,10 @@ impl Providers {
         self.by_key.insert((kind, Arc::from(binding)), provider);
     }
 
+    fn has(&self, kind: Kind, binding: &str) -> bool {
+        self.by_key.contains_key(&(kind, Arc::from(binding)))
+    }
+
     /// Hands each thing that people should know to `tell`, when it happens: why an invocation failed.
     pub fn on_note(&mut self, tell: impl FnMut(&str) + Send + 'static) {
         self.notes = Notes::new(tell);
@@ -98,18 +102,44 @@ impl Providers {
 pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
     let mut providers = Providers::default();
     for node in plan.nodes() {
-        let (kind, binding) = match &node.kind {
-            NodeKind::Stt { binding, .. } => (Kind::Recogniser, binding),
-            NodeKind::Llm { binding, .. } => (Kind::Model, binding),
-            NodeKind::Tts { binding } => (Kind::Voice, binding),
+        let simple = |kind, binding| Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
+        let wanted = match &node.kind {
+            NodeKind::Stt { binding, .. } => simple(Kind::Recogniser, binding),
+            NodeKind::Llm { binding, tools, prompt } => {
+                check_shared(plan, &node.name, binding).map_err(fail(&node.name))?;
+                Wanted { prompt: prompt.as_deref(), tools, ..simple(Kind::Model, binding) }
+            }
+            NodeKind::Tts { binding } => simple(Kind::Voice, binding),
             _ => continue,
         };
-        let wanted = Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
-        let open = opener.open(&wanted);
-        let open = open.map_err(|error| CallError::Open { node: node.name.clone(), error })?;
-        providers.insert(kind, binding, open);
+        let tools = wanted.tools.iter().map(|tool| simple(Kind::Tool, &tool.binding));
+        for wanted in std::iter::once(wanted).chain(tools) {
+            // One provider serves all nodes, and all tools, that are bound to the same.
+            if !providers.has(wanted.kind, wanted.binding) {
+                let provider = opener.open(&wanted).map_err(fail(&node.name))?;
+                providers.insert(wanted.kind, wanted.binding, provider);
+            }
+        }
     }
     Ok(providers)
+}
+
+fn fail(node: &str) -> impl Fn(ProviderError) -> CallError {
+    move |error| CallError::Open { node: node.to_owned(), error }
+}
+
+/// Models that share a binding share a provider, which has one prompt and one set of tools.
+fn check_shared(plan: &Plan, name: &str, binding: &str) -> Result<(), ProviderError> {
+    let same =
+        plan.nodes().iter().filter(|node| node.kind.type_name() == "llm" && node.kind.binding() == Some(binding));
+    let kinds: Vec<&NodeKind> = same.map(|node| &node.kind).collect();
+    if kinds.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Ok(());
+    }
+    let what = "another node of type llm has the same binding and another prompt or other tools: write one of the \
+                addresses in another way, as 127.0.0.1 for localhost"
+        .to_owned();
+    Err(ProviderError::Binding { node: name.to_owned(), binding: binding.to_owned(), what })
 }
 
 /// Holds a call. `on_tick` sees what each tick wrote.

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rspp_specs::binding::{Endpoint, check_secrets};
 use rspp_specs::event::{AudioFrame, ProviderResult, Request, Transcript, Understanding};
 use rspp_specs::ids::UtteranceId;
 use rspp_specs::outcome::Outcome;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::audio::Rechunker;
 use crate::dialogue::{Dialogue, DialogueError};
 use crate::engines::{EngineError, EngineFiles};
+use crate::http::Fault;
+use crate::openai;
 use crate::wyoming::{Connection, Heard, Ordering, Recogniser, RecogniserOptions, Synthesiser, Timeouts, WyomingError};
 
 /// A result, and how long after its cause it comes in, in virtual time.
@@ -38,6 +41,8 @@ pub mod latency {
     pub const FIRST_TEXT: Micros = Micros::from_ms(60);
     /// From one piece of an answer to the next.
     pub const NEXT_TEXT: Micros = Micros::from_ms(20);
+    /// From a tool's call to its result.
+    pub const TOOL: Micros = Micros::from_ms(50);
     /// From the text to the first frame of its speech.
     pub const FIRST_AUDIO: Micros = Micros::from_ms(80);
     /// From one frame of 20 ms to the next: ten times as fast as it plays.
@@ -75,6 +80,26 @@ pub enum ProviderError {
         path: PathBuf,
         /// Why.
         error: Box<DialogueError>,
+    },
+    /// A server that a binding names can't be reached.
+    #[error("{node}: {server}: {fault}; {remedy}")]
+    Server {
+        /// The node.
+        node: String,
+        /// The host, and the port.
+        server: String,
+        /// What went wrong.
+        fault: Box<Fault>,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A tool's program is not there.
+    #[error("{node} has a tool bound to `{binding}`, and there is no such program: install it, or correct the command")]
+    NoProgram {
+        /// The node.
+        node: String,
+        /// Its binding.
+        binding: String,
     },
     /// A bundled engine can't be had.
     #[error(transparent)]
@@ -173,6 +198,29 @@ pub struct Wanted<'a> {
     pub tools: &'a [ToolSpec],
 }
 
+impl Wanted<'_> {
+    /// The error for a binding that can't be used; it does not repeat one that has a key in it.
+    pub(crate) fn refused(&self, what: &str) -> ProviderError {
+        let shown = if check_secrets(self.binding).is_ok() { self.binding } else { "..." };
+        ProviderError::Binding { node: self.node.to_owned(), binding: shown.to_owned(), what: what.to_owned() }
+    }
+
+    /// The error for a server that can't be reached.
+    pub(crate) fn unreached(&self, fault: Fault) -> ProviderError {
+        let endpoint = Endpoint::parse(self.binding).ok();
+        let remedy = match (&fault, endpoint.as_ref().map(|endpoint| endpoint.port)) {
+            (Fault::NoRoots | Fault::NoRuntime { .. }, _) => "nothing was sent",
+            (Fault::Tls { .. }, _) => "check that the server speaks TLS and that its certificate is trusted here",
+            (_, Some(11_434)) => "is Ollama running? `ollama serve` starts it",
+            (_, Some(8_080)) => "is llama-server running? `llama-server -m MODEL.gguf --jinja` starts it",
+            (_, Some(8_000)) => "is vLLM running? `vllm serve MODEL` starts it",
+            _ => "start the server there, or correct the address",
+        };
+        let server = endpoint.map_or_else(String::new, |endpoint| endpoint.authority());
+        ProviderError::Server { node: self.node.to_owned(), server, fault: Box::new(fault), remedy }
+    }
+}
+
 /// Opens what is bound to nodes.
 pub struct Opener {
     folder: PathBuf,
@@ -200,17 +248,23 @@ impl Opener {
     /// # Errors
     /// The binding, or the engine.
     pub fn open(&mut self, wanted: &Wanted<'_>) -> Result<Box<dyn Provider>, ProviderError> {
-        let Wanted { node, kind, binding, .. } = *wanted;
-        let fail = |what: &str| {
-            Err(ProviderError::Binding { node: node.to_owned(), binding: binding.to_owned(), what: what.to_owned() })
-        };
+        let Wanted { kind, binding, .. } = *wanted;
+        let fail = |what: &str| Err(wanted.refused(what));
+        if let Err(error) = check_secrets(binding) {
+            return fail(&error.to_string());
+        }
         match kind {
-            Kind::Tool => fail("no provider runs tools yet"),
+            Kind::Tool => crate::tools::open(wanted, &self.folder),
             Kind::Model => match &self.dialogue {
                 Some(dialogue) if binding.starts_with("dialogue:") => {
                     Ok(Box::new(Responder { dialogue: Arc::clone(dialogue) }))
                 }
-                _ => fail("a model is bound to `dialogue:FILE`, a scripted responder"),
+                _ if Endpoint::is_one(binding) => {
+                    Ok(Box::new(openai::Model::open(wanted, &self.folder, openai::Options::default())?))
+                }
+                _ => fail(
+                    "a model is bound to `dialogue:FILE`, a scripted responder, or to `http://HOST:PORT/v1#MODEL`, an OpenAI-compatible server",
+                ),
             },
             Kind::Recogniser => {
                 let (connection, ordering) = match binding {

@@ -26,6 +26,9 @@ pub(crate) struct Document {
     /// Tools of the template's model.
     #[serde(default)]
     pub(crate) tools: Vec<ToolSpec>,
+    /// What the template's model is told before the conversation.
+    #[serde(default)]
+    pub(crate) prompt: Option<String>,
     #[serde(default)]
     pub(crate) turn: Option<TurnDocument>,
     #[serde(default)]
@@ -55,6 +58,8 @@ pub(crate) struct NodeDocument {
     #[serde(default)]
     pub(crate) tools: Option<Vec<ToolSpec>>,
     #[serde(default)]
+    pub(crate) prompt: Option<String>,
+    #[serde(default)]
     pub(crate) detector: Option<Detector>,
     #[serde(default)]
     pub(crate) onset_probability: Option<f32>,
@@ -83,6 +88,7 @@ impl NodeDocument {
         let fields = [
             ("bind", self.bind.is_some()),
             ("tools", self.tools.is_some()),
+            ("prompt", self.prompt.is_some()),
             ("detector", self.detector.is_some()),
             ("onset_probability", self.onset_probability.is_some()),
             ("release_probability", self.release_probability.is_some()),
@@ -195,7 +201,7 @@ mod tests {
         check(
             "kind: PipelineSpec\nname: x\nversoin: 1\n",
             "spec.yaml:3:1: error[RSPP0001]: unknown field `versoin`, expected one of kind, name, version, profile, \
-             template, bind, tools, turn, nodes, edges\n  hint: did you mean `version`?",
+             template, bind, tools, prompt, turn, nodes, edges\n  hint: did you mean `version`?",
         );
         check(
             "",

@@ -126,6 +126,7 @@ fn kind_of(
         findings.report("RSPP0008", place.clone(), format!("{path}.{field}"), message, hint);
     }
     check_values(findings, &path, place, node);
+    crate::providers::check(findings, name, place, node);
     if fields.contains(&"bind") && node.bind.as_ref().is_none_or(|bind| bind.trim().is_empty()) {
         let message = format!("{name} calls a provider, and none is bound to it");
         let hint = format!("add `bind: {{{name}: PROVIDER}}` to the spec, or `bind: PROVIDER` to the node");
@@ -188,7 +189,10 @@ fn built_in(node: &NodeDocument) -> Option<(NodeKind, &'static [&'static str])> 
             let min_rejected_speech = ms(node.min_rejected_speech_ms, 400);
             (NodeKind::Utterance { min_rejected_speech }, &["min_rejected_speech_ms"])
         }
-        "llm" => (NodeKind::Llm { binding, tools: node.tools.clone().unwrap_or_default() }, &["bind", "tools"]),
+        "llm" => {
+            let (tools, prompt) = (node.tools.clone().unwrap_or_default(), node.prompt.clone());
+            (NodeKind::Llm { binding, tools, prompt }, &["bind", "tools", "prompt"])
+        }
         "segmenter" => (NodeKind::Segmenter, &[]),
         "tts" => (NodeKind::Tts { binding }, &["bind"]),
         "playout" => {

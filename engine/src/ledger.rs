@@ -248,6 +248,17 @@ impl Conversation {
         }
     }
 
+    /// A tool failed; what it said itself stands, if it said something.
+    pub(crate) fn on_tool_failed(&mut self, key: &str, content: &Arc<str>) {
+        let is_silent = self.entries.iter().rev().find_map(|entry| match entry {
+            ContextEntry::Tool { call, result } if *call.key == *key => Some(result.is_none()),
+            _ => None,
+        });
+        if is_silent == Some(true) {
+            self.on_tool_result(key, content);
+        }
+    }
+
     /// As it stands now.
     pub(crate) fn snapshot(&self) -> Arc<[ContextEntry]> {
         self.entries.as_slice().into()

@@ -4,6 +4,7 @@
 //! (what moves between nodes), [`timeline`] (what enters and leaves the core) and [`plan::Plan`] (what a
 //! pipeline was compiled to).
 
+pub mod binding;
 pub mod data_class;
 pub mod dataflow;
 pub mod event;
