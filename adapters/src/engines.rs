@@ -46,6 +46,15 @@ impl EngineFiles {
         Ok(python(&[&script, "--stdio", "--grammar", &grammar])?)
     }
 
+    /// Starts the recogniser without a grammar: general English, far less certain than a grammar's phrases.
+    ///
+    /// # Errors
+    /// The scripts can't be written, or Python does not start.
+    pub fn pocketsphinx_any_words(&mut self) -> Result<Connection, EngineError> {
+        let script = self.folder()?.join("pocketsphinx_stt.py").display().to_string();
+        Ok(python(&[&script, "--stdio", "--any-words"])?)
+    }
+
     /// Starts a voice: `espeak-ng` or `flite`.
     ///
     /// # Errors

@@ -272,10 +272,11 @@ impl Opener {
                         Some(dialogue) => (self.files.pocketsphinx(&dialogue.grammar())?, Ordering::InOrder),
                         None => {
                             return fail(
-                                "the bundled recogniser takes its grammar from a model bound to `dialogue:FILE`",
+                                "it takes its grammar from a model bound to `dialogue:FILE`, and there is none: bind a recogniser that speaks Wyoming (`wyoming+tcp://HOST:PORT`), or `bundled:pocketsphinx#any-words`, which takes any English words and gets many of them wrong",
                             );
                         }
                     },
+                    "bundled:pocketsphinx#any-words" => (self.files.pocketsphinx_any_words()?, Ordering::InOrder),
                     other => match self.wyoming(other)? {
                         Some(connection) => connection,
                         None => {

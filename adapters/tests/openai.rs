@@ -1,7 +1,10 @@
-//! The model behind an OpenAI-compatible endpoint, against a peer that says exactly what a test tells it to say.
+//! The model behind an OpenAI-compatible endpoint, and tools, against a peer that says exactly what a test tells it to
+//! say.
 
-#[path = "peer/mod.rs"]
+#[path = "openai/peer.rs"]
 mod peer;
+#[path = "openai/tools.rs"]
+mod tools;
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -73,7 +76,7 @@ impl Heard {
 fn model(peer: &Peer, query: &str, options: Options) -> Model {
     let binding = format!("http://{}/v1{query}#tiny", peer.address());
     let wanted = Wanted { node: "llm", kind: Kind::Model, binding: &binding, prompt: None, tools: &[] };
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai");
     Model::open(&wanted, &folder, options).unwrap_or_else(|error| panic!("{error}"))
 }
 
