@@ -1,13 +1,16 @@
 //! The command line: wrong input is told in one clear message, and a call through scripted engines goes the same way
 //! every time. Needs nothing but Rust and a shell.
 
+#[path = "call/altered.rs"]
+mod altered;
 mod call;
 #[path = "call/engine.rs"]
 mod engine;
 
 use std::path::Path;
 
-use call::{Call, altered, check_cancelled_turns, repository, rspp, silence, write_caller};
+use altered::altered;
+use call::{Call, check_cancelled_turns, repository, rspp, silence, write_caller};
 use rspp::adapters::recording::{Recording, RecordingFile};
 use rspp::specs::event::ProviderResult;
 use rspp::specs::timeline::{Entry, Input};
