@@ -6,12 +6,15 @@ mod call;
 mod chat;
 #[path = "call/engine.rs"]
 mod engine;
+#[path = "call/fake_server.rs"]
+mod fake_server;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use call::{Call, silence, write_caller};
 use chat::{Says, words};
+use fake_server::FakeServer;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -236,4 +239,58 @@ fn a_key_that_was_written_into_a_spec_is_not_repeated() {
         assert_eq!(ran.status.code(), Some(2), "{told}");
         assert!(told.contains("RSPP0022") && told.contains("key=env:NAME") && !told.contains(CANARY), "{told}");
     }
+}
+
+// ---- a server that nobody here wrote --------------------------------------------------------------------------
+
+/// What it says: a rule for each question, and one for a tool's result.
+const RULES: &str = "version: 1\nrules:\n  \
+    - {name: result, when: {tool_result_contains: noon}, respond: {content: The kitchen opens at noon.}}\n  \
+    - {name: ask, when: {tools_include: hours, messages_contain: when do you open}, \
+       respond: {tool_calls: [{name: hours, arguments: {day: monday}}]}}\n  \
+    - {name: plain, when: {messages_contain: when do you open}, \
+       respond: {content: We open at noon. And on Sundays we are closed.}}\n";
+
+#[test]
+#[ignore = "needs the model server of ci/models.txt: run ./ci/setup"]
+fn an_independent_server_answers_a_call() {
+    let folder = folder("");
+    let Some(server) = FakeServer::start(folder.path(), RULES) else { return };
+    let call = hold(folder.path(), "call", &format!("http://{}/v1#tiny", server.address()));
+    let turns = call.turns();
+    let said: Vec<&str> = turns.iter().map(|turn| turn.agent_text.as_str()).collect();
+    assert_eq!(said, ["We open at noon. And on Sundays we are closed."; 2]);
+    turns.iter().for_each(call::Turn::check_heard_out);
+    call.check_replay();
+}
+
+#[test]
+#[ignore = "needs the model server of ci/models.txt: run ./ci/setup"]
+fn an_independent_server_calls_a_tool() {
+    let folder = folder(TOOLS);
+    let Some(server) = FakeServer::start(folder.path(), RULES) else { return };
+    std::fs::write(folder.path().join("hours.sh"), "read day; echo \"noon for $day\"").expect("a file can be written");
+    std::fs::write(folder.path().join("book.sh"), "").expect("and another");
+    let bind = format!("llm=http://{}/v1#tiny", server.address());
+    let call = Call::hold(
+        &folder.path().join("spec.yaml"),
+        &folder.path().join("caller.wav"),
+        &folder.path().join("call"),
+        &["--bind", &bind, "--realtime"],
+    );
+    let turns = call.turns();
+    assert_eq!(turns[0].agent_text, "The kitchen opens at noon.", "{}", call.json);
+    call.check_replay();
+}
+
+#[test]
+#[ignore = "needs the model server of ci/models.txt: run ./ci/setup"]
+fn an_independent_server_is_asked_at_a_wrong_path() {
+    let folder = folder("");
+    let Some(server) = FakeServer::start(folder.path(), RULES) else { return };
+    let bind = format!("llm=http://{}/v2#tiny", server.address());
+    let ran = run(folder.path(), &[&RUN[..], &["--bind", &bind]].concat());
+    let told = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{told}");
+    assert!(told.contains("404: Not Found; is `tiny` there, and is the path right"), "{told}");
 }
