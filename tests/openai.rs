@@ -130,6 +130,33 @@ fn a_model_calls_tools_and_is_told_their_results() {
     call.check_replay();
 }
 
+#[test]
+fn a_server_is_asked_over_tls_if_its_certificate_is_trusted() {
+    let (port, certificate) = chat::start_secure(|asked| Says::All(words(&format!("You said {}.", asked.last()))));
+    let folder = folder("");
+    std::fs::write(folder.path().join("trusted.pem"), certificate).expect("a file can be written");
+    let bind = format!("llm=https://localhost:{port}/v1#tiny");
+    for (certificates, code, told) in [
+        ("trusted.pem", 0, "You said when do you open."),
+        // A file without the server's certificate is all that is trusted then.
+        ("spec.yaml", 1, "no root certificates on this machine"),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_rspp"));
+        program.args(RUN).args(["--bind", &bind]).current_dir(folder.path()).env("SSL_CERT_FILE", certificates);
+        let ran = program.env_remove("SSL_CERT_DIR").output().expect("cargo has built the program");
+        let said = text(&[ran.stdout, ran.stderr].concat());
+        assert_eq!(ran.status.code(), Some(code), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    let wrong = format!("llm=https://127.0.0.1:{port}/v1#tiny");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rspp"));
+    program.args(RUN).args(["--bind", &wrong]).current_dir(folder.path()).env("SSL_CERT_FILE", "trusted.pem");
+    let ran = program.output().expect("cargo has built the program");
+    let said = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("no secure connection") && said.contains("its certificate is trusted here"), "{said}");
+}
+
 // ---- failures -------------------------------------------------------------------------------------------------
 
 #[test]
@@ -213,6 +240,7 @@ fn a_key_is_nowhere_but_in_the_request() {
     for kind in ["good", "401", "500", "page", "garbage", "within"] {
         for reference in ["env:CANARY", "file:key"] {
             let folder = folder(TOOLS);
+            write_caller(&folder.path().join("caller.wav"), &[silence(200), speech(600), silence(200)].concat());
             std::fs::write(folder.path().join("hours.sh"), SPY).expect("a file can be written");
             std::fs::write(folder.path().join("book.sh"), "").expect("and another");
             let bind = format!("llm=http://{address}/{kind}/v1?key={reference}#tiny");
@@ -222,7 +250,9 @@ fn a_key_is_nowhere_but_in_the_request() {
             check_no_canary(folder.path(), &ran, &bind);
             let seen = std::fs::read_to_string(folder.path().join("cmdlines")).unwrap_or_default();
             assert_eq!(seen.contains("--bind"), kind == "good", "the spy sees the program: {seen}");
-            check_no_canary(folder.path(), &run(folder.path(), &["replay", "call.rspp"]), &bind);
+            if kind == "good" {
+                check_no_canary(folder.path(), &run(folder.path(), &["replay", "call.rspp"]), &bind);
+            }
         }
     }
 }

@@ -82,10 +82,8 @@ pub enum ProviderError {
         error: Box<DialogueError>,
     },
     /// A server that a binding names can't be reached.
-    #[error("{node}: {server}: {fault}; {remedy}")]
+    #[error("{server}: {fault}; {remedy}")]
     Server {
-        /// The node.
-        node: String,
         /// The host, and the port.
         server: String,
         /// What went wrong.
@@ -217,7 +215,7 @@ impl Wanted<'_> {
             _ => "start the server there, or correct the address",
         };
         let server = endpoint.map_or_else(String::new, |endpoint| endpoint.authority());
-        ProviderError::Server { node: self.node.to_owned(), server, fault: Box::new(fault), remedy }
+        ProviderError::Server { server, fault: Box::new(fault), remedy }
     }
 }
 

@@ -284,6 +284,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_failed_tool_said_itself_stands() {
+        let result = |words: Option<&str>| {
+            let mut conversation = Conversation::default();
+            let call = ToolCall { key: "a".into(), name: "book".into(), arguments: "{}".into() };
+            conversation.push(ContextEntry::Tool { call, result: None });
+            if let Some(words) = words {
+                conversation.on_tool_result("a", &words.into());
+            }
+            conversation.on_tool_failed("a", &"it failed".into());
+            match &conversation.snapshot()[0] {
+                ContextEntry::Tool { result, .. } => result.as_ref().map(ToString::to_string),
+                _ => None,
+            }
+        };
+        assert_eq!(result(None).as_deref(), Some("it failed"));
+        assert_eq!(result(Some("no table")).as_deref(), Some("no table"));
+    }
+
+    #[test]
     fn an_estimate_never_falls_behind_what_was_acknowledged() {
         let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
         let mut playback = Playback::new(TurnId(1));

@@ -1,11 +1,14 @@
 //! A chat completions server on the loopback that says what it is told to say.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What is asked: a request's head and body.
 pub(crate) struct Asked {
@@ -44,21 +47,42 @@ pub(crate) fn start(answer: impl Fn(usize, &Asked) -> Says + Send + Sync + 'stat
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let (answer, count) = (Arc::clone(&answer), Arc::clone(&count));
-            std::thread::spawn(move || serve(&socket, |asked| answer(count.fetch_add(1, Ordering::SeqCst), asked)));
+            std::thread::spawn(move || serve(socket, |asked| answer(count.fetch_add(1, Ordering::SeqCst), asked)));
         }
     });
     address
 }
 
-fn serve(mut socket: &TcpStream, answer: impl FnOnce(&Asked) -> Says) {
-    let mut reader = BufReader::new(socket);
-    let Some(asked) = read(&mut reader) else { return };
+/// Starts a server that answers each request over TLS; gives its port and its certificate, which is for `localhost`.
+pub(crate) fn start_secure(answer: impl Fn(&Asked) -> Says + Send + Sync + 'static) -> (u16, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("localhost is a name");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("it was made just now");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("ring has them").with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).expect("they fit"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = ServerConnection::new(Arc::clone(&config)).expect("the configuration is whole");
+            let mut socket = StreamOwned::new(session, socket);
+            serve(&mut socket, &answer);
+            socket.conn.send_close_notify();
+            let _ = socket.flush();
+        }
+    });
+    (port, made.cert.pem())
+}
+
+fn serve(socket: impl Read + Write, answer: impl FnOnce(&Asked) -> Says) {
+    let mut socket = BufReader::new(socket);
+    let Some(asked) = read(&mut socket) else { return };
     // Whoever has what they want may hang up.
     match answer(&asked) {
-        Says::All(text) => drop(socket.write_all(text.as_bytes())),
+        Says::All(text) => drop(socket.get_mut().write_all(text.as_bytes())),
         Says::AndWaits(text) => {
-            let _ = socket.write_all(text.as_bytes());
-            let _ = reader.read_to_end(&mut Vec::new());
+            let _ = socket.get_mut().write_all(text.as_bytes());
+            let _ = socket.read_to_end(&mut Vec::new());
         }
     }
 }
