@@ -18,6 +18,7 @@ pub use rspp_operators::{Context, Node, harness};
 pub use rspp_specs as specs;
 
 pub mod cli;
+pub mod drawing;
 pub mod replay;
 pub mod run;
 pub mod summary;
