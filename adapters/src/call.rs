@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audio::{CALL_RATE_HZ, CallAudio, frames};
 use crate::drive::{Clock, Peers, Schedule, VirtualClock, run};
+use crate::interrupt::Interrupt;
 use crate::notes::Notes;
 use crate::provider::{Answer, Kind, Opener, Provider, ProviderError, Sink, Timed, Wanted};
 use crate::transport::{MemoryTransport, TransportTimes};
@@ -142,19 +143,31 @@ fn check_shared(plan: &Plan, name: &str, binding: &str) -> Result<(), ProviderEr
     Err(ProviderError::Binding { node: name.to_owned(), binding: binding.to_owned(), what })
 }
 
+/// A call that is to be held.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The session's name.
+    pub session: &'a str,
+    /// The caller's side.
+    pub audio: &'a CallAudio,
+    /// How time passes.
+    pub pace: Pace,
+    /// Ends the session when it is raised, as the caller's hanging up does.
+    pub interrupt: &'a Interrupt,
+}
+
 /// Holds a call. `on_tick` sees what each tick wrote.
 ///
 /// # Errors
-/// An engine that dies.
+/// An engine that dies; or, when the call is interrupted, one that does not answer in time.
 pub fn hold(
     core: &mut Core,
     plan: &Arc<Plan>,
-    session: &str,
-    audio: &CallAudio,
+    call: &Call<'_>,
     providers: Providers,
-    pace: Pace,
     on_tick: impl FnMut(&[Record], Option<&View>),
 ) -> Result<CallResult, CallError> {
+    let Call { session, audio, pace, interrupt } = *call;
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
     let open = SessionOpen {
@@ -164,16 +177,17 @@ pub fn hold(
     };
     schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
     let until = Micros(u64::MAX);
-    let caller = Caller::new(audio);
+    let caller = Caller::new(audio, interrupt.clone());
     match pace {
         Pace::Virtual => {
-            let mut peers = CallPeers::new(caller, Waiting { providers, running: BTreeMap::new() });
+            let mut peers =
+                CallPeers::new(caller, Waiting { providers, running: BTreeMap::new(), over: interrupt.over().clone() });
             run(core, slot, &mut schedule, &mut peers, &mut VirtualClock::default(), until, on_tick)?;
             Ok(peers.finish().0)
         }
         Pace::RealTime => {
             let (inbox, inputs) = sync_channel(INBOX);
-            let mut peers = CallPeers::new(caller, Threads::start(providers, &inbox));
+            let mut peers = CallPeers::new(caller, Threads::start(providers, &inbox, interrupt.over().clone()));
             let mut clock = WallClock { start: Instant::now(), inputs };
             let ran = run(core, slot, &mut schedule, &mut peers, &mut clock, until, on_tick);
             // Nobody takes results any more.
@@ -191,11 +205,12 @@ struct Caller {
     frames: Vec<AudioFrame>,
     sent: usize,
     ended: bool,
+    interrupt: Interrupt,
 }
 
 impl Caller {
-    fn new(audio: &CallAudio) -> Self {
-        Self { frames: frames(audio).collect(), sent: 0, ended: false }
+    fn new(audio: &CallAudio, interrupt: Interrupt) -> Self {
+        Self { frames: frames(audio).collect(), sent: 0, ended: false, interrupt }
     }
 
     fn frame(&self, number: usize) -> AudioFrame {
@@ -210,16 +225,24 @@ impl Caller {
         if self.ended || (self.sent > 0 && now < frame_end(self.sent - 1)) {
             return;
         }
+        if self.interrupt.is_raised() {
+            self.end(now, schedule);
+            return;
+        }
         let file_end = Micros::from_ms(self.frames.len() as u64 * FRAME_MS);
         let at_rest = view.state == TurnState::Idle && view.invocations == 0 && !view.is_playing;
         let trail = now.since(file_end);
         if (trail >= MIN_TRAIL && at_rest) || trail >= MAX_TRAIL {
-            self.ended = true;
-            schedule.put(now, Input::SessionEnd);
+            self.end(now, schedule);
             return;
         }
         schedule.put(frame_end(self.sent), Input::CallerAudio(self.frame(self.sent)));
         self.sent += 1;
+    }
+
+    fn end(&mut self, now: Micros, schedule: &mut Schedule) {
+        self.ended = true;
+        schedule.put(now, Input::SessionEnd);
     }
 
     fn samples(&self) -> Vec<i16> {
@@ -331,6 +354,8 @@ fn unbound(request: &Request) -> Vec<Timed> {
 struct Waiting {
     providers: Providers,
     running: BTreeMap<InvocationId, Key>,
+    /// Nothing else happens while the clock waits, a cancellation neither.
+    over: CancellationToken,
 }
 
 impl Bring for Waiting {
@@ -359,8 +384,7 @@ impl Bring for Waiting {
         let Providers { by_key, notes } = &mut self.providers;
         let Some(provider) = self.running.get(&id).and_then(|key| by_key.get_mut(key)) else { return Ok(()) };
         let mut sink = Scheduling { now, id, schedule, notes, ended: false };
-        // Nothing happens while the clock waits, a cancellation neither.
-        carry_out(provider.as_mut(), &order, &mut sink, &CancellationToken::new())?;
+        carry_out(provider.as_mut(), &order, &mut sink, &self.over)?;
         if sink.ended {
             self.running.remove(&id);
         }
@@ -397,6 +421,7 @@ struct Threads {
     lines: BTreeMap<Key, Line>,
     failures: Receiver<ProviderError>,
     running: BTreeMap<InvocationId, Running>,
+    over: CancellationToken,
 }
 
 /// To a provider's thread.
@@ -412,7 +437,7 @@ struct Running {
 }
 
 impl Threads {
-    fn start(providers: Providers, inbox: &SyncSender<Input>) -> Self {
+    fn start(providers: Providers, inbox: &SyncSender<Input>, over: CancellationToken) -> Self {
         let Providers { by_key, notes } = providers;
         let (failed, failures) = sync_channel(by_key.len().max(1));
         let mut lines = BTreeMap::new();
@@ -427,7 +452,7 @@ impl Threads {
             });
             lines.insert(key, Line { orders, thread });
         }
-        Self { lines, failures, running: BTreeMap::new() }
+        Self { lines, failures, running: BTreeMap::new(), over }
     }
 
     /// Ends what still runs, apart from tools: a write that was committed is irrevocable, and is waited for.
@@ -465,7 +490,7 @@ impl Bring for Threads {
                     return Ok(());
                 }
                 self.running.retain(|_, running| !running.over.is_cancelled());
-                self.running.insert(id, Running { key, over: CancellationToken::new() });
+                self.running.insert(id, Running { key, over: self.over.child_token() });
             }
             Order::Cancel => {
                 // From another thread than the provider's: it hears of it in the middle of its work.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::orphans::Passing;
 use crate::wyoming::{Connection, Timeouts, WyomingError};
 
 const SCRIPTS: [(&str, &str); 3] = [
@@ -29,7 +30,7 @@ pub enum EngineError {
 /// Where the scripts are, once they are needed; the folder goes with this value.
 #[derive(Debug, Default)]
 pub struct EngineFiles {
-    folder: Option<tempfile::TempDir>,
+    folder: Option<(tempfile::TempDir, Passing)>,
 }
 
 impl EngineFiles {
@@ -65,16 +66,19 @@ impl EngineFiles {
     }
 
     fn folder(&mut self) -> Result<PathBuf, EngineError> {
-        if let Some(folder) = &self.folder {
+        if let Some((folder, _)) = &self.folder {
             return Ok(folder.path().to_owned());
         }
         let fail = |path: PathBuf| move |error| EngineError::Files { path, error };
         let made = tempfile::Builder::new().prefix("rspp-engines-").tempdir().map_err(fail(std::env::temp_dir()))?;
+        let passing = Passing::new(made.path());
         for (name, text) in SCRIPTS {
             let path = made.path().join(name);
             std::fs::write(&path, text).map_err(fail(path.clone()))?;
         }
-        Ok(self.folder.insert(made).path().to_owned())
+        let path = made.path().to_owned();
+        self.folder = Some((made, passing));
+        Ok(path)
     }
 }
 

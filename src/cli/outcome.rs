@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use rspp_adapters::interrupt::exit_code;
+
 /// What a command prints when it went well.
 pub(super) type Outcome = Result<String, Failure>;
 
@@ -12,6 +14,8 @@ pub(super) enum Failure {
     Input(String),
     /// It ran, and something failed, differs or is damaged: exit code 1.
     Run(String),
+    /// It was told to end by this signal, and did. What it came to, and a word to people.
+    Interrupted(i32, String, String),
 }
 
 /// Prints, and gives the exit code.
@@ -20,6 +24,10 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
         Ok(text) => print(&text),
         Err(Failure::Input(message)) => fail(&message, 2),
         Err(Failure::Run(message)) => fail(&message, 1),
+        Err(Failure::Interrupted(signal, text, message)) => {
+            print(&text);
+            fail(&message, exit_code(signal))
+        }
     }
 }
 

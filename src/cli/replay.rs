@@ -21,7 +21,7 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let path = &self.recording;
-        if !path.is_file() {
+        if !path.exists() || path.is_dir() {
             let message = format!("{}: no such file; give the path of a recording (.rspp)", path.display());
             return Err(Failure::Input(message));
         }

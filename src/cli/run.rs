@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rspp_adapters::interrupt::Interrupt;
 use rspp_compiler::Registry;
+use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
-use crate::run::{self, describe, run};
+use crate::run::{self, RunError, describe, run};
 
 /// Hold a call: the caller's side from a WAV file, the whole call into another.
 #[derive(Args)]
@@ -38,17 +40,15 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, registry: &Registry) -> Outcome {
+    pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let Self { spec, bind, input, output, record, realtime, json } = self;
         let options = run::Run { spec, bindings: bind.into_iter().collect(), input, output, record, realtime };
-        let held = run(&options, registry).map_err(|error| {
-            if error.exit_code() == 2 { Failure::Input(error.to_string()) } else { Failure::Run(error.to_string()) }
-        })?;
-        if !json {
-            return Ok(describe(&held, &options));
+        let held = run(&options, registry, interrupt).map_err(|error| failure(&error))?;
+        let text = if json { json_of(&held.summary)? } else { describe(&held, &options) };
+        match held.interrupted_by {
+            None => Ok(text),
+            Some(signal) => Err(Failure::Interrupted(signal, text, STOPPED.to_owned())),
         }
-        let text = serde_json::to_string_pretty(&held.summary).map_err(|error| Failure::Run(error.to_string()))?;
-        Ok(text + "\n")
     }
 }
 
@@ -56,4 +56,20 @@ impl Run {
 fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
     let (node, binding) = text.split_once('=').ok_or("write NODE=BINDING")?;
     Ok((node.trim().to_owned(), binding.trim().to_owned()))
+}
+
+/// Said of a call that was told to end, and did.
+pub(super) const STOPPED: &str = "stopped: the session was ended, and its files are whole";
+
+pub(super) fn failure(error: &RunError) -> Failure {
+    match error {
+        RunError::Interrupted { signal } => Failure::Interrupted(*signal, String::new(), error.to_string()),
+        error if error.exit_code() == 2 => Failure::Input(error.to_string()),
+        error => Failure::Run(error.to_string()),
+    }
+}
+
+pub(super) fn json_of(value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Run(error.to_string()))?;
+    Ok(text + "\n")
 }
