@@ -367,7 +367,7 @@ def main():
     if not 0 <= arguments.phone_cost <= MAX_PHONE_COST or not 0 <= arguments.leave_cost <= MAX_LEAVE_COST:
         parser.error(f"costs go from 0 to {MAX_PHONE_COST} for a phone and to {MAX_LEAVE_COST} for leaving")
     if pocketsphinx is None:
-        sys.exit("the package pocketsphinx is not installed: run ci/setup, or pip install -r engines/requirements.txt")
+        sys.exit("the package pocketsphinx is not installed: run `rspp engines install`")
 
     def conversation():
         if arguments.any_words:

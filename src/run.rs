@@ -84,7 +84,10 @@ impl RunError {
             | ProviderError::Bundled(_)
             | ProviderError::Server { .. }
             | ProviderError::NoProgram { .. } => 1,
-            ProviderError::Binding { .. } | ProviderError::DialogueFile { .. } | ProviderError::Dialogue { .. } => 2,
+            ProviderError::Binding { .. }
+            | ProviderError::DialogueFile { .. }
+            | ProviderError::Dialogue { .. }
+            | ProviderError::Captions(_) => 2,
         }
     }
 }

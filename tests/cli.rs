@@ -329,3 +329,39 @@ fn one_address_may_be_bound_to_the_recogniser_and_to_the_voice() {
     assert_eq!(turns.len(), 1, "the caller asked one question");
     turns[0].check_heard_out();
 }
+
+// ---- where no engine is there ---------------------------------------------------------------------------------
+
+const CAPTIONS: &str = "kind: Captions\ncaptions:\n  - {from_ms: 500, to_ms: 1300, words: when do you open on monday}\n  \
+                        - {from_ms: 11300, to_ms: 12300, words: where are you}\n";
+
+fn folder_with_captions(captions: &str) -> TempDir {
+    let folder = folder(&energy_spec("captions:call.captions.yaml", "tone:"));
+    std::fs::write(folder.path().join("call.captions.yaml"), captions).expect("a file can be written");
+    folder
+}
+
+#[test]
+fn captions_and_tones_hold_a_call_without_any_engine() {
+    let folder = folder_with_captions(CAPTIONS);
+    let said = [silence(500), speech(800), silence(10_000), speech(1_000), silence(500)].concat();
+    write_caller(&folder.path().join("caller.wav"), &said);
+    let calls = ["once", "again"].map(|name| scripted_call(&folder, name));
+    let turns = calls[0].turns();
+    let heard: Vec<&str> = turns.iter().map(|turn| turn.user_text.as_str()).collect();
+    assert_eq!(heard, ["when do you open on monday", "where are you"]);
+    turns.iter().for_each(call::Turn::check_heard_out);
+    let loud = calls[0].heard().iter().filter(|sample| sample.unsigned_abs() > 1_000).count();
+    assert!(loud > 16_000, "the answers can be heard: {loud} samples");
+    assert!(calls[0].bytes() == calls[1].bytes(), "two runs differ");
+    calls[0].check_replay();
+}
+
+#[test]
+fn captions_that_can_not_be_used_are_told_with_their_place() {
+    let place = "call.captions.yaml: line 3, column 5: 900 to 500 ms is no stretch of a call";
+    let wrong = "kind: Captions\ncaptions:\n  - {from_ms: 900, to_ms: 500, words: hello}\n";
+    check(&folder_with_captions(wrong), RUN, 2, &[place]);
+    let missing = folder(&energy_spec("captions:nothing.yaml", "tone:"));
+    check(&missing, RUN, 2, &["the captions nothing.yaml: ", "looked for beside the spec"]);
+}

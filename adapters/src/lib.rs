@@ -4,6 +4,7 @@
 
 pub mod audio;
 pub mod call;
+pub mod captions;
 pub mod dialogue;
 pub mod drive;
 pub mod engines;
@@ -17,6 +18,7 @@ pub mod recording;
 pub mod scenario;
 pub mod scripted;
 pub mod secret;
+pub mod tone;
 pub mod tools;
 pub mod transport;
 pub mod wyoming;

@@ -16,10 +16,12 @@ use rspp_specs::time::Micros;
 use tokio_util::sync::CancellationToken;
 
 use crate::audio::Rechunker;
+use crate::captions::{Captions, CaptionsFileError, CaptionsRecogniser};
 use crate::dialogue::{Dialogue, DialogueError};
 use crate::engines::{EngineError, EngineFiles};
 use crate::http::Fault;
 use crate::openai;
+use crate::tone::ToneVoice;
 use crate::wyoming::{Connection, Heard, Ordering, Recogniser, RecogniserOptions, Synthesiser, Timeouts, WyomingError};
 
 /// A result, and how long after its cause it comes in, in virtual time.
@@ -99,6 +101,9 @@ pub enum ProviderError {
         /// Its binding.
         binding: String,
     },
+    /// A captions file that can't be used.
+    #[error(transparent)]
+    Captions(#[from] CaptionsFileError),
     /// A bundled engine can't be had.
     #[error(transparent)]
     Bundled(#[from] EngineError),
@@ -275,11 +280,15 @@ impl Opener {
                         }
                     },
                     "bundled:pocketsphinx#any-words" => (self.files.pocketsphinx_any_words()?, Ordering::InOrder),
+                    file if file.starts_with("captions:") => {
+                        let path = self.folder.join(file.trim_start_matches("captions:"));
+                        return Ok(Box::new(CaptionsRecogniser::new(Captions::read(&path)?)));
+                    }
                     other => match self.wyoming(other)? {
                         Some(connection) => connection,
                         None => {
                             return fail(
-                                "a recogniser is bound to `bundled:pocketsphinx`, `wyoming+tcp://HOST:PORT` or `wyoming+stdio:COMMAND`",
+                                "a recogniser is bound to `bundled:pocketsphinx`, `wyoming+tcp://HOST:PORT`, `wyoming+stdio:COMMAND` or `captions:FILE`",
                             );
                         }
                     },
@@ -290,11 +299,13 @@ impl Opener {
                 let connection = match binding {
                     "bundled:espeak-ng" => self.files.voice("espeak-ng")?,
                     "bundled:flite" => self.files.voice("flite")?,
+                    "bundled:espeakng-loader" => self.files.voice("espeakng-loader")?,
+                    "tone:" => return Ok(Box::new(ToneVoice)),
                     other => match self.wyoming(other)? {
                         Some((connection, _)) => connection,
                         None => {
                             return fail(
-                                "a voice is bound to `bundled:espeak-ng`, `bundled:flite`, `wyoming+tcp://HOST:PORT` or `wyoming+stdio:COMMAND`",
+                                "a voice is bound to `bundled:espeak-ng`, `bundled:flite`, `bundled:espeakng-loader`, `wyoming+tcp://HOST:PORT`, `wyoming+stdio:COMMAND` or `tone:`",
                             );
                         }
                     },
