@@ -30,7 +30,7 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::audio::MAX_CALL_SECONDS;
 use crate::dialogue::Finding;
-use crate::provider::{Provider, ProviderError, Timed, latency};
+use crate::provider::{Answer, Provider, ProviderError, latency, refuse};
 
 /// Captions of one file.
 const MAX_CAPTIONS: usize = 10_000;
@@ -231,45 +231,44 @@ impl CaptionsRecogniser {
         Self { captions, from: Micros(0), heard_until: Micros(0), words: 0 }
     }
 
-    fn transcript(&self, understanding: Understanding, text: String) -> Timed {
+    fn give(&self, understanding: Understanding, text: String, answer: &mut Answer<'_>) {
         let (utterance, watermark) = (UtteranceId(0), self.heard_until);
         let transcript = Transcript { utterance, understanding, text: text.into(), watermark };
-        Timed { after: latency::TRANSCRIPT, result: ProviderResult::Transcript(transcript) }
+        answer.give(latency::TRANSCRIPT, ProviderResult::Transcript(transcript));
     }
 }
 
 impl Provider for CaptionsRecogniser {
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
-        let Request::Transcribe { media_start, preroll } = request else {
-            return Ok(vec![Timed { after: Micros(0), result: ProviderResult::End(Outcome::InvalidRequest) }]);
-        };
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Transcribe { media_start, preroll } = request else { return refuse(answer) };
         (self.from, self.heard_until, self.words) = (*media_start, *media_start, 0);
-        let mut results = Vec::new();
-        for frame in preroll {
-            results.extend(self.feed(frame)?);
-        }
-        Ok(results)
+        preroll.iter().try_for_each(|frame| self.feed(frame, answer))
     }
 
-    fn feed(&mut self, frame: &AudioFrame) -> Result<Vec<Timed>, ProviderError> {
+    fn feed(&mut self, frame: &AudioFrame, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         self.heard_until = self.heard_until + frame.duration();
         let (words, text) = self.captions.over(self.from, self.heard_until);
         let is_news = words > self.words;
         self.words = words;
-        Ok(if is_news { vec![self.transcript(Understanding::Partial, text)] } else { Vec::new() })
+        if is_news {
+            self.give(Understanding::Partial, text, answer);
+        }
+        Ok(())
     }
 
-    fn feed_end(&mut self) -> Result<Vec<Timed>, ProviderError> {
+    fn feed_end(&mut self, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         let text = self.captions.said(self.from, self.heard_until);
         let understanding = if text.is_empty() { Understanding::Empty } else { Understanding::Words };
-        let end = Timed { after: latency::TRANSCRIPT, result: ProviderResult::End(Outcome::Success) };
-        Ok(vec![self.transcript(understanding, text), end])
+        self.give(understanding, text, answer);
+        answer.end(latency::TRANSCRIPT, Outcome::Success);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{Timed, answered};
 
     const TWO: &str = "kind: Captions\ncaptions:\n  - {from_ms: 600, to_ms: 1800, words: when do you open}\n  \
                        - {from_ms: 3000, to_ms: 3500, words: thank you}\n";
@@ -337,11 +336,11 @@ mod tests {
                 said.push((at, text));
             }
         };
-        take(preroll, recogniser.invoke(&request).expect("it needs nobody"));
+        take(preroll, answered(|answer| recogniser.invoke(&request, answer)));
         for fed in 1..=frames {
-            take(preroll + fed, recogniser.feed(&frame()).expect("it needs nobody"));
+            take(preroll + fed, answered(|answer| recogniser.feed(&frame(), answer)));
         }
-        take(preroll + frames, recogniser.feed_end().expect("it needs nobody"));
+        take(preroll + frames, answered(|answer| recogniser.feed_end(answer)));
         said
     }
 

@@ -394,6 +394,23 @@ pub(crate) fn refuse(answer: &mut Answer<'_>) -> Result<(), ProviderError> {
     Ok(())
 }
 
+/// All that a provider which needs nobody answers, for its tests.
+#[cfg(test)]
+pub(crate) fn answered(ask: impl FnOnce(&mut Answer<'_>) -> Result<(), ProviderError>) -> Vec<Timed> {
+    struct Kept(Vec<Timed>);
+    impl Sink for Kept {
+        fn take(&mut self, timed: Timed) {
+            self.0.push(timed);
+        }
+        fn note(&mut self, text: &str) {
+            panic!("it has nothing to note: {text}");
+        }
+    }
+    let mut kept = Kept(Vec::new());
+    ask(&mut Answer::new(&mut kept, &CancellationToken::new())).expect("it needs nobody");
+    kept.0
+}
+
 /// A recogniser behind Wyoming.
 struct SpeechToText {
     recogniser: Recogniser,

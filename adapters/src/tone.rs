@@ -9,10 +9,9 @@ use std::f64::consts::TAU;
 use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
-use rspp_specs::time::Micros;
 
 use crate::audio::CALL_RATE_HZ;
-use crate::provider::{Provider, ProviderError, Timed, latency};
+use crate::provider::{Answer, Provider, ProviderError, latency, refuse};
 
 /// A letter, a space or a sign takes so long: about 15 of them a second.
 const LETTER_MS: u64 = 66;
@@ -101,27 +100,26 @@ fn tone(samples: &mut Vec<i16>, syllable: &str) {
 pub(crate) struct ToneVoice;
 
 impl Provider for ToneVoice {
-    fn invoke(&mut self, request: &Request) -> Result<Vec<Timed>, ProviderError> {
-        let end = |after, outcome| Timed { after, result: ProviderResult::End(outcome) };
-        let Request::Speak { text } = request else { return Ok(vec![end(Micros(0), Outcome::InvalidRequest)]) };
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Speak { text } = request else { return refuse(answer) };
         if text.len() > MAX_TEXT_BYTES {
-            return Ok(vec![end(Micros(0), Outcome::InvalidRequest)]);
+            return refuse(answer);
         }
         let mut after = latency::FIRST_AUDIO;
-        let mut results = Vec::new();
         for samples in tones(text).chunks(FRAME_SAMPLES) {
             let frame = AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
-            results.push(Timed { after, result: ProviderResult::Audio(frame) });
+            answer.give(after, ProviderResult::Audio(frame));
             after = after + latency::NEXT_AUDIO;
         }
-        results.push(end(after, Outcome::Success));
-        Ok(results)
+        answer.end(after, Outcome::Success);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{Timed, answered};
 
     #[test]
     fn words_fall_into_syllables() {
@@ -168,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_request_is_answered_with_frames_of_20_ms() {
-        let results = ToneVoice.invoke(&Request::Speak { text: "thank you".into() }).expect("it needs nobody");
+        let results = answered(|answer| ToneVoice.invoke(&Request::Speak { text: "thank you".into() }, answer));
         let (last, frames) = results.split_last().expect("there is an end");
         assert_eq!(last.result, ProviderResult::End(Outcome::Success));
         let audio = |timed: &Timed| match &timed.result {
@@ -177,7 +175,7 @@ mod tests {
         };
         assert!(frames.iter().all(|timed| audio(timed).len() <= FRAME_SAMPLES));
         assert_eq!(frames.iter().flat_map(audio).collect::<Vec<i16>>(), tones("thank you"));
-        let empty = ToneVoice.invoke(&Request::Speak { text: " ".into() }).expect("it needs nobody");
+        let empty = answered(|answer| ToneVoice.invoke(&Request::Speak { text: " ".into() }, answer));
         assert_eq!(empty.len(), 1);
     }
 }
