@@ -1,15 +1,17 @@
 //! The `rspp` command line, usable from a binary with nodes of its own. Each command is a file: its arguments, its
 //! examples, and what it does.
 
+mod demo;
 mod explain;
 mod outcome;
+mod pages;
 mod replay;
 mod run;
 mod trace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use rspp_adapters::{interrupt, orphans};
 use rspp_compiler::Registry;
 
@@ -17,18 +19,30 @@ use outcome::{Failure, report};
 
 /// A runtime kernel for real-time voice pipelines.
 #[derive(Parser)]
-#[command(name = "rspp", version, arg_required_else_help = true)]
+#[command(name = "rspp", version, arg_required_else_help = true, max_term_width = 100, after_help = START)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What stands below the list of commands.
+const START: &str = "Start here:
+  rspp demo                                       a call with an interruption, drawn while it runs
+  rspp trace tests/golden/interruption.yaml       the same kind of call as data, event by event
+  rspp explain specs/pipelines/voice-assistant.yaml
+
+Exit codes: 0 fine; 1 it ran, and failed or differs; 2 wrong usage or input; 130 ended by Ctrl-C.";
+
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Explain(explain::Explain),
     Trace(trace::Trace),
     Run(run::Run),
     Replay(replay::Replay),
+    Completions(pages::Completions),
+    #[command(hide = true)]
+    Man(pages::Man),
 }
 
 /// Runs the command line with these node types. Exit codes: 0 fine; 1 something ran and failed; 2 wrong usage or
@@ -40,10 +54,13 @@ pub fn main(registry: &Registry) -> ExitCode {
         Err(error) => return report(Err(Failure::Run(format!("can't watch for signals: {error}")))),
     };
     let outcome = match command {
+        Command::Demo(command) => command.run(registry, &interrupt),
         Command::Explain(command) => command.run(registry),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),
+        Command::Completions(command) => command.run(Arguments::command()),
+        Command::Man(command) => command.run(Arguments::command()),
     };
     // An engine that still waits for something does not outlive its call.
     orphans::end();

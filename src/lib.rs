@@ -18,9 +18,11 @@ pub use rspp_operators::{Context, Node, harness};
 pub use rspp_specs as specs;
 
 pub mod cli;
+pub mod demo;
 pub mod drawing;
 pub mod replay;
 pub mod run;
+pub mod screen;
 pub mod summary;
 pub mod trace;
 

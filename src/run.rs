@@ -198,7 +198,7 @@ fn check_folder(output: &Path) -> Result<(), RunError> {
 }
 
 /// What the pipeline's model is bound to.
-fn dialogue_of(plan: &Plan) -> Option<String> {
+pub(crate) fn dialogue_of(plan: &Plan) -> Option<String> {
     plan.nodes().iter().find_map(|node| match &node.kind {
         NodeKind::Llm { binding, .. } => Some(binding.clone()),
         _ => None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rspp_adapters::input_file::{InputFileError, read_text};
 use rspp_adapters::scenario::{Scenario, ScenarioError};
 use rspp_compiler::{Findings, Registry, compile_bound};
 use rspp_engine::Core;
@@ -18,13 +19,8 @@ pub enum TraceError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// Its pipeline's spec can't be read.
-    #[error("{path}: {error}; give the path of a pipeline's spec")]
-    Spec {
-        /// Where it was looked for.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Spec(#[from] InputFileError),
     /// Its pipeline's spec is wrong.
     #[error(transparent)]
     Findings(#[from] Findings),
@@ -48,7 +44,7 @@ pub fn read_plan_bound(
     registry: &Registry,
 ) -> Result<Arc<Plan>, TraceError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| TraceError::Spec { path: shown.clone(), error })?;
+    let text = read_text(path, "a pipeline's spec")?;
     Ok(Arc::new(compile_bound(&shown, &text, bindings, registry)?))
 }
 

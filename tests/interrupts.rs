@@ -229,6 +229,48 @@ fn make_fifo(path: &Path) {
     assert!(made.success());
 }
 
+// ---- the demo -------------------------------------------------------------------------------------------------
+
+/// Players of sound: one finds no device, the other keeps what it is given.
+const PLAYERS: [(&str, &str); 2] = [("paplay", "exit 1"), ("aplay", "exec cat >heard.raw")];
+
+fn executable(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, format!("#!/bin/sh\nPATH={}\n{script}\n", std::env::var("PATH").unwrap_or_default()))
+        .expect("a file can be written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+#[test]
+fn the_demo_is_heard_and_ends_properly_when_it_is_told_to() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let programs = folder.path().join("programs");
+    std::fs::create_dir(&programs).expect("a folder can be made");
+    PLAYERS.iter().for_each(|(name, script)| executable(&programs.join(name), script));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspp"));
+    command.args(["demo", "--no-install"]).current_dir(folder.path()).env("PATH", &programs).stdin(Stdio::null());
+    command.env("RSPP_ENGINES_PYTHON", programs.join("python")).env("RSPP_CACHE_DIR", &programs);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut program = Program(child.expect("cargo has built the program"));
+    let mut lines = BufReader::new(program.0.stdout.take().expect("it is a pipe")).lines().map_while(Result::ok);
+    let told = |line: &String| line.contains("first sound after");
+    let before: Vec<String> = lines.by_ref().take_while(|line| !told(line)).collect();
+    assert!(before.iter().any(|line| line.contains("aplay: the caller left, the agent right")), "{before:?}");
+    let since = Instant::now();
+    program.signal(Signal::INT);
+    let rest: Vec<String> = lines.collect();
+    let code = program.0.wait().expect("it is a child of ours").code();
+    assert!(since.elapsed() < LIMIT && code == Some(130), "{code:?} after {} ms", since.elapsed().as_millis());
+    assert!(rest.iter().any(|line| line.contains("call    ends")), "{rest:?}");
+    let recording = Recording::open(folder.path().join("call.rspp")).expect("the recording is whole");
+    assert!(has_ended(&recording));
+    let heard = read_call(folder.path().join("answer.wav")).expect("the WAV file is whole").samples;
+    let raw = std::fs::read(folder.path().join("heard.raw")).expect("it was played");
+    let left: Vec<i16> = raw.as_chunks::<4>().0.iter().map(|frame| i16::from_le_bytes([frame[0], frame[1]])).collect();
+    let loud = |samples: &[i16]| samples.iter().filter(|sample| sample.unsigned_abs() > 1_000).count();
+    assert!(loud(&left) > 1_000 && !heard.is_empty(), "the caller is heard on the left");
+}
+
 // ---- commands without a call ----------------------------------------------------------------------------------
 
 #[test]

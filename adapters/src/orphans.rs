@@ -49,8 +49,15 @@ pub fn spawn(command: &mut Command) -> io::Result<(Child, Group)> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
     let child = command.spawn()?;
-    let leader = child.id();
-    Ok((child, Group { key: adopt(Orphan::Group(leader)), leader }))
+    let group = Group::of(child.id());
+    Ok((child, group))
+}
+
+impl Group {
+    /// The group whose first process has this number.
+    pub fn of(leader: u32) -> Self {
+        Self { key: adopt(Orphan::Group(leader)), leader }
+    }
 }
 
 impl Drop for Group {

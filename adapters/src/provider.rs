@@ -295,24 +295,26 @@ impl Opener {
                 };
                 Ok(Box::new(SpeechToText::new(Recogniser::new(connection, RecogniserOptions::new(ordering)))))
             }
-            Kind::Voice => {
-                let connection = match binding {
-                    "bundled:espeak-ng" => self.files.voice("espeak-ng")?,
-                    "bundled:flite" => self.files.voice("flite")?,
-                    "bundled:espeakng-loader" => self.files.voice("espeakng-loader")?,
-                    "tone:" => return Ok(Box::new(ToneVoice)),
-                    other => match self.wyoming(other)? {
-                        Some((connection, _)) => connection,
-                        None => {
-                            return fail(
-                                "a voice is bound to `bundled:espeak-ng`, `bundled:flite`, `bundled:espeakng-loader`, `wyoming+tcp://HOST:PORT`, `wyoming+stdio:COMMAND` or `tone:`",
-                            );
-                        }
-                    },
-                };
-                Ok(Box::new(TextToSpeech { synthesiser: Synthesiser::new(connection, VOICE_TIMEOUT) }))
-            }
+            Kind::Voice => self.voice(wanted),
         }
+    }
+
+    fn voice(&mut self, wanted: &Wanted<'_>) -> Result<Box<dyn Provider>, ProviderError> {
+        let connection = match wanted.binding {
+            "bundled:espeak-ng" => self.files.voice("espeak-ng")?,
+            "bundled:flite" => self.files.voice("flite")?,
+            "bundled:espeakng-loader" => self.files.voice("espeakng-loader")?,
+            "tone:" => return Ok(Box::new(ToneVoice)),
+            other => match self.wyoming(other)? {
+                Some((connection, _)) => connection,
+                None => {
+                    return Err(wanted.refused(
+                        "a voice is bound to `bundled:espeak-ng`, `bundled:flite`, `bundled:espeakng-loader`, `wyoming+tcp://HOST:PORT`, `wyoming+stdio:COMMAND` or `tone:`",
+                    ));
+                }
+            },
+        };
+        Ok(Box::new(TextToSpeech { synthesiser: Synthesiser::new(connection, VOICE_TIMEOUT) }))
     }
 
     /// A Wyoming engine by address or command. One that is declared, by `#in-order`, to answer pings in order gives

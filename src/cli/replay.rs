@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rspp_adapters::input_file;
 use rspp_adapters::recording::Recording;
 use rspp_compiler::Registry;
 
@@ -21,12 +22,9 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let path = &self.recording;
-        if !path.exists() || path.is_dir() {
-            let message = format!("{}: no such file; give the path of a recording (.rspp)", path.display());
-            return Err(Failure::Input(message));
-        }
+        let file = input_file::open(path, "a recording (.rspp)").map_err(|error| Failure::Input(error.to_string()))?;
         let fail = |error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
-        let recording = Recording::open(path).map_err(|error| fail(&error))?;
+        let recording = Recording::read(file).map_err(|error| fail(&error))?;
         match replay(&recording, registry).map_err(|error| fail(&error))? {
             verdict @ Verdict::Identical { .. } => Ok(format!("{verdict}\n")),
             verdict @ Verdict::Differs(_) => Err(fail(&verdict)),

@@ -12,7 +12,9 @@ use crate::trace::{Traced, trace};
 
 /// Run a scripted call in virtual time, and print all that entered and left.
 #[derive(Args)]
-#[command(after_help = "Example:\n  rspp trace tests/golden/plain-call.yaml")]
+#[command(after_help = "Examples:\n  \
+    rspp trace tests/golden/interruption.yaml                       a caller breaks in\n  \
+    rspp trace tests/golden/plain-call.yaml --record call.rspp      and a recording of it")]
 pub(super) struct Trace {
     /// The scenario, YAML or JSON.
     scenario: PathBuf,

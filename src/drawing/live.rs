@@ -60,9 +60,9 @@ impl Live {
                 let plan = &open.plan;
                 let text =
                     format!("{}, held by the pipeline {}, version {}", open.session, plan.name(), plan.version());
-                lines.push(line(at, Role::Quiet, "call", Text::new(Role::Plain, text)));
+                lines.push(line(at, Role::Quiet, "call", &Text::new(Role::Plain, text)));
             }
-            Input::UserText(text) => lines.push(line(at, Role::Caller, "caller", said(Role::Caller, text))),
+            Input::UserText(text) => lines.push(line(at, Role::Caller, "caller", &said(Role::Caller, text))),
             Input::Provider(_, ProviderResult::Transcript(transcript)) => lines.extend(heard_so_far(at, transcript)),
             Input::Derived(Derived::InterruptionConfirmed(turn, by)) => lines.push(self.confirmed(at, *turn, *by)),
             _ => {}
@@ -75,13 +75,13 @@ impl Live {
                 Request::Transcribe { .. } => {
                     lines.push(LiveLine {
                         passing: true,
-                        ..line(at, Role::Caller, "caller", Text::new(Role::Quiet, "..."))
+                        ..line(at, Role::Caller, "caller", &Text::new(Role::Quiet, "..."))
                     });
                 }
-                Request::Speak { text } => lines.push(line(at, Role::Agent, "agent", said(Role::Agent, text))),
+                Request::Speak { text } => lines.push(line(at, Role::Agent, "agent", &said(Role::Agent, text))),
                 Request::Tool(call) => {
                     let text = format!("{} {}", call.name, call.arguments);
-                    lines.push(line(at, Role::Model, "tool", Text::new(Role::Plain, text)));
+                    lines.push(line(at, Role::Model, "tool", &Text::new(Role::Plain, text)));
                 }
                 Request::Chat { .. } => {}
             }
@@ -95,36 +95,36 @@ impl Live {
             Signal::TurnOpen { understood, .. } => {
                 lines.extend(self.fenced(at));
                 let text = if *understood { "opens" } else { "opens, and nobody understood what was said" };
-                lines.push(line(at, Role::Strong, &number, plain(text.to_owned())));
+                lines.push(line(at, Role::Strong, &number, &plain(text.to_owned())));
             }
             Signal::OutputAccepted => lines.extend(self.first_sound(at, turn)),
             Signal::PlayoutHold => {
                 let text = "the caller speaks: the answer stops at once, and waits for what it means";
-                lines.push(line(at, Role::Hold, "hold", plain(text.to_owned())));
+                lines.push(line(at, Role::Hold, "hold", &plain(text.to_owned())));
             }
             Signal::PlayoutResume { .. } => {
                 let text = "it meant nothing: the answer goes on where it stopped, and nothing of it is lost";
-                lines.push(line(at, Role::Hold, "resume", plain(text.to_owned())));
+                lines.push(line(at, Role::Hold, "resume", &plain(text.to_owned())));
             }
             Signal::Heard { cut: true, .. } => lines.extend(self.heard(at, turn)),
             Signal::Commit => {
-                lines.push(line(at, Role::Strong, &number, plain("commits: all of its answer is out".to_owned())));
+                lines.push(line(at, Role::Strong, &number, &plain("commits: all of its answer is out".to_owned())));
             }
             Signal::Abort { reason } => {
                 let text = format!("is over ({}): nothing more of it can come out", reason.name());
-                lines.push(line(at, Role::Strong, &number, plain(text)));
+                lines.push(line(at, Role::Strong, &number, &plain(text)));
             }
             Signal::ProviderError { id, outcome } => {
                 let who = self.story.invocation(*id).map_or("provider", |it| it.lane.name());
-                lines.push(line(at, Role::Cut, "failed", plain(format!("{who}: {}", outcome.name()))));
+                lines.push(line(at, Role::Cut, "failed", &plain(format!("{who}: {}", outcome.name()))));
             }
-            Signal::NodeError { message, .. } => lines.push(line(at, Role::Cut, "failed", plain(message.to_string()))),
+            Signal::NodeError { message, .. } => lines.push(line(at, Role::Cut, "failed", &plain(message.to_string()))),
             Signal::DropNotice { items, reason, .. } => {
-                lines.push(line(at, Role::Cut, "dropped", plain(format!("{items}: {reason}"))));
+                lines.push(line(at, Role::Cut, "dropped", &plain(format!("{items}: {reason}"))));
             }
             Signal::SessionEnded => {
                 lines.extend(self.fenced(at));
-                lines.push(line(at, Role::Quiet, "call", plain("ends".to_owned())));
+                lines.push(line(at, Role::Quiet, "call", &plain("ends".to_owned())));
             }
             _ => {}
         }
@@ -137,19 +137,19 @@ impl Live {
     fn first_sound(&self, at: Micros, turn: Option<TurnId>) -> Option<LiveLine> {
         let waits = self.turn(turn)?.waits?;
         let text = Text::new(Role::Plain, "first sound after ").and(Role::Strong, format!("{} ms", ms(waits.total())));
-        Some(line(at, Role::Agent, "agent", text.and(Role::Quiet, format!(": {}", waits.words()))))
+        Some(line(at, Role::Agent, "agent", &text.and(Role::Quiet, format!(": {}", waits.words()))))
     }
 
     fn confirmed(&self, at: Micros, turn: TurnId, by: Confirmation) -> LiveLine {
         let by = match by {
             Confirmation::Words => "there are words",
-            Confirmation::Speech => "it goes on",
+            Confirmation::Speech => "the caller goes on",
             Confirmation::Onset => "the policy asks for no more",
         };
         let hold = self.story.holds.iter().rev().find(|hold| hold.turn == turn);
-        let after = hold.map_or_else(String::new, |hold| format!(" after {} ms", ms(at.since(hold.from))));
+        let after = hold.map_or_else(String::new, |hold| format!(", {} ms after the hold", ms(at.since(hold.from))));
         let text = format!("it is an interruption ({by}{after}): turn {} is cancelled, everywhere at once", turn.0);
-        line(at, Role::Cut, "cut", Text::new(Role::Plain, text))
+        line(at, Role::Cut, "cut", &Text::new(Role::Plain, text))
     }
 
     /// What was heard of a turn that was cut, and what never was.
@@ -157,10 +157,10 @@ impl Live {
         let Some(turn) = self.turn(turn) else { return Vec::new() };
         let heard = Text::new(Role::Agent, turn.heard.clone().unwrap_or_default());
         let note = format!("  ({} ms; this is what the conversation remembers)", turn.played.as_ms());
-        let mut lines = vec![line(at, Role::Agent, "heard", heard.and(Role::Quiet, note))];
+        let mut lines = vec![line(at, Role::Agent, "heard", &heard.and(Role::Quiet, note))];
         if let Some(unheard) = turn.unheard() {
             let never = format!("  ({} ms)", turn.spoken.since(turn.played).as_ms());
-            lines.push(line(at, Role::Cut, "unheard", Text::new(Role::Cut, unheard).and(Role::Quiet, never)));
+            lines.push(line(at, Role::Cut, "unheard", &Text::new(Role::Cut, unheard).and(Role::Quiet, never)));
         }
         lines
     }
@@ -181,7 +181,7 @@ impl Live {
             };
         }
         self.fenced_told = Some(number);
-        Some(line(at, Role::Cut, "fenced", Text::new(Role::Plain, text)))
+        Some(line(at, Role::Cut, "fenced", &Text::new(Role::Plain, text)))
     }
 }
 
@@ -195,17 +195,17 @@ fn heard_so_far(at: Micros, transcript: &Transcript) -> Option<LiveLine> {
     match transcript.understanding {
         Understanding::Partial => {
             let text = said(Role::Caller, words).and(Role::Quiet, " ...");
-            Some(LiveLine { passing: true, ..line(at, Role::Caller, "caller", text) })
+            Some(LiveLine { passing: true, ..line(at, Role::Caller, "caller", &text) })
         }
-        Understanding::Words => Some(line(at, Role::Caller, "caller", said(Role::Caller, words))),
+        Understanding::Words => Some(line(at, Role::Caller, "caller", &said(Role::Caller, words))),
         Understanding::Rejected => {
-            Some(line(at, Role::Caller, "caller", Text::new(Role::Quiet, "(nothing that the recogniser knows)")))
+            Some(line(at, Role::Caller, "caller", &Text::new(Role::Quiet, "(nothing that the recogniser knows)")))
         }
         Understanding::Empty => None,
     }
 }
 
-fn line(at: Micros, role: Role, who: &str, text: Text) -> LiveLine {
+fn line(at: Micros, role: Role, who: &str, text: &Text) -> LiveLine {
     let time = format!("{:>5}.{:02}  ", at.as_ms() / 1_000, at.as_ms() % 1_000 / 10);
     let head = Text::new(Role::Quiet, time).and(role, format!("{who:<8}"));
     let text = text.pieces().fold(head, |line, (role, piece)| line.and(role, piece));

@@ -89,7 +89,7 @@ impl Text {
                     (used, gap) = (indent, 0);
                 }
                 if !word.is_empty() {
-                    line = line.and(Role::Plain, " ".repeat(gap)).and(*role, word);
+                    line = line.and(*role, " ".repeat(gap) + word);
                     used += gap + length;
                     gap = 0;
                 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rspp_specs::event::{Request, ToolCall};
 use rspp_specs::outcome::Outcome;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::runtime::{Builder, Runtime};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ended, MAX_RESULT_BYTES, check_arguments, tell};
 use crate::http::Fault;
+use crate::orphans::Group;
 use crate::provider::{Answer, Provider, ProviderError, Wanted, refuse};
 
 /// Of what a program says on its standard error, the last bytes are told.
@@ -112,6 +112,7 @@ fn find(name: &str, folder: &Path) -> Option<PathBuf> {
 
 /// Runs one call to its end, or kills it with all that it started.
 async fn run(mut child: Child, call: &ToolCall, limit: Duration, cancelled: &CancellationToken) -> Ended {
+    let group = child.id().map(Group::of);
     let ended = tokio::select! {
         biased;
         () = cancelled.cancelled() => Ended::Badly(Outcome::Cancelled, "cancelled".to_owned()),
@@ -120,8 +121,8 @@ async fn run(mut child: Child, call: &ToolCall, limit: Duration, cancelled: &Can
         }),
     };
     // As long as nobody has asked how it ended, its number is its own, and its group's.
-    if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
-        let _ = kill_process_group(group, Signal::KILL);
+    drop(group);
+    if child.id().is_some() {
         let _ = tokio::time::timeout(BURIAL, child.wait()).await;
     }
     ended
