@@ -2,6 +2,7 @@
 //! examples, and what it does.
 
 mod demo;
+mod engines;
 mod explain;
 mod outcome;
 mod pages;
@@ -40,6 +41,8 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Replay(replay::Replay),
+    Engines(engines::Engines),
+    Doctor(engines::Doctor),
     Completions(pages::Completions),
     #[command(hide = true)]
     Man(pages::Man),
@@ -59,6 +62,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),
+        Command::Engines(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Completions(command) => command.run(Arguments::command()),
         Command::Man(command) => command.run(Arguments::command()),
     };

@@ -19,7 +19,9 @@ pub use rspp_specs as specs;
 
 pub mod cli;
 pub mod demo;
+pub mod doctor;
 pub mod drawing;
+pub mod engines;
 pub mod replay;
 pub mod run;
 pub mod screen;

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     Input(String),
     /// It ran, and something failed, differs or is damaged: exit code 1.
     Run(String),
+    /// It ran, and what it prints says that not all is well: exit code 1.
+    Unwell(String),
     /// It was told to end by this signal, and did. What it came to, and a word to people.
     Interrupted(i32, String, String),
 }
@@ -24,6 +26,10 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
         Ok(text) => print(&text),
         Err(Failure::Input(message)) => fail(&message, 2),
         Err(Failure::Run(message)) => fail(&message, 1),
+        Err(Failure::Unwell(text)) => {
+            print(&text);
+            ExitCode::FAILURE
+        }
         Err(Failure::Interrupted(signal, text, message)) => {
             print(&text);
             fail(&message, exit_code(signal))
