@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rspp_adapters::audio::read_call;
 use rspp_adapters::call::{Pace, open};
-use rspp_adapters::engines::EngineFiles;
+use rspp_adapters::engines::{Found, Machine, choose};
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::loudspeaker::{Loudspeaker, NoSound};
 use rspp_adapters::orphans::Passing;
-use rspp_adapters::provider::Opener;
+use rspp_adapters::provider::{Kind, Opener};
 use rspp_compiler::{Registry, compile_bound};
 use rspp_specs::plan::Plan;
 use rspp_specs::timeline::Record;
@@ -62,39 +62,27 @@ pub struct Engines {
     pub stt: String,
     /// What the voice is bound to.
     pub tts: String,
-    /// What could not be had, and why: a sentence each.
+    /// What was chosen and why, and what could not be had: a sentence each.
     pub notes: Vec<String>,
     /// What stands in for an engine that could not be had.
     pub warning: Option<String>,
 }
 
 impl Engines {
-    /// The first of the bundled ones that starts here; where none does, captions for the recogniser, tones for the voice.
-    pub fn here() -> Self {
-        let mut files = EngineFiles::default();
+    /// The best of this machine. If there is no recogniser or no voice, `install` may get them first: it is given the
+    /// machine, and says what came of it. What still is not there is stood in for by captions, and by tones.
+    pub fn here(mut install: impl FnMut(&Machine) -> Vec<String>) -> Self {
+        let machine = Machine::this();
+        let mut found = Found::on(&machine);
         let mut notes = Vec::new();
-        let mut warnings = Vec::new();
-        let stt = match files.pocketsphinx("#JSGF V1.0; grammar any; public <any> = yes;") {
-            Ok(_) => "bundled:pocketsphinx".to_owned(),
-            Err(error) => {
-                notes.push(error.to_string());
-                warnings.push("THE CALLER'S WORDS COME FROM A CAPTIONS FILE AND ARE NOT RECOGNISED");
-                format!("captions:{CAPTIONS}")
-            }
-        };
-        let voice = ["espeak-ng", "flite", "espeakng-loader"].iter().find(|voice| match files.voice(voice) {
-            Ok(_) => true,
-            Err(error) => {
-                notes.push(error.to_string());
-                false
-            }
-        });
-        let tts = voice.map_or_else(|| "tone:".to_owned(), |voice| format!("bundled:{voice}"));
-        if voice.is_none() {
-            warnings.push("THE AGENT'S VOICE IS TONES THAT NOBODY CAN UNDERSTAND");
+        if [Kind::Recogniser, Kind::Voice].iter().any(|kind| found.working(*kind).next().is_none()) {
+            notes = install(&machine);
+            found = Found::on(&machine);
         }
-        let warning = (!warnings.is_empty()).then(|| warnings.join(", AND "));
-        Self { stt, tts, notes, warning }
+        let chosen = choose(&found, Some(CAPTIONS));
+        notes.extend(chosen.notes);
+        let stt = chosen.stt.unwrap_or_else(|| format!("captions:{CAPTIONS}"));
+        Self { stt, tts: chosen.tts, notes, warning: chosen.warning }
     }
 }
 

@@ -83,6 +83,33 @@ fn no_arguments_or_wrong_ones_give_the_usage() {
 }
 
 #[test]
+fn what_is_misspelt_is_told_with_what_may_be_meant() {
+    let folder = folder("");
+    check(&folder, "rpelay call.rspp", 2, &["unrecognized subcommand 'rpelay'", "'replay'"]);
+    check(&folder, "demo --fats", 2, &["unexpected argument '--fats'", "'--fast'"]);
+    check(&folder, "explain spce.yaml", 2, &["spce.yaml: no such file; did you mean spec.yaml?"]);
+    check(&folder, "run specs.yaml --input caller.wav --output answer.wav", 2, &["did you mean spec.yaml?"]);
+    std::fs::create_dir_all(folder.path().join("specs/pipelines")).expect("a folder can be made");
+    std::fs::write(folder.path().join("specs/pipelines/mine.yaml"), "").expect("a file can be written");
+    check(&folder, "explain mine.yaml", 2, &["mine.yaml: no such file; did you mean specs/pipelines/mine.yaml?"]);
+}
+
+#[test]
+fn what_is_no_document_is_told_in_one_sentence() {
+    let folder = folder("");
+    std::fs::create_dir(folder.path().join("calls")).expect("a folder can be made");
+    std::fs::write(folder.path().join("latin.yaml"), b"name: caf\xe9\n").expect("a file can be written");
+    for (command, what) in [("explain", "a pipeline's spec"), ("trace", "a scenario")] {
+        check(&folder, &format!("{command} calls"), 2, &[&format!("calls is a folder; give the path of {what}")]);
+        let message = format!("latin.yaml is no text (byte 9 is no UTF-8); give the path of {what}");
+        check(&folder, &format!("{command} latin.yaml"), 2, &[&message]);
+        check(&folder, &format!("{command} xyz"), 2, &[&format!("xyz: no such file; give the path of {what}")]);
+    }
+    check(&folder, "explain nothing.rspp", 2, &["nothing.rspp: no such file; give the path of a recording"]);
+    check(&folder, "demo --output spec.yaml --fast --no-install", 1, &["spec.yaml", "can't be written"]);
+}
+
+#[test]
 fn a_spec_that_is_not_there_is_named() {
     let folder = folder("");
     check(&folder, "explain nothing.yaml", 2, &["nothing.yaml"]);

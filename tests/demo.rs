@@ -99,14 +99,19 @@ const QUESTIONS: [&str; 3] = [SAID[0].1, SAID[1].1, SAID[2].1];
 
 #[test]
 fn the_demo_as_data_has_three_turns_and_the_second_is_cut() {
-    let folder = folder();
-    let json = demo(&folder, &["--fast", "--no-install", "--json", "--output", "calls/first"]);
-    let left = folder.path().join("calls/first");
-    check_three_turns(Call { json, answer: left.join("answer.wav"), recording: left.join("call.rspp") });
+    let calls = [folder(), folder()].map(|folder| {
+        let json = demo(&folder, &["--fast", "--no-install", "--json", "--output", "calls/first"]);
+        let left = folder.path().join("calls/first");
+        let call = Call { json, answer: left.join("answer.wav"), recording: left.join("call.rspp") };
+        check_three_turns(&call);
+        (call.bytes(), folder)
+    });
+    // What was looked for has paths of the folder in it.
+    assert!(calls[0].0[1..] == calls[1].0[1..], "the same call twice");
 }
 
 /// One object: that of `rspp run --json`, what held the call, and what it left.
-fn check_three_turns(call: Call) {
+fn check_three_turns(call: &Call) {
     let report = call.report();
     assert!(report["engines"]["stt"].is_string() && report["engines"]["tts"].is_string(), "{report}");
     assert!(report["files"]["recording"].as_str().is_some_and(|path| path.ends_with("call.rspp")), "{report}");

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rspp_adapters::engines::Machine;
+use rspp_adapters::engines::install::install;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_compiler::Registry;
 use serde::Serialize;
@@ -15,7 +17,7 @@ use crate::run::Held;
 use crate::screen::Screen;
 use crate::summary::Summary;
 
-/// Hold a call of half a minute with three questions and an interruption, and watch what happens in it.
+/// Hold a bundled call with an interruption, out loud where it can be, and draw it while it runs.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp demo                  in real time, out loud where there is a sound device\n  \
@@ -61,7 +63,7 @@ struct Left<'a> {
 impl Demo {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let mut screen = (!self.json).then(Screen::stdout);
-        let engines = Engines::here();
+        let engines = Engines::here(|machine| if self.no_install { Vec::new() } else { get(machine, screen.as_mut()) });
         let Self { fast, no_sound, output, .. } = self;
         let options = Options { output, fast, sound: !no_sound };
         let prepared = options.prepare(&engines, registry).map_err(|error| failure(&error))?;
@@ -96,6 +98,24 @@ impl Demo {
 
 fn json(held: &Held, engines: &Engines, sound: Option<&'static str>, answer: &Path, recording: &Path) -> Outcome {
     json_of(&Report { summary: &held.summary, engines, sound, files: Left { answer, recording } })
+}
+
+/// Gets a recogniser and a voice; gives what there is to say about it.
+fn get(machine: &Machine, mut screen: Option<&mut Screen>) -> Vec<String> {
+    let mut tell = |text: String| {
+        if let Some(screen) = &mut screen {
+            screen.lines(&[Text::new(Role::Quiet, text)]);
+        }
+    };
+    tell("Getting a speech recogniser and a voice, once: about 30 MB, no root, no key.".to_owned());
+    match install(machine, &mut |step| tell(format!("  {} of {}: {}", step.number, step.of, step.says))) {
+        Ok(installed) => installed.notes,
+        Err(error) => {
+            let note = format!("the engines could not be got: {error}");
+            tell(format!("  {note}"));
+            vec![note]
+        }
+    }
 }
 
 fn wrapped(line: &Text, screen: &Screen) -> Vec<Text> {

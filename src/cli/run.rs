@@ -13,8 +13,10 @@ use crate::run::{self, RunError, describe, run};
 /// Hold a call: the caller's side from a WAV file, the whole call into another.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-    rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav --record call.rspp\n  \
-    rspp run SPEC --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words --input ...\n\n\
+    rspp run specs/pipelines/voice-assistant.yaml --input caller.wav \\\n      \
+        --output answer.wav --record call.rspp\n  \
+    rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav \\\n      \
+        --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n\n\
     Ctrl-C ends the session, and leaves whole files.\n\
     Exit code 1: an engine is missing or died. 2: a file or the spec is wrong.")]
 pub(super) struct Run {

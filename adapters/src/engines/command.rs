@@ -5,6 +5,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::orphans::{self, Group};
+
 /// What is kept of each stream of a program.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 /// How long the streams of a program that has ended may stay open: what it started may hold them.
@@ -35,7 +37,7 @@ pub(super) enum NoAnswer {
 
 /// Runs a program to its end.
 pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Ran, NoAnswer> {
-    let mut child = start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (mut child, _group) = start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
     let status = wait(&mut child, limit)?;
@@ -47,10 +49,10 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Ran, NoAnswe
 }
 
 /// Starts a program. One that was written a moment ago may be busy: another thread that starts a program at the same
-/// time holds its file open until that program runs.
-pub(super) fn start(command: &mut Command) -> Result<Child, NoAnswer> {
+/// time holds its file open until that program runs. What is left of its group when it has ended is killed.
+pub(super) fn start(command: &mut Command) -> Result<(Child, Group), NoAnswer> {
     for _ in 0..BUSY_TRIES {
-        match command.spawn() {
+        match orphans::spawn(command) {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::park_timeout(LOOK_EVERY),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NoAnswer::NotFound),
             started => return started.map_err(NoAnswer::NotStarted),

@@ -332,7 +332,7 @@ impl<'p> Work<'p> {
         let log = || self.log.try_clone().map(Stdio::from).map_err(files);
         command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let ended = start(command).and_then(|mut child| wait(&mut child, left));
+        let ended = start(command).and_then(|(mut child, _group)| wait(&mut child, left));
         let last = match ended {
             Ok(status) if status.success() => return Ok(()),
             Ok(_) => last_lines(&path, begin).map_err(files)?,
