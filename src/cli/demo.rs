@@ -109,10 +109,13 @@ fn get(machine: &Machine, mut screen: Option<&mut Screen>) -> Vec<String> {
     };
     tell("Getting a speech recogniser and a voice, once: about 30 MB, no root, no key.".to_owned());
     match install(machine, &mut |step| tell(format!("  {} of {}: {}", step.number, step.of, step.says))) {
-        Ok(installed) => installed.notes,
+        Ok(installed) => {
+            tell(String::new());
+            installed.notes
+        }
         Err(error) => {
             let note = format!("the engines could not be got: {error}");
-            tell(format!("  {note}"));
+            tell(format!("  {note}\n"));
             vec![note]
         }
     }
