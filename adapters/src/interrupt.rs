@@ -1,4 +1,5 @@
-//! Being told to end: Ctrl-C, SIGTERM, the terminal's end.
+//! Being told to end: Ctrl-C and SIGTERM. A hangup is left to the system, so that `nohup` works; engines end when their
+//! standard input does.
 //!
 //! The first signal asks. Whoever has said that it will end properly ([`Interrupt::ending`]) has [`GRACE`] for what it
 //! does: a call ends its session and writes its files. Then every wait for an engine is over, and at the latest after
@@ -85,11 +86,11 @@ pub(crate) fn over() -> Receiver<Infallible> {
 /// When the system refuses, or somebody watches already.
 #[cfg(unix)]
 pub fn watch() -> std::io::Result<Interrupt> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGINT, SIGTERM};
 
     let (sender, over) = crossbeam_channel::bounded(0);
     OVER.set(over).map_err(|_| std::io::Error::from(std::io::ErrorKind::AlreadyExists))?;
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     let interrupt = Interrupt::default();
     let watched = interrupt.clone();
     std::thread::spawn(move || {
