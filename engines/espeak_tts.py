@@ -221,10 +221,13 @@ def main():
     parser.add_argument("--speed", type=int, default=160, help="words a minute; not for flite")
     arguments = parser.parse_args()
     arguments.voice = arguments.voice or DEFAULT_VOICES[arguments.program]
+    if arguments.program == "espeak-ng" and shutil.which("espeak-ng") is None and espeakng_loader is not None:
+        # The same synthesiser, from where no root was needed.
+        arguments.program = LOADER
     if arguments.program == LOADER:
         arguments.library = load_library()
     elif shutil.which(arguments.program) is None:
-        sys.exit(f"the program {arguments.program} is not installed")
+        sys.exit(f"the program {arguments.program} is not installed: install it, or run `rspp engines install`")
 
     def handler(event):
         if event.kind == "describe":
