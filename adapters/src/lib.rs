@@ -4,12 +4,23 @@
 
 pub mod audio;
 pub mod call;
+pub mod captions;
 pub mod dialogue;
 pub mod drive;
 pub mod engines;
+pub mod http;
+pub mod input_file;
+pub mod interrupt;
+pub mod loudspeaker;
+pub mod notes;
+pub mod openai;
+pub mod orphans;
 pub mod provider;
 pub mod recording;
 pub mod scenario;
 pub mod scripted;
+pub mod secret;
+pub mod tone;
+pub mod tools;
 pub mod transport;
 pub mod wyoming;

@@ -16,6 +16,7 @@ use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
 use serde::Deserialize;
 
 use crate::drive::{Schedule, VirtualClock, run};
+use crate::input_file::{InputFileError, read_text};
 use crate::scripted::{Script, ScriptError, ScriptedPeers};
 use crate::transport::TransportTimes;
 
@@ -122,13 +123,8 @@ pub struct Health {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file can't be read.
-    #[error("{path}: {error}; give the path of a scenario")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] InputFileError),
     /// The document can't be read.
     #[error("{path}: {message}")]
     Document {
@@ -160,8 +156,7 @@ impl Scenario {
     /// # Errors
     /// Names the file and the place in it.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ScenarioError::File { path: path.to_owned(), error })?;
+        let text = read_text(path, "a scenario")?;
         let fail = |message: String| ScenarioError::Document { path: path.to_owned(), message };
         if text.len() > MAX_SPEC_BYTES {
             return Err(fail(format!("larger than {MAX_SPEC_BYTES} bytes")));

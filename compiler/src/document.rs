@@ -30,6 +30,9 @@ pub(crate) struct Document {
     /// What the template's nodes ask of their providers.
     #[serde(default)]
     pub(crate) provider: BTreeMap<String, Spanned<ProviderDocument>>,
+    /// What the template's model is told before the conversation.
+    #[serde(default)]
+    pub(crate) prompt: Option<String>,
     #[serde(default)]
     pub(crate) turn: Option<Spanned<TurnDocument>>,
     #[serde(default)]
@@ -52,6 +55,7 @@ pub(crate) struct NodeDocument {
     pub(crate) tools: Option<Vec<ToolSpec>>,
     #[serde(default)]
     pub(crate) provider: Option<ProviderDocument>,
+    pub(crate) prompt: Option<String>,
     #[serde(default)]
     pub(crate) detector: Option<Detector>,
     #[serde(default)]
@@ -82,6 +86,7 @@ impl NodeDocument {
             ("bind", self.bind.is_some()),
             ("tools", self.tools.is_some()),
             ("provider", self.provider.is_some()),
+            ("prompt", self.prompt.is_some()),
             ("detector", self.detector.is_some()),
             ("onset_probability", self.onset_probability.is_some()),
             ("release_probability", self.release_probability.is_some()),
@@ -194,7 +199,7 @@ mod tests {
         check(
             "kind: PipelineSpec\nname: x\nversoin: 1\n",
             "spec.yaml:3:1: error[RSPP0001]: unknown field `versoin`, expected one of kind, name, version, profile, \
-             template, bind, tools, provider, turn, admission, nodes, edges\n  hint: did you mean `version`?",
+             template, bind, tools, provider, prompt, turn, admission, nodes, edges\n  hint: did you mean `version`?",
         );
         check(
             "",

@@ -135,6 +135,7 @@ fn kind_of(
     if let Some(provider) = &node.provider {
         provider.check(findings, &path, place);
     }
+    crate::providers::check(findings, name, place, node);
     if fields.contains(&"bind") && node.bind.as_ref().is_none_or(|bind| bind.trim().is_empty()) {
         let message = format!("{name} calls a provider, and none is bound to it");
         let hint = format!("add `bind: {{{name}: PROVIDER}}` to the spec, or `bind: PROVIDER` to the node");
@@ -198,7 +199,8 @@ fn built_in(node: &NodeDocument) -> Option<(NodeKind, &'static [&'static str])> 
             (NodeKind::Utterance { min_rejected_speech }, &["min_rejected_speech_ms"])
         }
         "llm" => {
-            (NodeKind::Llm { binding, tools: node.tools.clone().unwrap_or_default() }, &["bind", "provider", "tools"])
+            let (tools, prompt) = (node.tools.clone().unwrap_or_default(), node.prompt.clone());
+            (NodeKind::Llm { binding, tools, prompt }, &["bind", "provider", "tools", "prompt"])
         }
         "segmenter" => (NodeKind::Segmenter, &[]),
         "tts" => (NodeKind::Tts { binding }, &["bind", "provider"]),

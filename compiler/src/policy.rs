@@ -40,6 +40,11 @@ impl ProviderDocument {
         }
     }
 
+    /// Who is called instead.
+    pub(crate) fn fallbacks(&self) -> impl Iterator<Item = &str> {
+        self.fallback.iter().map(String::as_str)
+    }
+
     /// The policy, with defaults for what is not given.
     pub(crate) fn policy(&self) -> ProviderPolicy {
         let default = ProviderPolicy::default();

@@ -17,8 +17,8 @@ use crate::session::{Desk, Session};
 
 /// Before an overloaded provider is tried again; each attempt doubles it.
 const FIRST_BACKOFF: Micros = Micros::from_ms(100);
-/// What a tool may take.
-const TOOL_TIME: Micros = Micros::from_ms(20_000);
+/// What a tool may take. The shell's own limits are shorter, and say more.
+const TOOL_TIME: Micros = Micros::from_ms(45_000);
 
 impl Session {
     /// Starts an invocation with the first of a node's providers whose circuit lets calls through.

@@ -91,7 +91,7 @@ impl Session {
             (Kind::Tool, _) => {
                 if let Some(key) = &row.tool_key {
                     let content = format!("error: the tool ended with {}", outcome.name());
-                    self.conversation.on_tool_result(key, &content.into());
+                    self.conversation.on_tool_failed(key, &content.into());
                 }
             }
             _ => {}

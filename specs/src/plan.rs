@@ -246,6 +246,9 @@ pub enum NodeKind {
         binding: String,
         /// The tools that the model may call.
         tools: Vec<ToolSpec>,
+        /// What the model is told before the conversation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt: Option<String>,
     },
     /// Cuts an answer into speakable sentences.
     Segmenter,
@@ -351,6 +354,12 @@ pub struct ToolSpec {
     pub effect: ToolEffect,
     /// Which provider runs it.
     pub binding: String,
+    /// What the model is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The JSON Schema of its arguments, an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<serde_json::Value>,
 }
 
 /// How playout paces.

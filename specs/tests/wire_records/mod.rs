@@ -135,8 +135,14 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
     (comparison(), any::<u32>(), 0.0f32..1.0, finite(), micros())
         .prop_map(|(is, version, onset_probability, number, commit_point)| {
             let vad = VadParams { onset_probability, ..VadParams::default() };
-            let tool = ToolSpec { name: "book".into(), effect: ToolEffect::Write, binding: "desk".into() };
-            let llm = NodeKind::Llm { binding: "fast".into(), tools: vec![tool] };
+            let tool = ToolSpec {
+                name: "book".into(),
+                effect: ToolEffect::Write,
+                binding: "desk".into(),
+                description: Some("Books a table.".into()),
+                parameters: Some(serde_json::json!({"type": "object", "properties": {"people": {"minimum": 0.5}}})),
+            };
+            let llm = NodeKind::Llm { binding: "fast".into(), tools: vec![tool], prompt: Some("Be brief.".into()) };
             let custom = NodeKind::Custom {
                 type_name: "mine".into(),
                 config: serde_json::json!({"z": number, "a": [null, true, {"k": "v"}]}),
