@@ -238,7 +238,8 @@ impl Session {
     }
 
     fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
-        let obstacle = if self.turn.is_none() || self.draining { self.obstacle(desk) } else { None };
+        let may_open = self.turn.is_none() || self.draining || self.suspended;
+        let obstacle = if may_open { self.obstacle(desk) } else { None };
         if let Some(obstacle) = obstacle {
             self.say(desk, obstacle);
         } else if self.turn.is_none() {
@@ -377,7 +378,8 @@ impl Session {
         let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == ack.turn) else { return };
         match ack.occasion {
             AckOccasion::Started => {
-                let first = !std::mem::replace(&mut playback.started, true);
+                // Nobody can have begun to hear what was never sent.
+                let first = !playback.is_silent() && !std::mem::replace(&mut playback.started, true);
                 if first && playback.ending != Ending::Cut {
                     self.say_of(desk, ack.turn, Signal::PlaybackStarted);
                 }
