@@ -79,16 +79,7 @@ impl RunError {
             RunError::Interrupted { signal } => return rspp_adapters::interrupt::exit_code(*signal),
             RunError::Call(_) | RunError::Folder { .. } | RunError::Output(_) | RunError::Recording(_) => return 1,
         };
-        match provider {
-            ProviderError::Engine(_)
-            | ProviderError::Bundled(_)
-            | ProviderError::Server { .. }
-            | ProviderError::NoProgram { .. } => 1,
-            ProviderError::Binding { .. }
-            | ProviderError::DialogueFile { .. }
-            | ProviderError::Dialogue { .. }
-            | ProviderError::Captions(_) => 2,
-        }
+        if provider.is_wrong_usage() { 2 } else { 1 }
     }
 }
 

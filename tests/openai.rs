@@ -177,6 +177,18 @@ fn a_request_that_fails_is_told_and_tried_once_more_before_its_turn_is_aborted()
 }
 
 #[test]
+fn a_server_that_is_not_there_is_replaced_by_the_last_word() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
+    let folder = folder("provider: {llm: {fallback: [\"say:Sorry, please call again.\"]}}\n");
+    let bind = format!("llm=http://{closed}/v1#tiny");
+    let ran = run(folder.path(), &[&RUN[..], &["--bind", &bind]].concat());
+    let (told, noted) = (text(&ran.stdout), text(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(0), "{noted}");
+    assert!(noted.ends_with("the next of its providers is called\n") && noted.lines().count() == 1, "{noted}");
+    assert_eq!(told.matches("Sorry, please call again.").count(), QUESTIONS.len(), "{told}");
+}
+
+#[test]
 fn a_binding_that_can_not_be_is_told_before_the_call() {
     let folder = folder("");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");

@@ -21,6 +21,7 @@ use crate::drive::{Clock, Peers, Schedule, VirtualClock, run};
 use crate::interrupt::Interrupt;
 use crate::notes::Notes;
 use crate::provider::{Answer, Kind, Opener, Provider, ProviderError, Sink, Timed, Wanted};
+use crate::replaceable::Replaceable;
 use crate::transport::{MemoryTransport, TransportTimes};
 
 /// Silence behind the end of the file, at least: so long an utterance may need to end and to be answered.
@@ -113,14 +114,21 @@ pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
             NodeKind::Tts { binding } => simple(Kind::Voice, binding),
             _ => continue,
         };
-        let fallbacks = node.provider.fallback.iter().map(|binding| Wanted { binding, ..wanted });
-        let tools = wanted.tools.iter().map(|tool| simple(Kind::Tool, &tool.binding));
-        for wanted in std::iter::once(wanted).chain(fallbacks).chain(tools) {
+        let fallbacks = &node.provider.fallback;
+        let chain = std::iter::once(wanted.binding).chain(fallbacks.iter().map(String::as_str));
+        let chain = chain.enumerate().map(|(place, binding)| (Wanted { binding, ..wanted }, place < fallbacks.len()));
+        let tools = wanted.tools.iter().map(|tool| (simple(Kind::Tool, &tool.binding), false));
+        for (wanted, replaceable) in chain.chain(tools) {
             // One provider serves all nodes, and all tools, that are bound to the same.
-            if !providers.has(wanted.kind, wanted.binding) {
-                let provider = opener.open(&wanted).map_err(fail(&node.name))?;
-                providers.insert(wanted.kind, wanted.binding, provider);
+            if providers.has(wanted.kind, wanted.binding) {
+                continue;
             }
+            let provider = match opener.open(&wanted) {
+                Err(error) if !replaceable || error.is_wrong_usage() => return Err(fail(&node.name)(error)),
+                provider if replaceable => Box::new(Replaceable::new(&node.name, provider)),
+                provider => provider.map_err(fail(&node.name))?,
+            };
+            providers.insert(wanted.kind, wanted.binding, provider);
         }
     }
     Ok(providers)

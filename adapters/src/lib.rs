@@ -17,6 +17,7 @@ pub mod openai;
 pub mod orphans;
 pub mod provider;
 pub mod recording;
+mod replaceable;
 pub mod scenario;
 pub mod scripted;
 pub mod secret;

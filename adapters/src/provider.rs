@@ -109,6 +109,22 @@ pub enum ProviderError {
     Bundled(#[from] EngineError),
 }
 
+impl ProviderError {
+    /// Whether the spec or its files are wrong, and not the world.
+    pub fn is_wrong_usage(&self) -> bool {
+        match self {
+            ProviderError::Engine(_)
+            | ProviderError::Bundled(_)
+            | ProviderError::Server { .. }
+            | ProviderError::NoProgram { .. } => false,
+            ProviderError::Binding { .. }
+            | ProviderError::DialogueFile { .. }
+            | ProviderError::Dialogue { .. }
+            | ProviderError::Captions(_) => true,
+        }
+    }
+}
+
 /// One provider of one session: one invocation after the other.
 ///
 /// It may block for as long as it works: it has a thread of its own in real time, and in virtual time the clock waits
@@ -412,18 +428,29 @@ pub(crate) fn refuse(answer: &mut Answer<'_>) -> Result<(), ProviderError> {
 /// All that a provider which needs nobody answers, for its tests.
 #[cfg(test)]
 pub(crate) fn answered(ask: impl FnOnce(&mut Answer<'_>) -> Result<(), ProviderError>) -> Vec<Timed> {
-    struct Kept(Vec<Timed>);
+    let (results, notes) = answered_and_noted(ask);
+    assert!(notes.is_empty(), "it has nothing to note: {notes:?}");
+    results
+}
+
+/// All that a provider answers, and all that people should know of it.
+#[cfg(test)]
+pub(crate) fn answered_and_noted(
+    ask: impl FnOnce(&mut Answer<'_>) -> Result<(), ProviderError>,
+) -> (Vec<Timed>, Vec<String>) {
+    #[derive(Default)]
+    struct Kept(Vec<Timed>, Vec<String>);
     impl Sink for Kept {
         fn take(&mut self, timed: Timed) {
             self.0.push(timed);
         }
         fn note(&mut self, text: &str) {
-            panic!("it has nothing to note: {text}");
+            self.1.push(text.to_owned());
         }
     }
-    let mut kept = Kept(Vec::new());
+    let mut kept = Kept::default();
     ask(&mut Answer::new(&mut kept, &CancellationToken::new())).expect("it needs nobody");
-    kept.0
+    (kept.0, kept.1)
 }
 
 /// A recogniser behind Wyoming.
