@@ -20,7 +20,8 @@ use crate::audio::{CALL_RATE_HZ, CallAudio, frames};
 use crate::drive::{Clock, Peers, Schedule, VirtualClock, run};
 use crate::interrupt::Interrupt;
 use crate::notes::Notes;
-use crate::provider::{Answer, Kind, Opener, Provider, ProviderError, Sink, Timed, Wanted};
+use crate::opener::Opener;
+use crate::provider::{Answer, Kind, Provider, ProviderError, Sink, Timed, Wanted};
 use crate::replaceable::Replaceable;
 use crate::transport::{MemoryTransport, TransportTimes};
 

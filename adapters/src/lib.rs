@@ -14,6 +14,7 @@ pub mod interrupt;
 pub mod loudspeaker;
 pub mod notes;
 pub mod openai;
+pub mod opener;
 pub mod orphans;
 pub mod provider;
 pub mod recording;

@@ -8,14 +8,7 @@ use rspp_specs::plan::Otherwise;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{RejectReason, Signal};
 
-use crate::session::{Desk, Session};
-
-/// The newest snapshot, and when it came.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
-    snapshot: AdmissionSnapshot,
-    at: Micros,
-}
+use crate::session::{Desk, Known, Session};
 
 impl Session {
     /// A snapshot came. One that is older than what is known changes nothing.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rspp_specs::admission::AdmissionSnapshot;
 use rspp_specs::dataflow::{ControlRow, Directive, Row};
 use rspp_specs::event::{Delivery, DeliveryContent, Origin};
 use rspp_specs::ids::{Generation, LeaseEpoch, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
@@ -14,7 +15,6 @@ use rspp_specs::timeline::{
     Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
 };
 
-use crate::admission::Known;
 use crate::circuit::Circuits;
 use crate::commitments::Commitments;
 use crate::dataflow::Dataflow;
@@ -75,6 +75,13 @@ pub(crate) struct Session {
 pub(crate) struct KnownNodes {
     pub(crate) caller: Option<NodeIndex>,
     pub(crate) user_turn: Option<NodeIndex>,
+}
+
+/// The newest word of admission, and when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) snapshot: AdmissionSnapshot,
+    pub(crate) at: Micros,
 }
 
 /// The active turn.

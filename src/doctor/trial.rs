@@ -7,7 +7,7 @@ use rspp_adapters::audio::{CALL_RATE_HZ, CallAudio};
 use rspp_adapters::call::{Call, Pace, hold as hold_call, open};
 use rspp_adapters::dialogue::RESTAURANT;
 use rspp_adapters::interrupt::Interrupt;
-use rspp_adapters::provider::Opener;
+use rspp_adapters::opener::Opener;
 use rspp_compiler::{Registry, compile};
 
 use crate::summary::Summary;
