@@ -43,6 +43,9 @@ impl Session {
         };
         if let ProviderResult::End(outcome) = result {
             let row = row.clone();
+            // A sentence without a sound was not spoken, whatever its voice says.
+            let silent = row.kind == Kind::Speak && row.last_result.is_none();
+            let outcome = if silent && outcome == Outcome::Success { Outcome::Failed } else { outcome };
             self.end_invocation(desk, cause, id, row, outcome);
             return;
         }
