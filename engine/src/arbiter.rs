@@ -22,6 +22,9 @@ use crate::commitments::Commitments;
 use crate::ledger::{Ending, Playback, Position};
 use crate::session::{ActiveTurn, Desk, End, Session};
 
+/// What the model is told of a tool that was cancelled with its turn.
+const CANCELLED_TOOL: &str = "cancelled: the turn that asked for this ended before there was a result";
+
 impl Session {
     /// One input of the control lane.
     pub(crate) fn on_control(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, input: Input) {
@@ -320,6 +323,10 @@ impl Session {
     fn cancel_invocations(&mut self, desk: &mut Desk<'_>, scope: Scope) {
         for id in self.invocations.take_waiting_of(scope) {
             desk.timers.cancel(self.slot, TimerKey::Retry(id));
+        }
+        // Nobody works on these any more: a model that took them for pending would wait for ever.
+        for key in self.invocations.tool_keys_of(scope) {
+            self.conversation.on_tool_failed(&key, &CANCELLED_TOOL.into());
         }
         for id in self.invocations.cancel(scope) {
             desk.timers.cancel(self.slot, TimerKey::Result(id));

@@ -146,6 +146,12 @@ impl Invocations {
         self.rows.remove(&id);
     }
 
+    /// The keys of the tools that end with `scope`.
+    pub(crate) fn tool_keys_of(&self, scope: Scope) -> Vec<Arc<str>> {
+        let ending = self.rows.values().filter(|row| row.cancelled_with == scope);
+        ending.filter_map(|row| row.tool_key.clone()).collect()
+    }
+
     /// Removes every row that ends with `scope`, by number; rows that outlive it lose their audience.
     pub(crate) fn cancel(&mut self, scope: Scope) -> Vec<InvocationId> {
         let cancelled: Vec<InvocationId> =

@@ -43,12 +43,19 @@ impl Session {
         };
         if let ProviderResult::End(outcome) = result {
             let row = row.clone();
+            // A sentence without a sound was not spoken, whatever its voice says.
+            let silent = row.kind == Kind::Speak && row.last_result.is_none();
+            let outcome = if silent && outcome == Outcome::Success { Outcome::Failed } else { outcome };
             self.end_invocation(desk, cause, id, row, outcome);
             return;
         }
         let (node, call, results_to) = (row.node, row.call, row.results_to);
+        // Empty pieces keep a stream alive and say nothing: who waits for an answer has got none of it.
+        let says_nothing = matches!(&result, ProviderResult::Text(text) if text.trim().is_empty());
         let result = self.note_result(id, result);
-        self.note_progress(desk, id);
+        if !says_nothing {
+            self.note_progress(desk, id);
+        }
         if let Some(scope) = results_to {
             self.deliver(desk, cause, node, scope, DeliveryContent::Result(call, result));
         }

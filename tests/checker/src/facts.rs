@@ -246,6 +246,9 @@ impl Facts {
                     invocation.ended_tick.get_or_insert(tick);
                 }
             }
+            // An empty piece of text says nothing.
+            "provider"
+                if row.text("kind") == Some("text") && row.text("text").is_some_and(|it| it.trim().is_empty()) => {}
             "provider" => {
                 if let Some(invocation) = self.invocation_mut(row) {
                     invocation.answered |= invocation.in_flight();
