@@ -16,7 +16,7 @@ use rspp::specs::event::AudioFrame;
 use rspp::specs::ids::Slot;
 use rspp::specs::plan::Plan;
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{Input, Resume, SessionOpen};
+use rspp::specs::timeline::{Input, SessionOpen};
 use rspp::{Batch, Core, Registry, compile, core};
 
 /// Kernel state of a session, apart from declared buffers: what the issue allows.
@@ -79,8 +79,8 @@ fn voice_assistant(detector: &str) -> Arc<Plan> {
 fn open(core: &mut Core, plan: &Arc<Plan>, sessions: usize) -> Vec<Slot> {
     let slots: Vec<Slot> = (0..sessions).map_while(|_| core.reserve()).collect();
     let inputs = slots.iter().map(|slot| {
-        let (session, plan) = (format!("session-{slot}").into(), Arc::clone(plan));
-        (*slot, Input::SessionOpen(Box::new(SessionOpen { session, plan, resume: Resume::default() })))
+        let (session, plan) = (format!("session-{slot}"), Arc::clone(plan));
+        (*slot, Input::SessionOpen(Box::new(SessionOpen::new(session, plan))))
     });
     tick(core, Micros(0), inputs);
     slots

@@ -1,23 +1,34 @@
 #!/usr/bin/env python3
 """A Wyoming synthesiser: runs espeak-ng, or flite, for each text. Only the standard library.
 
-The programs are run, never linked: espeak-ng is GPL-3. The same text gives the same samples.
+The programs are run, never linked: espeak-ng is GPL-3. The same text gives the same samples. Where no program is
+installed, `--program espeakng-loader` takes the espeak-ng library that the package of this name brings, and loads it
+into this process, which is one of its own.
 """
 
 import argparse
+import ctypes
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import wyoming_wire
 from wyoming_wire import Event, error_event
 
+try:
+    import espeakng_loader
+except ImportError:
+    espeakng_loader = None
+
 CHUNK_MS = 20
 MAX_TEXT_BYTES = 64 * 1024
 MAX_SECONDS = 600
 WAV_HEADER_BYTES = 44
-DEFAULT_VOICES = {"espeak-ng": "en-us", "flite": "slt"}
+LOADER = "espeakng-loader"
+DEFAULT_VOICES = {"espeak-ng": "en-us", LOADER: "en-us", "flite": "slt"}
 VOICE = re.compile(r"[A-Za-z0-9_+-]{1,64}")
 
 
@@ -83,6 +94,70 @@ def speak(program, voice, speed, text):
         process.wait()
 
 
+class Library:
+    """The espeak-ng library. It keeps its state in global variables, and what was said before would shift the samples
+    of the next text a little: so each text is said by a fork of this process, which has said nothing yet.
+    """
+
+    # Of speak_lib.h.
+    SYNCHRONOUS, DONT_EXIT = 2, 0x8000
+    UTF8, END_PAUSE = 1, 0x1000
+    RATE = 1
+    CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+    def __init__(self):
+        self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path()
+        self.rate = self.lib.espeak_Initialize(self.SYNCHRONOUS, 0, data.encode(), self.DONT_EXIT)
+        if self.rate <= 0:
+            raise SpeechError(f"the espeak-ng library does not start with its data in {data}", "no-program")
+
+    def _say(self, to, voice, speed, text):
+        """In the fork: writes the samples as they are made."""
+
+        def take(samples, count, _events):
+            pcm = memoryview(ctypes.string_at(samples, count * 2) if samples and count > 0 else b"")
+            while pcm:
+                pcm = pcm[os.write(to, pcm) :]
+            return 0
+
+        callback = self.CALLBACK(take)
+        self.lib.espeak_SetSynthCallback(callback)
+        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            return
+        self.lib.espeak_SetParameter(self.RATE, speed, 0)
+        data, flags = text.encode(), self.UTF8 | self.END_PAUSE
+        self.lib.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, flags, None, None)
+        self.lib.espeak_Synchronize()
+
+    def speak(self, voice, speed, text):
+        """Yields samples a second, then chunks of PCM as the fork writes them."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(reader)
+                self._say(writer, voice, speed, text)
+            finally:
+                os._exit(0)
+        os.close(writer)
+        try:
+            with os.fdopen(reader, "rb") as pcm:
+                chunk_bytes = self.rate * CHUNK_MS // 1000 * 2
+                chunk = pcm.read(chunk_bytes)
+                if not chunk:
+                    raise SpeechError(f"espeak-ng wrote nothing: has it a voice {voice}?", "no-voice")
+                yield self.rate
+                for _ in range(MAX_SECONDS * 1000 // CHUNK_MS):
+                    yield chunk[: len(chunk) // 2 * 2]
+                    chunk = pcm.read(chunk_bytes)
+                    if len(chunk) < 2:
+                        break
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
 def synthesize(arguments, data):
     """Yields the answers to one synthesize event."""
     text, wanted = data.get("text"), data.get("voice") or {}
@@ -100,7 +175,11 @@ def synthesize(arguments, data):
         return
     sent = 0
     try:
-        speech = speak(arguments.program, voice, arguments.speed, text.replace("\0", " "))
+        spoken = text.replace("\0", " ")
+        if arguments.program == LOADER:
+            speech = arguments.library.speak(voice, arguments.speed, spoken)
+        else:
+            speech = speak(arguments.program, voice, arguments.speed, spoken)
         form["rate"] = next(speech)
         yield Event("audio-start", {**form, "timestamp": 0})
         for chunk in speech:
@@ -124,16 +203,31 @@ def info(arguments):
     return Event("info", {"asr": [], "tts": [program], "handle": [], "intent": [], "wake": [], "mic": [], "snd": []})
 
 
+def load_library():
+    """The library, or the end of this process with a word on what is missing."""
+    if espeakng_loader is None:
+        sys.exit(f"the package {LOADER} is not installed: run `rspp engines install`")
+    try:
+        return Library()
+    except (OSError, RuntimeError, SpeechError) as error:
+        sys.exit(f"the espeak-ng library of the package {LOADER} does not load: {error}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     wyoming_wire.add_arguments(parser)
     parser.add_argument("--program", choices=sorted(DEFAULT_VOICES), default="espeak-ng")
     parser.add_argument("--voice", help="used where synthesize names none")
-    parser.add_argument("--speed", type=int, default=160, help="words a minute, espeak-ng only")
+    parser.add_argument("--speed", type=int, default=160, help="words a minute; not for flite")
     arguments = parser.parse_args()
     arguments.voice = arguments.voice or DEFAULT_VOICES[arguments.program]
-    if shutil.which(arguments.program) is None:
-        sys.exit(f"the program {arguments.program} is not installed")
+    if arguments.program == "espeak-ng" and shutil.which("espeak-ng") is None and espeakng_loader is not None:
+        # The same synthesiser, from where no root was needed.
+        arguments.program = LOADER
+    if arguments.program == LOADER:
+        arguments.library = load_library()
+    elif shutil.which(arguments.program) is None:
+        sys.exit(f"the program {arguments.program} is not installed: install it, or run `rspp engines install`")
 
     def handler(event):
         if event.kind == "describe":

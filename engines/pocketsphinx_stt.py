@@ -12,6 +12,9 @@ The model expects speech whose mean cepstrum was removed. The mean of the first 
 decoding starts that much later than the audio; it runs many times faster, and has caught up long before the end.
 Each utterance starts anew: the same audio gives the same answer, whatever came before it.
 
+With --any-words there is no grammar: the package's own language model for general English takes its place, which gets
+86 to 95 of 100 words right of flite's voices, 25 to 53 of espeak-ng's, and rejects nothing.
+
 Partials are only the words that STABLE_CHECKS looks in a row agree on, but for the last of these words, with no
 look among them at the loop.
 """
@@ -57,6 +60,8 @@ PHONES = (
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 ).split()
 LOOP = "_"
+# The best path of a word lattice ignores where a grammar may end; the search's own path does not.
+PLAIN = {"lm": None, "bestpath": False, "loglevel": "FATAL"}
 TRIVIAL_GRAMMAR = "#JSGF V1.0; grammar any; public <any> = yes;"
 
 
@@ -127,17 +132,19 @@ class Recogniser:
     """One utterance at a time: start, feed, finish."""
 
     def __init__(self, grammar_path, phone_cost=PHONE_COST, leave_cost=LEAVE_COST, cmn_ms=CMN_MS):
-        self.cmn_samples = samples_of(cmn_ms)
-        # The best path of a word lattice ignores where a grammar may end; the search's own path does not.
-        common = {"lm": None, "bestpath": False, "loglevel": "FATAL"}
-        self.mean = pocketsphinx.Decoder(**common)
-        self.mean.add_jsgf_string("any", TRIVIAL_GRAMMAR)
-        self.mean.activate_search("any")
-        self.decoder = pocketsphinx.Decoder(**common, lw=1.0, wip=1.0, beam=BEAM, pbeam=BEAM, wbeam=BEAM)
+        self._listen(cmn_ms)
+        self.decoder = pocketsphinx.Decoder(**PLAIN, lw=1.0, wip=1.0, beam=BEAM, pbeam=BEAM, wbeam=BEAM)
         for phone in PHONES:
             self.decoder.add_word(LOOP + phone, phone, phone == PHONES[-1])
         self._load(grammar_path, phone_cost, leave_cost)
         self.start()
+
+    def _listen(self, cmn_ms):
+        """Prepares to find the mean of speech."""
+        self.cmn_samples = samples_of(cmn_ms)
+        self.mean = pocketsphinx.Decoder(**PLAIN)
+        self.mean.add_jsgf_string("any", TRIVIAL_GRAMMAR)
+        self.mean.activate_search("any")
 
     def _load(self, path, phone_cost, leave_cost):
         self._check_grammar(path)
@@ -206,8 +213,10 @@ class Recogniser:
         self.decoder.end_utt()
         self.decoding = False
         words = self._words()
-        if not words:
-            return "", False
+        return self._judge(words) if words else ("", False)
+
+    def _judge(self, words):
+        """The words, and whether they stand for speech that is not covered."""
         understood = not any(word.startswith(LOOP) for word in words) and self.grammar.accept(" ".join(words))
         return (" ".join(words), False) if understood else ("", True)
 
@@ -263,6 +272,18 @@ class Recogniser:
             return []
         self.partial = agreed
         return agreed[known:]
+
+
+class AnyWordsRecogniser(Recogniser):
+    """The same with the language model of the package in the grammar's place."""
+
+    def __init__(self, cmn_ms=CMN_MS):
+        self._listen(cmn_ms)
+        self.decoder = pocketsphinx.Decoder(loglevel="FATAL")
+        self.start()
+
+    def _judge(self, words):
+        return " ".join(words), False
 
 
 class Conversation:
@@ -337,16 +358,20 @@ def info(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     wyoming_wire.add_arguments(parser)
-    parser.add_argument("--grammar", required=True, metavar="FILE", help="a JSGF grammar; its first public rule")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--grammar", metavar="FILE", help="a JSGF grammar; its first public rule")
+    kind.add_argument("--any-words", action="store_true", help="no grammar, but general English; far less certain")
     parser.add_argument("--phone-cost", type=float, default=PHONE_COST, help="nats; lower rejects more")
     parser.add_argument("--leave-cost", type=float, default=LEAVE_COST, help="nats; lower rejects more")
     arguments = parser.parse_args()
     if not 0 <= arguments.phone_cost <= MAX_PHONE_COST or not 0 <= arguments.leave_cost <= MAX_LEAVE_COST:
         parser.error(f"costs go from 0 to {MAX_PHONE_COST} for a phone and to {MAX_LEAVE_COST} for leaving")
     if pocketsphinx is None:
-        sys.exit("the package pocketsphinx is not installed: run ci/setup, or pip install -r engines/requirements.txt")
+        sys.exit("the package pocketsphinx is not installed: run `rspp engines install`")
 
     def conversation():
+        if arguments.any_words:
+            return Conversation(AnyWordsRecogniser(), "any-words")
         recogniser = Recogniser(arguments.grammar, arguments.phone_cost, arguments.leave_cost)
         return Conversation(recogniser, os.path.basename(arguments.grammar))
 

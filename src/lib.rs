@@ -12,14 +12,19 @@
 //! ```
 
 pub use rspp_adapters as adapters;
-pub use rspp_compiler::{Findings, NodeType, Registry, compile, explain};
+pub use rspp_compiler::{Findings, NodeType, Registry, compile, compile_bound, explain};
 pub use rspp_engine::{Batch, Core, View};
 pub use rspp_operators::{Context, Node, harness};
 pub use rspp_specs as specs;
 
 pub mod cli;
+pub mod demo;
+pub mod doctor;
+pub mod drawing;
+pub mod engines;
 pub mod replay;
 pub mod run;
+pub mod screen;
 pub mod sim;
 pub mod summary;
 pub mod trace;

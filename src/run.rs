@@ -1,23 +1,29 @@
 //! `rspp run`: a call from a WAV file, through a pipeline, into a WAV file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, read_call, write_stereo};
-use rspp_adapters::call::{CallError, Pace, hold, open};
-use rspp_adapters::provider::{Opener, ProviderError};
+use rspp_adapters::audio::{AudioError, CALL_RATE_HZ, CallAudio, read_call, write_stereo};
+use rspp_adapters::call::{Call, CallError, Pace, Providers, hold, open};
+use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::opener::Opener;
+use rspp_adapters::provider::ProviderError;
 use rspp_adapters::recording::{self, RecordingError, RecordingFile};
 use rspp_compiler::Registry;
 use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::timeline::Record;
 
 use crate::summary::Summary;
-use crate::trace::{TraceError, read_plan};
+use crate::trace::{TraceError, read_plan_bound};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The pipeline.
     pub spec: PathBuf,
+    /// Which nodes are bound to other providers than the spec says.
+    pub bindings: BTreeMap<String, String>,
     /// The caller's side.
     pub input: PathBuf,
     /// Where the call goes: the caller left, the agent right.
@@ -52,23 +58,29 @@ pub enum RunError {
     /// The result can't be written.
     #[error(transparent)]
     Output(AudioError),
+    /// It was told to end, and an engine did not answer in time.
+    #[error(
+        "stopped in the middle of an answer: an engine did not end it in time; what was recorded is good up to there"
+    )]
+    Interrupted {
+        /// By this signal.
+        signal: i32,
+    },
     /// The recording can't be written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
 }
 
 impl RunError {
-    /// 2 for wrong usage or input, 1 for what ran and failed.
+    /// 2 for wrong usage or input, 1 for what ran and failed; for what was told to end, as shells have it.
     pub fn exit_code(&self) -> u8 {
         let provider = match self {
             RunError::Spec(_) | RunError::Input(_) => return 2,
             RunError::Binding(error) | RunError::Call(CallError::Open { error, .. }) => error,
+            RunError::Interrupted { signal } => return rspp_adapters::interrupt::exit_code(*signal),
             RunError::Call(_) | RunError::Folder { .. } | RunError::Output(_) | RunError::Recording(_) => return 1,
         };
-        match provider {
-            ProviderError::Engine(_) | ProviderError::Bundled(_) => 1,
-            ProviderError::Binding { .. } | ProviderError::DialogueFile { .. } | ProviderError::Dialogue { .. } => 2,
-        }
+        if provider.is_wrong_usage() { 2 } else { 1 }
     }
 }
 
@@ -78,6 +90,8 @@ pub struct Held {
     pub summary: Summary,
     /// What was done to the caller's side so that it fits.
     pub notes: Vec<String>,
+    /// The signal that ended it before its time, if one did.
+    pub interrupted_by: Option<i32>,
 }
 
 /// Holds a call.
@@ -85,32 +99,71 @@ pub struct Held {
 /// # Errors
 /// Says what, where and what to do; nothing half-written is left at the output's path. The recording of a call that
 /// broke is kept, as far as it goes.
-pub fn run(options: &Run, registry: &Registry) -> Result<Held, RunError> {
-    let plan = read_plan(&options.spec, registry)?;
+pub fn run(options: &Run, registry: &Registry, interrupt: &Interrupt) -> Result<Held, RunError> {
+    let plan = read_plan_bound(&options.spec, &options.bindings, registry)?;
     let call = read_call(&options.input).map_err(RunError::Input)?;
     check_folder(&options.output)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let mut opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(RunError::Binding)?;
-    let providers = open(&plan, &mut opener).map_err(RunError::Call)?;
+    let mut providers = open(&plan, &mut opener).map_err(RunError::Call)?;
+    providers.on_note(|note| eprintln!("note: {note}"));
     let session = options.input.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let file = options.record.as_ref().map(|path| RecordingFile::create(path, recording::head(&session, &plan, 0)));
-    let mut held = Recorded { summary: Summary::default(), file: file.transpose()?, unwritten: None };
     let pace = if options.realtime { Pace::RealTime } else { Pace::Virtual };
-    let mut core = crate::core(registry.clone());
-    let result = hold(&mut core, &plan, &session, &call, providers, pace, |records, _| held.take(records));
-    let Recorded { mut summary, file, unwritten } = held;
-    match (file, result.is_ok() && unwritten.is_none()) {
-        (Some(file), true) => file.finish()?,
-        (Some(file), false) => file.abandon()?,
-        (None, _) => {}
+    let files = Files { answer: &options.output, recording: options.record.as_deref() };
+    Ready { plan, session, audio: call, providers, pace }.hold(&files, registry, interrupt, |_| {})
+}
+
+/// A call of which everything is there.
+pub(crate) struct Ready {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) session: String,
+    pub(crate) audio: CallAudio,
+    pub(crate) providers: Providers,
+    pub(crate) pace: Pace,
+}
+
+/// Where a call goes.
+pub(crate) struct Files<'a> {
+    pub(crate) answer: &'a Path,
+    pub(crate) recording: Option<&'a Path>,
+}
+
+impl Ready {
+    /// Holds the call; `on_tick` sees what each tick wrote, when it is in the recording.
+    pub(crate) fn hold(
+        self,
+        files: &Files<'_>,
+        registry: &Registry,
+        interrupt: &Interrupt,
+        mut on_tick: impl FnMut(&[Record]),
+    ) -> Result<Held, RunError> {
+        let Self { plan, session, audio, providers, pace } = self;
+        let file = files.recording.map(|path| RecordingFile::create(path, recording::head(&session, &plan, 0)));
+        let mut held = Recorded { summary: Summary::default(), file: file.transpose()?, unwritten: None };
+        let _ending = interrupt.ending();
+        let mut core = crate::core(registry.clone());
+        let call = Call { session: &session, audio: &audio, pace, interrupt };
+        let result = hold(&mut core, &plan, &call, providers, |records, _| {
+            held.take(records);
+            on_tick(records);
+        });
+        let Recorded { mut summary, file, unwritten } = held;
+        match (file, result.is_ok() && unwritten.is_none()) {
+            (Some(file), true) => file.finish()?,
+            (Some(file), false) => file.abandon()?,
+            (None, _) => {}
+        }
+        if let Some(error) = unwritten {
+            return Err(error.into());
+        }
+        let result = match (result, interrupt.signal()) {
+            (Err(_), Some(signal)) => return Err(RunError::Interrupted { signal }),
+            (result, _) => result.map_err(RunError::Call)?,
+        };
+        summary.counts.fenced += result.fenced_frames;
+        write_stereo(files.answer, &result.caller, &result.agent, CALL_RATE_HZ).map_err(RunError::Output)?;
+        Ok(Held { summary, notes: audio.notes, interrupted_by: interrupt.signal() })
     }
-    if let Some(error) = unwritten {
-        return Err(error.into());
-    }
-    let result = result.map_err(RunError::Call)?;
-    summary.counts.fenced += result.fenced_frames;
-    write_stereo(&options.output, &result.caller, &result.agent, CALL_RATE_HZ).map_err(RunError::Output)?;
-    Ok(Held { summary, notes: call.notes })
 }
 
 /// What a call leaves while it is held.
@@ -137,7 +190,7 @@ fn check_folder(output: &Path) -> Result<(), RunError> {
 }
 
 /// What the pipeline's model is bound to.
-fn dialogue_of(plan: &Plan) -> Option<String> {
+pub(crate) fn dialogue_of(plan: &Plan) -> Option<String> {
     plan.nodes().iter().find_map(|node| match &node.kind {
         NodeKind::Llm { binding, .. } => Some(binding.clone()),
         _ => None,

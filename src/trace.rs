@@ -1,10 +1,12 @@
 //! A scenario as a trace: what `rspp trace` prints, and what golden files hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rspp_adapters::input_file::{InputFileError, read_text};
 use rspp_adapters::scenario::{Scenario, ScenarioError};
-use rspp_compiler::{Findings, Registry, compile};
+use rspp_compiler::{Findings, Registry, compile_bound};
 use rspp_engine::Core;
 use rspp_specs::plan::Plan;
 use rspp_specs::timeline::Record;
@@ -17,13 +19,8 @@ pub enum TraceError {
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
     /// Its pipeline's spec can't be read.
-    #[error("{path}: {error}; give the path of a pipeline's spec")]
-    Spec {
-        /// Where it was looked for.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Spec(#[from] InputFileError),
     /// Its pipeline's spec is wrong.
     #[error(transparent)]
     Findings(#[from] Findings),
@@ -34,9 +31,21 @@ pub enum TraceError {
 /// # Errors
 /// The file, or its findings.
 pub fn read_plan(path: &Path, registry: &Registry) -> Result<Arc<Plan>, TraceError> {
+    read_plan_bound(path, &BTreeMap::new(), registry)
+}
+
+/// Reads a spec and compiles it, with some nodes bound to other providers than it says.
+///
+/// # Errors
+/// The file, or its findings.
+pub fn read_plan_bound(
+    path: &Path,
+    bindings: &BTreeMap<String, String>,
+    registry: &Registry,
+) -> Result<Arc<Plan>, TraceError> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| TraceError::Spec { path: shown.clone(), error })?;
-    Ok(Arc::new(compile(&shown, &text, registry)?))
+    let text = read_text(path, "a pipeline's spec")?;
+    Ok(Arc::new(compile_bound(&shown, &text, bindings, registry)?))
 }
 
 /// A scenario that was run.

@@ -1,13 +1,16 @@
 //! The command line: wrong input is told in one clear message, and a call through scripted engines goes the same way
 //! every time. Needs nothing but Rust and a shell.
 
+#[path = "call/altered.rs"]
+mod altered;
 mod call;
 #[path = "call/engine.rs"]
 mod engine;
 
 use std::path::Path;
 
-use call::{Call, altered, check_cancelled_turns, repository, rspp, silence, write_caller};
+use altered::altered;
+use call::{Call, check_cancelled_turns, repository, rspp, silence, write_caller};
 use rspp::adapters::recording::{Recording, RecordingFile};
 use rspp::specs::event::ProviderResult;
 use rspp::specs::timeline::{Entry, Input};
@@ -77,6 +80,33 @@ fn no_arguments_or_wrong_ones_give_the_usage() {
     check(&folder, "rnu", 2, &["unrecognized subcommand 'rnu'", "Usage: rspp <COMMAND>", "--help"]);
     check(&folder, "run spec.yaml --input caller.wav", 2, &["--output <ANSWER.wav>", "--help"]);
     check(&folder, "run spec.yaml --ouptut a.wav", 2, &["unexpected argument '--ouptut'", "'--output'"]);
+}
+
+#[test]
+fn what_is_misspelt_is_told_with_what_may_be_meant() {
+    let folder = folder("");
+    check(&folder, "rpelay call.rspp", 2, &["unrecognized subcommand 'rpelay'", "'replay'"]);
+    check(&folder, "demo --fats", 2, &["unexpected argument '--fats'", "'--fast'"]);
+    check(&folder, "explain spce.yaml", 2, &["spce.yaml: no such file; did you mean spec.yaml?"]);
+    check(&folder, "run specs.yaml --input caller.wav --output answer.wav", 2, &["did you mean spec.yaml?"]);
+    std::fs::create_dir_all(folder.path().join("specs/pipelines")).expect("a folder can be made");
+    std::fs::write(folder.path().join("specs/pipelines/mine.yaml"), "").expect("a file can be written");
+    check(&folder, "explain mine.yaml", 2, &["mine.yaml: no such file; did you mean specs/pipelines/mine.yaml?"]);
+}
+
+#[test]
+fn what_is_no_document_is_told_in_one_sentence() {
+    let folder = folder("");
+    std::fs::create_dir(folder.path().join("calls")).expect("a folder can be made");
+    std::fs::write(folder.path().join("latin.yaml"), b"name: caf\xe9\n").expect("a file can be written");
+    for (command, what) in [("explain", "a pipeline's spec"), ("trace", "a scenario")] {
+        check(&folder, &format!("{command} calls"), 2, &[&format!("calls is a folder; give the path of {what}")]);
+        let message = format!("latin.yaml is no text (byte 9 is no UTF-8); give the path of {what}");
+        check(&folder, &format!("{command} latin.yaml"), 2, &[&message]);
+        check(&folder, &format!("{command} xyz"), 2, &[&format!("xyz: no such file; give the path of {what}")]);
+    }
+    check(&folder, "explain nothing.rspp", 2, &["nothing.rspp: no such file; give the path of a recording"]);
+    check(&folder, "demo --output spec.yaml --fast --no-install", 1, &["spec.yaml", "can't be written"]);
 }
 
 #[test]
@@ -325,4 +355,40 @@ fn one_address_may_be_bound_to_the_recogniser_and_to_the_voice() {
     let turns = scripted_call(&folder, "call").turns();
     assert_eq!(turns.len(), 1, "the caller asked one question");
     turns[0].check_heard_out();
+}
+
+// ---- where no engine is there ---------------------------------------------------------------------------------
+
+const CAPTIONS: &str = "kind: Captions\ncaptions:\n  - {from_ms: 500, to_ms: 1300, words: when do you open on monday}\n  \
+                        - {from_ms: 11300, to_ms: 12300, words: where are you}\n";
+
+fn folder_with_captions(captions: &str) -> TempDir {
+    let folder = folder(&energy_spec("captions:call.captions.yaml", "tone:"));
+    std::fs::write(folder.path().join("call.captions.yaml"), captions).expect("a file can be written");
+    folder
+}
+
+#[test]
+fn captions_and_tones_hold_a_call_without_any_engine() {
+    let folder = folder_with_captions(CAPTIONS);
+    let said = [silence(500), speech(800), silence(10_000), speech(1_000), silence(500)].concat();
+    write_caller(&folder.path().join("caller.wav"), &said);
+    let calls = ["once", "again"].map(|name| scripted_call(&folder, name));
+    let turns = calls[0].turns();
+    let heard: Vec<&str> = turns.iter().map(|turn| turn.user_text.as_str()).collect();
+    assert_eq!(heard, ["when do you open on monday", "where are you"]);
+    turns.iter().for_each(call::Turn::check_heard_out);
+    let loud = calls[0].heard().iter().filter(|sample| sample.unsigned_abs() > 1_000).count();
+    assert!(loud > 16_000, "the answers can be heard: {loud} samples");
+    assert!(calls[0].bytes() == calls[1].bytes(), "two runs differ");
+    calls[0].check_replay();
+}
+
+#[test]
+fn captions_that_can_not_be_used_are_told_with_their_place() {
+    let place = "call.captions.yaml: line 3, column 5: 900 to 500 ms is no stretch of a call";
+    let wrong = "kind: Captions\ncaptions:\n  - {from_ms: 900, to_ms: 500, words: hello}\n";
+    check(&folder_with_captions(wrong), RUN, 2, &[place]);
+    let missing = folder(&energy_spec("captions:nothing.yaml", "tone:"));
+    check(&missing, RUN, 2, &["the captions nothing.yaml: ", "looked for beside the spec"]);
 }

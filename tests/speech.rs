@@ -1,13 +1,16 @@
 //! Calls with real speech engines, spoken by voices that nothing was made for. `.ci/run` runs them where `ci/setup`
 //! could install the engines; where one is missing, they say so and pass.
 
+#[path = "call/altered.rs"]
+mod altered;
 mod call;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use call::{Call, RATE_HZ, altered, check_cancelled_turns, repository, rspp, silence, write_caller};
+use altered::altered;
+use call::{Call, RATE_HZ, check_cancelled_turns, repository, rspp, silence, write_caller};
 use rspp::adapters::audio::read_call;
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::{Entry, Input, Signal};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rspp_engine::{Core, View};
@@ -13,10 +14,15 @@ use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Record, SessionOpen, TurnState};
+use tokio_util::sync::CancellationToken;
 
 use crate::audio::{CALL_RATE_HZ, CallAudio, frames};
 use crate::drive::{Clock, Peers, Schedule, VirtualClock, run};
-use crate::provider::{Kind, Opener, Provider, ProviderError, Timed};
+use crate::interrupt::Interrupt;
+use crate::notes::Notes;
+use crate::opener::Opener;
+use crate::provider::{Answer, Kind, Provider, ProviderError, Sink, Timed, Wanted};
+use crate::replaceable::Replaceable;
 use crate::transport::{MemoryTransport, TransportTimes};
 
 /// Silence behind the end of the file, at least: so long an utterance may need to end and to be answered.
@@ -66,64 +72,136 @@ pub enum Pace {
     RealTime,
 }
 
-/// The providers of a call, each by what it is for and what its nodes are bound to.
-pub type Providers = BTreeMap<(Kind, Arc<str>), Box<dyn Provider>>;
+/// By what a request finds its provider: what it is for, and what its node is bound to.
+type Key = (Kind, Arc<str>);
+
+/// The providers of a call.
+#[derive(Default)]
+pub struct Providers {
+    by_key: BTreeMap<Key, Box<dyn Provider>>,
+    notes: Notes,
+}
+
+impl Providers {
+    /// Puts a provider in the place of a binding.
+    pub fn insert(&mut self, kind: Kind, binding: &str, provider: Box<dyn Provider>) {
+        self.by_key.insert((kind, Arc::from(binding)), provider);
+    }
+
+    fn has(&self, kind: Kind, binding: &str) -> bool {
+        self.by_key.contains_key(&(kind, Arc::from(binding)))
+    }
+
+    /// Hands each thing that people should know to `tell`, when it happens: why an invocation failed.
+    pub fn on_note(&mut self, tell: impl FnMut(&str) + Send + 'static) {
+        self.notes = Notes::new(tell);
+    }
+}
 
 /// Opens what a plan's nodes are bound to.
 ///
 /// # Errors
 /// A binding that says nothing, or an engine that can't be had.
 pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
-    let mut providers = Providers::new();
+    let mut providers = Providers::default();
     for node in plan.nodes() {
-        let (kind, binding) = match &node.kind {
-            NodeKind::Stt { binding, .. } => (Kind::Recogniser, binding),
-            NodeKind::Llm { binding, .. } => (Kind::Model, binding),
-            NodeKind::Tts { binding } => (Kind::Voice, binding),
+        let simple = |kind, binding| Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
+        let wanted = match &node.kind {
+            NodeKind::Stt { binding, .. } => simple(Kind::Recogniser, binding),
+            NodeKind::Llm { binding, tools, prompt } => {
+                check_shared(plan, &node.name, binding).map_err(fail(&node.name))?;
+                Wanted { prompt: prompt.as_deref(), tools, ..simple(Kind::Model, binding) }
+            }
+            NodeKind::Tts { binding } => simple(Kind::Voice, binding),
             _ => continue,
         };
-        let open = opener.open(&node.name, kind, binding);
-        let open = open.map_err(|error| CallError::Open { node: node.name.clone(), error })?;
-        providers.insert((kind, Arc::from(binding.as_str())), open);
+        let fallbacks = &node.provider.fallback;
+        let chain = std::iter::once(wanted.binding).chain(fallbacks.iter().map(String::as_str));
+        let chain = chain.enumerate().map(|(place, binding)| (Wanted { binding, ..wanted }, place < fallbacks.len()));
+        let tools = wanted.tools.iter().map(|tool| (simple(Kind::Tool, &tool.binding), false));
+        for (wanted, replaceable) in chain.chain(tools) {
+            // One provider serves all nodes, and all tools, that are bound to the same.
+            if providers.has(wanted.kind, wanted.binding) {
+                continue;
+            }
+            let provider = match opener.open(&wanted) {
+                Err(error) if !replaceable || error.is_wrong_usage() => return Err(fail(&node.name)(error)),
+                provider if replaceable => Box::new(Replaceable::new(&node.name, provider)),
+                provider => provider.map_err(fail(&node.name))?,
+            };
+            providers.insert(wanted.kind, wanted.binding, provider);
+        }
     }
     Ok(providers)
+}
+
+fn fail(node: &str) -> impl Fn(ProviderError) -> CallError {
+    move |error| CallError::Open { node: node.to_owned(), error }
+}
+
+/// Models that share a binding share a provider, which has one prompt and one set of tools.
+fn check_shared(plan: &Plan, name: &str, binding: &str) -> Result<(), ProviderError> {
+    let same =
+        plan.nodes().iter().filter(|node| node.kind.type_name() == "llm" && node.kind.binding() == Some(binding));
+    let kinds: Vec<&NodeKind> = same.map(|node| &node.kind).collect();
+    if kinds.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Ok(());
+    }
+    let what = "another node of type llm has the same binding and another prompt or other tools: write one of the \
+                addresses in another way, as 127.0.0.1 for localhost"
+        .to_owned();
+    Err(ProviderError::Binding { node: name.to_owned(), binding: binding.to_owned(), what })
+}
+
+/// A call that is to be held.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The session's name.
+    pub session: &'a str,
+    /// The caller's side.
+    pub audio: &'a CallAudio,
+    /// How time passes.
+    pub pace: Pace,
+    /// Ends the session when it is raised, as the caller's hanging up does.
+    pub interrupt: &'a Interrupt,
 }
 
 /// Holds a call. `on_tick` sees what each tick wrote.
 ///
 /// # Errors
-/// An engine that dies.
+/// An engine that dies; or, when the call is interrupted, one that does not answer in time.
 pub fn hold(
     core: &mut Core,
     plan: &Arc<Plan>,
-    session: &str,
-    audio: &CallAudio,
+    call: &Call<'_>,
     providers: Providers,
-    pace: Pace,
     on_tick: impl FnMut(&[Record], Option<&View>),
 ) -> Result<CallResult, CallError> {
+    let Call { session, audio, pace, interrupt } = *call;
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
-    let open = SessionOpen {
-        session: session.into(),
-        plan: Arc::clone(plan),
-        resume: rspp_specs::timeline::Resume::default(),
-    };
+    let open = SessionOpen::new(session, Arc::clone(plan));
     schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
     let until = Micros(u64::MAX);
-    let caller = Caller::new(audio);
+    let caller = Caller::new(audio, interrupt.clone());
     match pace {
         Pace::Virtual => {
-            let mut peers = CallPeers::new(caller, Waiting { providers, running: BTreeMap::new() });
+            let mut peers =
+                CallPeers::new(caller, Waiting { providers, running: BTreeMap::new(), over: interrupt.over().clone() });
             run(core, slot, &mut schedule, &mut peers, &mut VirtualClock::default(), until, on_tick)?;
-            Ok(peers.finish())
+            Ok(peers.finish().0)
         }
         Pace::RealTime => {
             let (inbox, inputs) = sync_channel(INBOX);
-            let mut peers = CallPeers::new(caller, Threads::start(providers, &inbox));
+            let mut peers = CallPeers::new(caller, Threads::start(providers, &inbox, interrupt.over().clone()));
             let mut clock = WallClock { start: Instant::now(), inputs };
-            run(core, slot, &mut schedule, &mut peers, &mut clock, until, on_tick)?;
-            Ok(peers.finish())
+            let ran = run(core, slot, &mut schedule, &mut peers, &mut clock, until, on_tick);
+            // Nobody takes results any more.
+            drop(clock);
+            let (result, threads) = peers.finish();
+            threads.finish();
+            ran?;
+            Ok(result)
         }
     }
 }
@@ -133,11 +211,12 @@ struct Caller {
     frames: Vec<AudioFrame>,
     sent: usize,
     ended: bool,
+    interrupt: Interrupt,
 }
 
 impl Caller {
-    fn new(audio: &CallAudio) -> Self {
-        Self { frames: frames(audio).collect(), sent: 0, ended: false }
+    fn new(audio: &CallAudio, interrupt: Interrupt) -> Self {
+        Self { frames: frames(audio).collect(), sent: 0, ended: false, interrupt }
     }
 
     fn frame(&self, number: usize) -> AudioFrame {
@@ -152,16 +231,24 @@ impl Caller {
         if self.ended || (self.sent > 0 && now < frame_end(self.sent - 1)) {
             return;
         }
+        if self.interrupt.is_raised() {
+            self.end(now, schedule);
+            return;
+        }
         let file_end = Micros::from_ms(self.frames.len() as u64 * FRAME_MS);
         let at_rest = view.state == TurnState::Idle && view.invocations == 0 && !view.is_playing;
         let trail = now.since(file_end);
         if (trail >= MIN_TRAIL && at_rest) || trail >= MAX_TRAIL {
-            self.ended = true;
-            schedule.put(now, Input::SessionEnd);
+            self.end(now, schedule);
             return;
         }
         schedule.put(frame_end(self.sent), Input::CallerAudio(self.frame(self.sent)));
         self.sent += 1;
+    }
+
+    fn end(&mut self, now: Micros, schedule: &mut Schedule) {
+        self.ended = true;
+        schedule.put(now, Input::SessionEnd);
     }
 
     fn samples(&self) -> Vec<i16> {
@@ -171,7 +258,13 @@ impl Caller {
 
 /// Whoever brings effects to providers.
 trait Bring {
-    fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError>;
+    fn bring(
+        &mut self,
+        now: Micros,
+        id: InvocationId,
+        order: Order,
+        schedule: &mut Schedule,
+    ) -> Result<(), ProviderError>;
 
     /// What has failed since the last look.
     fn failure(&mut self) -> Option<ProviderError> {
@@ -181,10 +274,26 @@ trait Bring {
 
 /// What an effect asks of a provider.
 enum Order {
-    Invoke(InvocationId, Arc<str>, Request),
-    Feed(InvocationId, AudioFrame),
-    FeedEnd(InvocationId),
-    Cancel(InvocationId),
+    Invoke(Arc<str>, Request),
+    Feed(AudioFrame),
+    FeedEnd,
+    Cancel,
+}
+
+/// Carries out an order that is none to cancel.
+fn carry_out(
+    provider: &mut dyn Provider,
+    order: &Order,
+    sink: &mut dyn Sink,
+    cancelled: &CancellationToken,
+) -> Result<(), ProviderError> {
+    let answer = &mut Answer::new(sink, cancelled);
+    match order {
+        Order::Invoke(_, request) => provider.invoke(request, answer),
+        Order::Feed(frame) => provider.feed(frame, answer),
+        Order::FeedEnd => provider.feed_end(answer),
+        Order::Cancel => Ok(()),
+    }
 }
 
 struct CallPeers<B> {
@@ -198,9 +307,10 @@ impl<B: Bring> CallPeers<B> {
         Self { caller, transport: MemoryTransport::new(TransportTimes::WAV), providers }
     }
 
-    fn finish(self) -> CallResult {
+    fn finish(self) -> (CallResult, B) {
         let fenced_frames = self.transport.fenced_frames();
-        CallResult { caller: self.caller.samples(), agent: self.transport.into_played(), fenced_frames }
+        let (caller, agent) = (self.caller.samples(), self.transport.into_played());
+        (CallResult { caller, agent, fenced_frames }, self.providers)
     }
 }
 
@@ -208,11 +318,11 @@ impl<B: Bring> Peers for CallPeers<B> {
     type Error = ProviderError;
 
     fn perform(&mut self, now: Micros, effect: &Effect, schedule: &mut Schedule) -> Result<(), ProviderError> {
-        let order = match effect {
-            Effect::Invoke { id, binding, request } => Order::Invoke(*id, Arc::clone(binding), request.clone()),
-            Effect::Feed { id, frame } => Order::Feed(*id, frame.clone()),
-            Effect::FeedEnd { id } => Order::FeedEnd(*id),
-            Effect::CancelInvocation { id } => Order::Cancel(*id),
+        let (id, order) = match effect {
+            Effect::Invoke { id, binding, request } => (*id, Order::Invoke(Arc::clone(binding), request.clone())),
+            Effect::Feed { id, frame } => (*id, Order::Feed(frame.clone())),
+            Effect::FeedEnd { id } => (*id, Order::FeedEnd),
+            Effect::CancelInvocation { id } => (*id, Order::Cancel),
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 self.transport.play(now, *turn, *epoch, *from_sample, frame, schedule);
                 return Ok(());
@@ -223,7 +333,7 @@ impl<B: Bring> Peers for CallPeers<B> {
             }
             Effect::WakeAt { .. } => return Ok(()),
         };
-        self.providers.bring(now, order, schedule)
+        self.providers.bring(now, id, order, schedule)
     }
 
     fn after_tick(&mut self, now: Micros, view: Option<&View>, schedule: &mut Schedule) -> Result<(), ProviderError> {
@@ -249,65 +359,118 @@ fn unbound(request: &Request) -> Vec<Timed> {
 /// Virtual time: the clock waits for each provider, and what it answers comes in after its modelled latency.
 struct Waiting {
     providers: Providers,
-    running: BTreeMap<InvocationId, (Kind, Arc<str>)>,
-}
-
-impl Waiting {
-    fn provider(&mut self, id: InvocationId) -> Option<&mut Box<dyn Provider>> {
-        self.running.get(&id).and_then(|key| self.providers.get_mut(key))
-    }
+    running: BTreeMap<InvocationId, Key>,
+    /// Nothing else happens while the clock waits, a cancellation neither.
+    over: CancellationToken,
 }
 
 impl Bring for Waiting {
-    fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError> {
-        let (id, results) = match order {
-            Order::Invoke(id, binding, request) => {
-                let key = (Kind::of(&request), binding);
-                let results = match self.providers.get_mut(&key) {
-                    Some(provider) => provider.invoke(&request)?,
-                    None => unbound(&request),
-                };
+    fn bring(
+        &mut self,
+        now: Micros,
+        id: InvocationId,
+        order: Order,
+        schedule: &mut Schedule,
+    ) -> Result<(), ProviderError> {
+        match &order {
+            Order::Invoke(binding, request) => {
+                let key = (Kind::of(request), Arc::clone(binding));
+                if !self.providers.by_key.contains_key(&key) {
+                    unbound(request).into_iter().for_each(|timed| put(schedule, now, id, timed));
+                    return Ok(());
+                }
                 self.running.insert(id, key);
-                (id, results)
             }
-            Order::Feed(id, frame) => (id, self.provider(id).map_or(Ok(Vec::new()), |it| it.feed(&frame))?),
-            Order::FeedEnd(id) => (id, self.provider(id).map_or(Ok(Vec::new()), |it| it.feed_end())?),
             // What is on its way comes in late, as it would: the fence is what keeps it out.
-            Order::Cancel(id) => {
+            Order::Cancel => {
                 self.running.remove(&id);
-                return Ok(());
             }
-        };
-        for Timed { after, result } in results {
-            schedule.put(now + after, Input::Provider(id, result));
+            Order::Feed(_) | Order::FeedEnd => {}
+        }
+        let Providers { by_key, notes } = &mut self.providers;
+        let Some(provider) = self.running.get(&id).and_then(|key| by_key.get_mut(key)) else { return Ok(()) };
+        let mut sink = Scheduling { now, id, schedule, notes, ended: false };
+        carry_out(provider.as_mut(), &order, &mut sink, &self.over)?;
+        if sink.ended {
+            self.running.remove(&id);
         }
         Ok(())
     }
 }
 
-/// Real time: a thread for each provider, whose answers come in when they come.
+fn put(schedule: &mut Schedule, now: Micros, id: InvocationId, timed: Timed) {
+    schedule.put(now + timed.after, Input::Provider(id, timed.result));
+}
+
+/// Results of an invocation, each at its time.
+struct Scheduling<'a> {
+    now: Micros,
+    id: InvocationId,
+    schedule: &'a mut Schedule,
+    notes: &'a Notes,
+    ended: bool,
+}
+
+impl Sink for Scheduling<'_> {
+    fn take(&mut self, timed: Timed) {
+        self.ended |= matches!(timed.result, ProviderResult::End(_));
+        put(self.schedule, self.now, self.id, timed);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.say(text);
+    }
+}
+
+/// Real time: a thread for each provider, whose results come in when they come.
 struct Threads {
-    orders: BTreeMap<(Kind, Arc<str>), SyncSender<Order>>,
+    lines: BTreeMap<Key, Line>,
     failures: Receiver<ProviderError>,
-    running: BTreeMap<InvocationId, (Kind, Arc<str>)>,
+    running: BTreeMap<InvocationId, Running>,
+    over: CancellationToken,
+}
+
+/// To a provider's thread.
+struct Line {
+    orders: SyncSender<(InvocationId, Order, CancellationToken)>,
+    thread: JoinHandle<()>,
+}
+
+struct Running {
+    key: Key,
+    /// Cancelled when nobody waits for it any more, or when its last result has come.
+    over: CancellationToken,
 }
 
 impl Threads {
-    fn start(providers: Providers, inbox: &SyncSender<Input>) -> Self {
-        let (failed, failures) = sync_channel(providers.len().max(1));
-        let mut orders = BTreeMap::new();
-        for (key, provider) in providers {
-            let (sender, receiver) = sync_channel(ORDERS);
-            let (inbox, failed) = (inbox.clone(), failed.clone());
-            std::thread::spawn(move || {
-                if let Err(error) = serve(provider, &receiver, &inbox) {
+    fn start(providers: Providers, inbox: &SyncSender<Input>, over: CancellationToken) -> Self {
+        let Providers { by_key, notes } = providers;
+        let (failed, failures) = sync_channel(by_key.len().max(1));
+        let mut lines = BTreeMap::new();
+        for (key, provider) in by_key {
+            let (orders, receiver) = sync_channel(ORDERS);
+            let (inbox, failed, notes) = (inbox.clone(), failed.clone(), notes.clone());
+            let thread = std::thread::spawn(move || {
+                if let Err(error) = serve(provider, &receiver, &inbox, &notes) {
                     // There is room for one failure of each provider, and nobody left to tell if the call is over.
                     let _ = failed.try_send(error);
                 }
             });
-            orders.insert(key, sender);
+            lines.insert(key, Line { orders, thread });
         }
-        Self { orders, failures, running: BTreeMap::new() }
+        Self { lines, failures, running: BTreeMap::new(), over }
+    }
+
+    /// Ends what still runs, apart from tools: a write that was committed is irrevocable, and is waited for.
+    fn finish(self) {
+        for running in self.running.values().filter(|running| running.key.0 != Kind::Tool) {
+            running.over.cancel();
+        }
+        let tools = self.lines.into_iter().filter_map(|((kind, _), line)| (kind == Kind::Tool).then_some(line.thread));
+        // Its orders end with its line, which is gone by now; its own time limit bounds the wait.
+        for thread in tools.collect::<Vec<_>>() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -316,25 +479,37 @@ impl Bring for Threads {
         self.failures.try_recv().ok()
     }
 
-    fn bring(&mut self, now: Micros, order: Order, schedule: &mut Schedule) -> Result<(), ProviderError> {
-        let (id, key) = match &order {
-            Order::Invoke(id, binding, request) => {
+    fn bring(
+        &mut self,
+        now: Micros,
+        id: InvocationId,
+        order: Order,
+        schedule: &mut Schedule,
+    ) -> Result<(), ProviderError> {
+        match &order {
+            Order::Invoke(binding, request) => {
                 let key = (Kind::of(request), Arc::clone(binding));
-                if !self.orders.contains_key(&key) {
-                    for Timed { result, .. } in unbound(request) {
-                        schedule.put(now, Input::Provider(*id, result));
-                    }
+                if !self.lines.contains_key(&key) {
+                    unbound(request)
+                        .into_iter()
+                        .for_each(|timed| put(schedule, now, id, Timed { after: Micros(0), ..timed }));
                     return Ok(());
                 }
-                self.running.insert(*id, key.clone());
-                (*id, key)
+                self.running.retain(|_, running| !running.over.is_cancelled());
+                self.running.insert(id, Running { key, over: self.over.child_token() });
             }
-            Order::Feed(id, _) | Order::FeedEnd(id) | Order::Cancel(id) => match self.running.get(id) {
-                Some(key) => (*id, key.clone()),
-                None => return Ok(()),
-            },
-        };
-        let sent = self.orders.get(&key).is_some_and(|orders| orders.try_send(order).is_ok());
+            Order::Cancel => {
+                // From another thread than the provider's: it hears of it in the middle of its work.
+                if let Some(running) = self.running.remove(&id) {
+                    running.over.cancel();
+                }
+                return Ok(());
+            }
+            Order::Feed(_) | Order::FeedEnd => {}
+        }
+        let Some(Running { key, over }) = self.running.get(&id) else { return Ok(()) };
+        let order = (id, order, over.clone());
+        let sent = self.lines.get(key).is_some_and(|line| line.orders.try_send(order).is_ok());
         if !sent {
             // The provider is gone, or hopelessly behind: this invocation ends, and the core decides what follows.
             self.running.remove(&id);
@@ -347,23 +522,39 @@ impl Bring for Threads {
 /// One provider's thread: until the call is over, or the provider fails.
 fn serve(
     mut provider: Box<dyn Provider>,
-    orders: &Receiver<Order>,
+    orders: &Receiver<(InvocationId, Order, CancellationToken)>,
     inbox: &SyncSender<Input>,
+    notes: &Notes,
 ) -> Result<(), ProviderError> {
-    while let Ok(order) = orders.recv() {
-        let (id, results) = match order {
-            Order::Invoke(id, _, request) => (id, provider.invoke(&request)?),
-            Order::Feed(id, frame) => (id, provider.feed(&frame)?),
-            Order::FeedEnd(id) => (id, provider.feed_end()?),
-            Order::Cancel(_) => continue,
-        };
-        for Timed { result, .. } in results {
-            if inbox.send(Input::Provider(id, result)).is_err() {
-                return Ok(());
-            }
+    while let Ok((id, order, over)) = orders.recv() {
+        if !over.is_cancelled() {
+            carry_out(provider.as_mut(), &order, &mut Inbox { id, inbox, notes, over: over.clone() }, &over)?;
         }
     }
     Ok(())
+}
+
+/// Results of an invocation, each when it comes.
+struct Inbox<'a> {
+    id: InvocationId,
+    inbox: &'a SyncSender<Input>,
+    notes: &'a Notes,
+    over: CancellationToken,
+}
+
+impl Sink for Inbox<'_> {
+    fn take(&mut self, timed: Timed) {
+        let ended = matches!(timed.result, ProviderResult::End(_));
+        let sent = self.inbox.send(Input::Provider(self.id, timed.result));
+        // Nothing follows the end; and if the call is over, nobody takes what would follow.
+        if ended || sent.is_err() {
+            self.over.cancel();
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes.say(text);
+    }
 }
 
 /// The clock on the wall, and what comes in while it is waited for.

@@ -5,13 +5,26 @@
 
 pub mod audio;
 pub mod call;
+pub mod captions;
 pub mod dialogue;
 pub mod drive;
 pub mod engines;
+pub mod http;
+pub mod input_file;
+pub mod interrupt;
+pub mod loudspeaker;
+pub mod notes;
+pub mod openai;
+pub mod opener;
+pub mod orphans;
 pub mod provider;
 pub mod recording;
+mod replaceable;
 pub mod scenario;
 pub mod scripted;
+pub mod secret;
 pub mod sim;
+pub mod tone;
+pub mod tools;
 pub mod transport;
 pub mod wyoming;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rspp_engine::{Core, View};
+use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
 use rspp_specs::event::AudioFrame;
+use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
 use rspp_specs::outcome::CancelReason;
 use rspp_specs::plan::Plan;
@@ -14,6 +16,7 @@ use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
 use serde::Deserialize;
 
 use crate::drive::{Schedule, VirtualClock, run};
+use crate::input_file::{InputFileError, read_text};
 use crate::scripted::{Script, ScriptError, ScriptedPeers};
 use crate::transport::TransportTimes;
 
@@ -86,19 +89,42 @@ pub struct ScenarioInput {
     /// The session is to end.
     #[serde(default)]
     pub session_end: bool,
+    /// The session is to end when its turn has.
+    #[serde(default)]
+    pub session_drain: bool,
+    /// How the caller is connected from now on.
+    #[serde(default)]
+    pub connection: Option<ConnectionState>,
+    /// What there is for new turns.
+    #[serde(default)]
+    pub admission: Option<AdmissionSnapshot>,
+    /// The lease's new epoch.
+    #[serde(default)]
+    pub lease_rotated: Option<LeaseEpoch>,
+    /// Somebody types under this epoch, which is not the session's.
+    #[serde(default)]
+    pub stale_epoch: Option<LeaseEpoch>,
+    /// What others have found out about a provider.
+    #[serde(default)]
+    pub provider_health: Option<Health>,
+}
+
+/// What others have found out about a provider.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Which, by its binding.
+    pub binding: String,
+    /// Whether it is fit to be called.
+    pub healthy: bool,
 }
 
 /// Why a scenario can't be read or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file can't be read.
-    #[error("{path}: {error}; give the path of a scenario")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] InputFileError),
     /// The document can't be read.
     #[error("{path}: {message}")]
     Document {
@@ -109,7 +135,8 @@ pub enum ScenarioError {
     },
     /// An input that says nothing, or too much.
     #[error(
-        "the input at {at_ms} ms needs exactly one of user_text, cancel, observed, authority_revoked, transport_lost, session_end"
+        "the input at {at_ms} ms needs exactly one of user_text, cancel, observed, authority_revoked, transport_lost, \
+         session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health"
     )]
     Input {
         /// When it was to come in.
@@ -129,8 +156,7 @@ impl Scenario {
     /// # Errors
     /// Names the file and the place in it.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ScenarioError::File { path: path.to_owned(), error })?;
+        let text = read_text(path, "a scenario")?;
         let fail = |message: String| ScenarioError::Document { path: path.to_owned(), message };
         if text.len() > MAX_SPEC_BYTES {
             return Err(fail(format!("larger than {MAX_SPEC_BYTES} bytes")));
@@ -153,7 +179,7 @@ impl Scenario {
     /// Names an input that says nothing, or too much.
     pub fn schedule(&self, plan: &Arc<Plan>) -> Result<Schedule, ScenarioError> {
         let mut schedule = Schedule::default();
-        let open = SessionOpen { session: self.name.as_str().into(), plan: Arc::clone(plan), resume: self.resume };
+        let open = SessionOpen { resume: self.resume, ..SessionOpen::new(self.name.as_str(), Arc::clone(plan)) };
         schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
         for input in &self.inputs {
             schedule.put(Micros::from_ms(input.at_ms), input.input()?);
@@ -197,6 +223,17 @@ impl ScenarioInput {
         inputs.extend(self.authority_revoked.then_some(Input::AuthorityRevoked));
         inputs.extend(self.transport_lost.then_some(Input::TransportLost));
         inputs.extend(self.session_end.then_some(Input::SessionEnd));
+        inputs.extend(self.session_drain.then_some(Input::SessionDrain));
+        inputs.extend(self.connection.map(Input::Connection));
+        inputs.extend(self.admission.map(Input::Admission));
+        inputs.extend(self.lease_rotated.map(Input::LeaseRotated));
+        inputs.extend(self.stale_epoch.map(|epoch| Input::StaleEpoch { epoch, input: "user_text".into() }));
+        inputs.extend(
+            self.provider_health.as_ref().map(|health| Input::ProviderHealth {
+                binding: health.binding.as_str().into(),
+                healthy: health.healthy,
+            }),
+        );
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(ScenarioError::Input { at_ms: self.at_ms }),

@@ -42,6 +42,7 @@ impl WyomingError {
         match *self.fault {
             Fault::TimedOut { .. } => Outcome::Timeout,
             Fault::Refused { .. } | Fault::Closed | Fault::Exited { .. } | Fault::OutOfStep => Outcome::Disconnected,
+            Fault::Interrupted => Outcome::Cancelled,
             Fault::Misuse(_) => Outcome::InvalidRequest,
             Fault::NotFound
             | Fault::NotStarted { .. }
@@ -131,6 +132,9 @@ pub enum Fault {
     /// An earlier error left answers on the way that nobody can tell from new ones.
     #[error("an earlier error left the conversation out of step")]
     OutOfStep,
+    /// The program is to end, and waits for nobody any more.
+    #[error("it had not answered when the program was told to end")]
+    Interrupted,
     /// Our own caller is wrong.
     #[error("used wrongly: {0}")]
     Misuse(&'static str),
@@ -151,6 +155,7 @@ impl Fault {
             Fault::Audio { .. } => "configure the engine for 16-bit mono at 8 to 48 kHz",
             Fault::Engine { .. } => "look into the engine's own log",
             Fault::OutOfStep => "connect anew",
+            Fault::Interrupted => "run it again",
             Fault::Misuse(_) => "this is a defect of the calling program",
         }
     }

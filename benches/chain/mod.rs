@@ -7,7 +7,7 @@ use rspp::specs::event::{AudioFrame, Payload, PortType};
 use rspp::specs::ids::{PortIndex, Slot};
 use rspp::specs::plan::Plan;
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{Input, Record, Resume, SessionOpen};
+use rspp::specs::timeline::{Input, Record, SessionOpen};
 use rspp::{Batch, Context, Core, Node, NodeType, Registry, compile, core};
 
 /// Operators of a chain.
@@ -71,8 +71,7 @@ impl Worker {
         };
         for (session, plan) in plans.iter().cycle().take(sessions).enumerate() {
             let slot = worker.core.reserve().expect("a worker takes more sessions than a bench has");
-            let (session, plan) = (format!("session-{session}").into(), Arc::clone(plan));
-            let open = SessionOpen { session, plan, resume: Resume::default() };
+            let open = SessionOpen::new(format!("session-{session}"), Arc::clone(plan));
             worker.batch.push(slot, Input::SessionOpen(Box::new(open))).expect("control always fits");
             let samples = vec![0; FRAME_SAMPLES].into();
             worker.callers.push((slot, AudioFrame { samples, rate_hz: 16_000, spoken_by: None }));

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use rspp_specs::limits::MAX_SPEC_BYTES;
-use rspp_specs::plan::{Detector, InterruptionPolicy, ToolSpec};
+use rspp_specs::plan::{Detector, ToolSpec};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::finding::{Finding, Findings, Place, did_you_mean};
+use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
 
 /// A whole document.
 #[derive(Debug, Deserialize)]
@@ -26,22 +27,20 @@ pub(crate) struct Document {
     /// Tools of the template's model.
     #[serde(default)]
     pub(crate) tools: Vec<ToolSpec>,
+    /// What the template's nodes ask of their providers.
     #[serde(default)]
-    pub(crate) turn: Option<TurnDocument>,
+    pub(crate) provider: BTreeMap<String, Spanned<ProviderDocument>>,
+    /// What the template's model is told before the conversation.
+    #[serde(default)]
+    pub(crate) prompt: Option<String>,
+    #[serde(default)]
+    pub(crate) turn: Option<Spanned<TurnDocument>>,
+    #[serde(default)]
+    pub(crate) admission: AdmissionDocument,
     #[serde(default)]
     pub(crate) nodes: BTreeMap<String, Spanned<NodeDocument>>,
     #[serde(default)]
     pub(crate) edges: Vec<Spanned<EdgeDocument>>,
-}
-
-/// What the arbiter decides by.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TurnDocument {
-    #[serde(default)]
-    pub(crate) interruption: Option<InterruptionPolicy>,
-    #[serde(default)]
-    pub(crate) commit_point_ms: Option<u64>,
 }
 
 /// One node. Which fields belong to which type is checked later, all findings at once.
@@ -54,6 +53,9 @@ pub(crate) struct NodeDocument {
     pub(crate) bind: Option<String>,
     #[serde(default)]
     pub(crate) tools: Option<Vec<ToolSpec>>,
+    #[serde(default)]
+    pub(crate) provider: Option<ProviderDocument>,
+    pub(crate) prompt: Option<String>,
     #[serde(default)]
     pub(crate) detector: Option<Detector>,
     #[serde(default)]
@@ -83,6 +85,8 @@ impl NodeDocument {
         let fields = [
             ("bind", self.bind.is_some()),
             ("tools", self.tools.is_some()),
+            ("provider", self.provider.is_some()),
+            ("prompt", self.prompt.is_some()),
             ("detector", self.detector.is_some()),
             ("onset_probability", self.onset_probability.is_some()),
             ("release_probability", self.release_probability.is_some()),
@@ -195,7 +199,7 @@ mod tests {
         check(
             "kind: PipelineSpec\nname: x\nversoin: 1\n",
             "spec.yaml:3:1: error[RSPP0001]: unknown field `versoin`, expected one of kind, name, version, profile, \
-             template, bind, tools, turn, nodes, edges\n  hint: did you mean `version`?",
+             template, bind, tools, provider, prompt, turn, admission, nodes, edges\n  hint: did you mean `version`?",
         );
         check(
             "",

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use rspp_specs::event::ToolEffect;
 use rspp_specs::plan::{Comparison, Lifetime, NodeKind, Plan, PlanEdge};
 
 /// Says what a plan does: its nodes in order, its edges and where something can wait, how it takes turns.
@@ -48,10 +49,14 @@ fn what(kind: &NodeKind) -> String {
             "joins the end of an utterance with its transcript and proposes a turn; \
              {min_rejected_speech} ms of speech that nobody understood propose one too"
         ),
-        NodeKind::Llm { binding, tools } if tools.is_empty() => format!("answers by {binding}"),
-        NodeKind::Llm { binding, tools } => {
-            let tools: Vec<String> = tools.iter().map(|tool| format!("{} ({:?})", tool.name, tool.effect)).collect();
-            format!("answers by {binding}, with tools {}", tools.join(", ").to_lowercase())
+        NodeKind::Llm { binding, tools, prompt } => {
+            let prompted = prompt
+                .as_ref()
+                .map_or_else(String::new, |prompt| format!(", with a prompt of {} characters", prompt.chars().count()));
+            let tools: Vec<String> =
+                tools.iter().map(|tool| format!("{} ({})", tool.name, effect_name(tool.effect))).collect();
+            let tools = if tools.is_empty() { String::new() } else { format!(", with tools {}", tools.join(", ")) };
+            format!("answers by {binding}{prompted}{tools}")
         }
         NodeKind::Segmenter => "cuts the answer into sentences".to_owned(),
         NodeKind::Tts { binding } => format!("speaks by {binding}"),
@@ -63,6 +68,13 @@ fn what(kind: &NodeKind) -> String {
         NodeKind::Merge => "passes on what its inputs bring, by cause, then port".to_owned(),
         NodeKind::Join => "waits for one item from each input".to_owned(),
         NodeKind::Custom { type_name, .. } => format!("runs {type_name}, a node from outside the tree"),
+    }
+}
+
+fn effect_name(effect: ToolEffect) -> &'static str {
+    match effect {
+        ToolEffect::Read => "read",
+        ToolEffect::Write => "write",
     }
 }
 

@@ -9,13 +9,14 @@ use rspp_specs::event::PortType;
 use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
-    Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, PlayoutParams, Port, TurnPolicy,
-    VadParams,
+    Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, PlayoutParams, Port,
+    ProviderPolicy, VadParams,
 };
 use rspp_specs::time::Micros;
 
 use crate::document::{Document, NodeDocument, WhenDocument};
 use crate::finding::{Collector, Findings, Place, did_you_mean};
+use crate::policy::ProviderDocument;
 use crate::registry::Registry;
 use crate::template::{Draft, DraftEdge};
 
@@ -32,6 +33,7 @@ struct Vertex {
     kind: NodeKind,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    provider: ProviderPolicy,
 }
 
 /// An edge of the graph.
@@ -46,6 +48,9 @@ struct Link {
 pub(crate) fn plan(source: &str, document: &Document, draft: &Draft, registry: &Registry) -> Result<Plan, Findings> {
     let mut findings = Collector::new(source);
     check_head(&mut findings, document);
+    if let Some(turn) = &document.turn {
+        turn.value.check(&mut findings, &Place::from(turn.referenced));
+    }
     let graph = build(&mut findings, draft, registry);
     check_size(&mut findings, document, &graph);
     check_cycles(&mut findings, &graph);
@@ -95,7 +100,8 @@ fn build(findings: &mut Collector<'_>, draft: &Draft, registry: &Registry) -> Gr
     let mut by_name = BTreeMap::new();
     for (name, (place, node)) in &draft.nodes {
         if let Some((kind, inputs, outputs)) = kind_of(findings, name, place, node, registry) {
-            let vertex = Vertex { name: name.clone(), place: place.clone(), kind, inputs, outputs };
+            let provider = node.provider.as_ref().map(ProviderDocument::policy).unwrap_or_default();
+            let vertex = Vertex { name: name.clone(), place: place.clone(), kind, inputs, outputs, provider };
             by_name.insert(name.as_str(), graph.add_node(vertex));
         }
     }
@@ -126,6 +132,10 @@ fn kind_of(
         findings.report("RSPP0008", place.clone(), format!("{path}.{field}"), message, hint);
     }
     check_values(findings, &path, place, node);
+    if let Some(provider) = &node.provider {
+        provider.check(findings, &path, place);
+    }
+    crate::providers::check(findings, name, place, node);
     if fields.contains(&"bind") && node.bind.as_ref().is_none_or(|bind| bind.trim().is_empty()) {
         let message = format!("{name} calls a provider, and none is bound to it");
         let hint = format!("add `bind: {{{name}: PROVIDER}}` to the spec, or `bind: PROVIDER` to the node");
@@ -183,14 +193,17 @@ fn built_in(node: &NodeDocument) -> Option<(NodeKind, &'static [&'static str])> 
             NodeKind::Vad(vad_params(node)),
             &["detector", "onset_probability", "release_probability", "onset_frames", "hangover_ms"],
         ),
-        "stt" => (NodeKind::Stt { binding, preroll: ms(node.preroll_ms, 300) }, &["bind", "preroll_ms"]),
+        "stt" => (NodeKind::Stt { binding, preroll: ms(node.preroll_ms, 300) }, &["bind", "provider", "preroll_ms"]),
         "utterance" => {
             let min_rejected_speech = ms(node.min_rejected_speech_ms, 400);
             (NodeKind::Utterance { min_rejected_speech }, &["min_rejected_speech_ms"])
         }
-        "llm" => (NodeKind::Llm { binding, tools: node.tools.clone().unwrap_or_default() }, &["bind", "tools"]),
+        "llm" => {
+            let (tools, prompt) = (node.tools.clone().unwrap_or_default(), node.prompt.clone());
+            (NodeKind::Llm { binding, tools, prompt }, &["bind", "provider", "tools", "prompt"])
+        }
         "segmenter" => (NodeKind::Segmenter, &[]),
-        "tts" => (NodeKind::Tts { binding }, &["bind"]),
+        "tts" => (NodeKind::Tts { binding }, &["bind", "provider"]),
         "playout" => {
             let default = PlayoutParams::default();
             let lookahead = ms(node.lookahead_ms, default.lookahead.as_ms());
@@ -456,9 +469,10 @@ fn seal(document: &Document, graph: &Graph) -> PlanParts {
     sorted.sort_by_key(|index| (depth[index], graph[*index].name.clone()));
     let place: BTreeMap<GraphIndex, NodeIndex> = sorted.iter().copied().zip((0..).map(NodeIndex)).collect();
     let nodes = sorted.iter().map(|index| {
-        let Vertex { name, kind, inputs, outputs, .. } = &graph[*index];
+        let Vertex { name, kind, inputs, outputs, provider, .. } = &graph[*index];
         let lifetime = if in_turn[index] { Lifetime::Turn } else { Lifetime::Session };
-        PlanNode { name: name.clone(), kind: kind.clone(), lifetime, inputs: inputs.clone(), outputs: outputs.clone() }
+        let (name, kind, provider) = (name.clone(), kind.clone(), provider.clone());
+        PlanNode { name, kind, lifetime, inputs: inputs.clone(), outputs: outputs.clone(), provider }
     });
     let mut edges: Vec<PlanEdge> = graph
         .edge_references()
@@ -473,14 +487,6 @@ fn seal(document: &Document, graph: &Graph) -> PlanParts {
     edges.sort_by_key(|edge| (edge.to, edge.to_port, edge.from, edge.from_port));
     let profile = document.profile.as_ref().map_or_else(|| PROFILE.to_owned(), |profile| profile.value.clone());
     let (name, version) = (document.name.value.clone(), document.version.value);
-    PlanParts { name, version, profile, nodes: nodes.collect(), edges, turn: turn_policy(document) }
-}
-
-fn turn_policy(document: &Document) -> TurnPolicy {
-    let default = TurnPolicy::default();
-    let Some(turn) = &document.turn else { return default };
-    TurnPolicy {
-        interruption: turn.interruption.unwrap_or(default.interruption),
-        commit_point: turn.commit_point_ms.map_or(default.commit_point, Micros::from_ms),
-    }
+    let turn = document.turn.as_ref().map(|turn| turn.value.policy()).unwrap_or_default();
+    PlanParts { name, version, profile, nodes: nodes.collect(), edges, turn, admission: document.admission.policy() }
 }

@@ -46,7 +46,9 @@ const VOICE_ASSISTANT_EDGES: [&str; 9] = [
 ];
 
 /// The draft of a document: its template's graph with the document's nodes and edges in it.
-pub(crate) fn apply(source: &str, document: &Document) -> Result<Draft, Findings> {
+///
+/// `bindings` take the place of those that the document gives.
+pub(crate) fn apply(source: &str, document: &Document, bindings: &BTreeMap<String, String>) -> Result<Draft, Findings> {
     let mut findings = Collector::new(source);
     let mut draft = Draft::default();
     if let Some(template) = &document.template {
@@ -69,6 +71,9 @@ pub(crate) fn apply(source: &str, document: &Document) -> Result<Draft, Findings
         draft.edges.push(DraftEdge { place: Place::from(edge.referenced), arrow, when });
     }
     check_bindings(&mut findings, document, &draft);
+    for (name, binding) in bindings {
+        bind(&mut findings, &mut draft, name, binding);
+    }
     findings.finish(|| draft)
 }
 
@@ -76,7 +81,10 @@ fn fill(draft: &mut Draft, document: &Document, place: &Place) {
     for (name, type_name) in VOICE_ASSISTANT_NODES {
         let bind = document.bind.get(name).map(|bind| bind.value.clone());
         let tools = (name == "llm" && !document.tools.is_empty()).then(|| document.tools.clone());
-        let node = NodeDocument { type_name: type_name.to_owned(), bind, tools, ..NodeDocument::default() };
+        let provider = document.provider.get(name).map(|provider| provider.value.clone());
+        let prompt = document.prompt.clone().filter(|_| name == "llm");
+        let type_name = type_name.to_owned();
+        let node = NodeDocument { type_name, bind, tools, provider, prompt, ..NodeDocument::default() };
         draft.nodes.insert(name.to_owned(), (place.clone(), node));
     }
     for arrow in VOICE_ASSISTANT_EDGES {
@@ -84,27 +92,45 @@ fn fill(draft: &mut Draft, document: &Document, place: &Place) {
     }
 }
 
+/// Binds a node to another provider than the document says.
+fn bind(findings: &mut Collector<'_>, draft: &mut Draft, name: &str, binding: &str) {
+    if let Some((_, node)) = draft.nodes.get_mut(name) {
+        node.bind = Some(binding.to_owned());
+        return;
+    }
+    let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
+        Some(known) => format!("did you mean `{known}`?"),
+        None => format!("there are: {}", draft.nodes.keys().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    let place = Place { line: 0, column: 0 };
+    findings.report("RSPP0004", place, format!("--bind {name}"), format!("no node is named {name}"), hint);
+}
+
 /// Top-level bindings are for nodes of the template.
 fn check_bindings(findings: &mut Collector<'_>, document: &Document, draft: &Draft) {
-    for (name, bind) in &document.bind {
+    let bound = document.bind.iter().map(|(name, bind)| ("bind", name, bind.referenced));
+    let asked = document.provider.iter().map(|(name, provider)| ("provider", name, provider.referenced));
+    for (field, name, referenced) in bound.chain(asked) {
         if document.template.is_none() || !draft.nodes.contains_key(name) {
             let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => "bind names nodes of the template; a node of its own has a `bind` field".to_owned(),
+                None => format!("{field} names nodes of the template; a node of its own has a `{field}` field"),
             };
-            let place = Place::from(bind.referenced);
+            let place = Place::from(referenced);
             findings.report(
                 "RSPP0004",
                 place,
-                format!("bind.{name}"),
+                format!("{field}.{name}"),
                 format!("no node of the template is named {name}"),
                 hint,
             );
         }
     }
-    if !document.tools.is_empty() && document.template.is_none() {
+    let for_the_model = [("tools", !document.tools.is_empty()), ("prompt", document.prompt.is_some())];
+    for (field, _) in for_the_model.into_iter().filter(|(_, given)| *given && document.template.is_none()) {
         let place = Place::from(document.name.referenced);
-        let message = "tools are given, but no template whose model could call them";
-        findings.report("RSPP0004", place, "tools", message, "move them into the `tools` field of a node of type llm");
+        let message = format!("{field} is given, but no template whose model it could be for");
+        let hint = format!("move it into the `{field}` field of a node of type llm");
+        findings.report("RSPP0004", place, field, message, hint);
     }
 }

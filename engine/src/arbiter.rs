@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
-use rspp_specs::ids::{RuntimeSequence, Scope, TurnId};
+use rspp_specs::ids::{LeaseEpoch, RuntimeSequence, Scope, TurnId};
 use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
 use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::InterruptionPolicy;
@@ -22,6 +22,9 @@ use crate::commitments::Commitments;
 use crate::ledger::{Ending, Playback, Position};
 use crate::session::{ActiveTurn, Desk, End, Session};
 
+/// What the model is told of a tool that was cancelled with its turn.
+const CANCELLED_TOOL: &str = "cancelled: the turn that asked for this ended before there was a result";
+
 impl Session {
     /// One input of the control lane.
     pub(crate) fn on_control(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, input: Input) {
@@ -29,6 +32,21 @@ impl Session {
             Input::SessionEnd => self.on_session_end(cause),
             Input::Cancel(reason) if self.turn.is_some() => self.note_end(AbortReason::Cancelled, reason, cause),
             Input::AuthorityRevoked => self.on_authority_revoked(desk, cause),
+            Input::SessionDrain => {
+                self.draining = true;
+                self.retiring = true;
+            }
+            Input::LeaseRotated(epoch) => self.on_lease_rotated(desk, epoch),
+            Input::StaleEpoch { epoch, .. } => {
+                self.say(desk, Signal::StaleEpochReject { epoch, current: self.epoch });
+            }
+            Input::Admission(snapshot) => self.on_admission(desk, snapshot),
+            Input::Connection(state) => self.on_connection(desk, cause, state),
+            Input::ProviderHealth { binding, healthy } => {
+                if let Some(state) = self.circuits.on_health(&binding, healthy, desk.now) {
+                    self.say_circuit(desk, &binding, state);
+                }
+            }
             Input::TransportLost if self.turn.is_some() => {
                 self.note_end(AbortReason::TransportDisconnectOrStall, CancelReason::Policy, cause);
             }
@@ -54,8 +72,19 @@ impl Session {
         }
     }
 
+    /// The lease moves on, and never back.
+    fn on_lease_rotated(&mut self, desk: &mut Desk<'_>, epoch: LeaseEpoch) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.say(desk, Signal::LeaseMoved { epoch });
+        } else {
+            self.say(desk, Signal::StaleEpochReject { epoch, current: self.epoch });
+        }
+    }
+
     fn on_authority_revoked(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         self.draining = true;
+        self.deauthorized = true;
         if self.turn.is_some() {
             self.note_end(AbortReason::AuthorityLoss, CancelReason::Policy, cause);
         } else {
@@ -69,6 +98,10 @@ impl Session {
             TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
             TimerKey::CommitPoint(_) => {}
             TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, turn),
+            TimerKey::Result(id) => self.on_result_late(desk, cause, id),
+            TimerKey::Retry(id) => self.on_retry(desk, id),
+            TimerKey::Budget(turn, budget) => self.on_budget_spent(desk, cause, turn, budget),
+            TimerKey::Reconnect => self.on_reconnect_late(cause),
         }
     }
 
@@ -84,6 +117,8 @@ impl Session {
             Derived::InterruptionConfirmed(turn, _) if self.active() == Some(turn) => {
                 self.note_end(AbortReason::Cancelled, CancelReason::BargeIn, cause);
             }
+            // Who is not there can't be spoken to: playout goes on when the transport is back.
+            Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.suspended => {}
             Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.is_held() => {
                 self.resume(desk, cause);
             }
@@ -157,7 +192,7 @@ impl Session {
     }
 
     /// Playout stops and keeps what was not heard. Not a cancellation: it may prove false.
-    fn hold(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+    pub(crate) fn hold(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = true;
         let turn = turn.capability.turn();
@@ -172,7 +207,7 @@ impl Session {
     }
 
     /// Playout goes on from the first sample that was not heard; writes whose commit point passed meanwhile run.
-    fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+    pub(crate) fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = false;
         let turn = turn.capability.turn();
@@ -206,8 +241,10 @@ impl Session {
     }
 
     fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
-        if self.draining {
-            self.say(desk, Signal::Reject { reason: RejectReason::Draining });
+        let may_open = self.turn.is_none() || self.draining || self.suspended;
+        let obstacle = if may_open { self.obstacle(desk) } else { None };
+        if let Some(obstacle) = obstacle {
+            self.say(desk, obstacle);
         } else if self.turn.is_none() {
             self.open(desk, cause, proposal);
         } else if self.plan.turn_policy().interruption == InterruptionPolicy::Ignore && self.end.is_none() {
@@ -244,6 +281,7 @@ impl Session {
         let generation = self.generation_of(capability);
         let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), understood, speech_end };
         self.say_of(desk, turn, opened);
+        self.start_budgets(desk, turn);
         self.direct(desk, cause, Directive::Open(capability));
         let content = DeliveryContent::Emit(Payload::Text(text));
         self.deliver(desk, cause, source, Scope::Turn(capability), content);
@@ -275,13 +313,25 @@ impl Session {
         for write in revoked_writes {
             self.say_of(desk, turn, Signal::ToolRevoked { key: write.tool.key });
         }
-        for id in self.invocations.cancel(Scope::Turn(capability)) {
-            self.effect(desk, Effect::CancelInvocation { id });
-        }
+        self.cancel_invocations(desk, Scope::Turn(capability));
         self.clear_transport(desk);
         desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
         self.derived.retain(|derived| derived.turn() != Some(turn));
         self.direct(desk, end.cause, Directive::Revoke(capability));
+    }
+
+    fn cancel_invocations(&mut self, desk: &mut Desk<'_>, scope: Scope) {
+        for id in self.invocations.take_waiting_of(scope) {
+            desk.timers.cancel(self.slot, TimerKey::Retry(id));
+        }
+        // Nobody works on these any more: a model that took them for pending would wait for ever.
+        for key in self.invocations.tool_keys_of(scope) {
+            self.conversation.on_tool_failed(&key, &CANCELLED_TOOL.into());
+        }
+        for id in self.invocations.cancel(scope) {
+            desk.timers.cancel(self.slot, TimerKey::Result(id));
+            self.effect(desk, Effect::CancelInvocation { id });
+        }
     }
 
     /// The revocation has reached every operator: says so, and closes the turn.
@@ -325,6 +375,7 @@ impl Session {
 
     fn close(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
         desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
+        self.stop_budgets(desk, turn);
         self.closed_in = self.tick;
         self.say_of(desk, turn, Signal::Close);
     }
@@ -334,7 +385,8 @@ impl Session {
         let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == ack.turn) else { return };
         match ack.occasion {
             AckOccasion::Started => {
-                let first = !std::mem::replace(&mut playback.started, true);
+                // Nobody can have begun to hear what was never sent.
+                let first = !playback.is_silent() && !std::mem::replace(&mut playback.started, true);
                 if first && playback.ending != Ending::Cut {
                     self.say_of(desk, ack.turn, Signal::PlaybackStarted);
                 }
@@ -428,7 +480,13 @@ impl Session {
             self.say_here(desk, Signal::OutputFenced { frames });
         }
         self.commit_if_at_rest(desk);
+        if self.retiring && self.playback.is_none() && self.derived.is_empty() {
+            self.ending = true;
+        }
         if self.ending && self.turn.is_none() {
+            if let Some(playback) = self.playback.as_mut().filter(|playback| !playback.is_drained()) {
+                playback.ending = Ending::Cut;
+            }
             self.settle_playback(desk);
             self.cancel_prelude(desk);
             let cause = self.last_sequence();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rspp_specs::budget::TurnBudget;
 use rspp_specs::dataflow::{Ask, AskKind};
 use rspp_specs::event::{AudioFrame, ContextEntry, Request, ToolCall};
 use rspp_specs::ids::{CallRef, NodeIndex, Scope, TurnCapability};
@@ -35,6 +36,7 @@ impl Session {
             AskKind::FeedEnd(call) => {
                 if let Some(id) = self.invocations.find(node, call) {
                     self.effect(desk, Effect::FeedEnd { id });
+                    self.expect_final(desk, id, node);
                 }
             }
             AskKind::ProposeWrite(call, tool) => self.propose_write(desk, Proposed { node, call, tool }),
@@ -62,6 +64,7 @@ impl Session {
         let from_sample = playback.on_transmit(desk.now, &frame);
         if first {
             self.say_of(desk, turn, Signal::OutputAccepted);
+            self.meet_budget(desk, turn, TurnBudget::FirstAudio);
         }
         self.effect(desk, Effect::Transmit { turn, epoch: self.egress, from_sample, frame });
     }
@@ -78,17 +81,7 @@ impl Session {
             Request::Speak { text } => (Kind::Speak, Request::Speak { text }),
             request @ Request::Transcribe { .. } => (Kind::Transcribe, request),
         };
-        let binding = self.plan.node(node).kind.binding().unwrap_or_default();
-        let binding: Arc<str> = binding.into();
-        let row = Invocation { node, call, kind, cancelled_with: scope, results_to: Some(scope), tool_key: None };
-        let Some(id) = self.invocations.start(row) else {
-            self.fail(desk, node, "too many invocations in flight".into());
-            return;
-        };
-        if let (Request::Speak { text }, Some(playback)) = (&request, &mut self.playback) {
-            playback.on_speak(id, text);
-        }
-        self.effect(desk, Effect::Invoke { id, binding, request });
+        self.call(desk, Invocation::new(node, call, kind, scope), request);
     }
 
     /// Runs a tool for a turn. One that is `cancelled_with` the session is a committed write: the turn waits for it,
@@ -102,13 +95,6 @@ impl Session {
         cancelled_with: Scope,
         turn: TurnCapability,
     ) {
-        let results_to = Some(Scope::Turn(turn));
-        let tool_key = Some(Arc::clone(&tool.key));
-        let row = Invocation { node, call, kind: Kind::Tool, cancelled_with, results_to, tool_key };
-        let Some(id) = self.invocations.start(row) else {
-            self.fail(desk, node, "too many invocations in flight".into());
-            return;
-        };
         let binding: Arc<str> = match &self.plan.node(node).kind {
             NodeKind::Llm { tools, .. } => tools
                 .iter()
@@ -117,8 +103,14 @@ impl Session {
                 .into(),
             _ => UNDECLARED_TOOL.into(),
         };
+        let row = Invocation {
+            results_to: Some(Scope::Turn(turn)),
+            tool_key: Some(Arc::clone(&tool.key)),
+            binding,
+            ..Invocation::new(node, call, Kind::Tool, cancelled_with)
+        };
         self.conversation.push(ContextEntry::Tool { call: tool.clone(), result: None });
-        self.effect(desk, Effect::Invoke { id, binding, request: Request::Tool(tool) });
+        self.call(desk, row, Request::Tool(tool));
     }
 
     fn propose_write(&mut self, desk: &mut Desk<'_>, proposed: Proposed) {
@@ -139,7 +131,7 @@ impl Session {
     }
 
     /// A node can't go on; a turn that needs it ends.
-    fn fail(&mut self, desk: &mut Desk<'_>, node: NodeIndex, message: Arc<str>) {
+    pub(crate) fn fail(&mut self, desk: &mut Desk<'_>, node: NodeIndex, message: Arc<str>) {
         self.say_here(desk, Signal::NodeError { node, message });
         if let Some(turn) = self.active() {
             self.derive(Derived::TurnFailed(turn, AbortReason::NodeTimeoutOrFailure));

@@ -58,6 +58,11 @@ impl Batch {
         Ok(())
     }
 
+    /// Whose data it has, input by input.
+    pub(crate) fn data_slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.data.iter().map(|(slot, _)| *slot)
+    }
+
     /// Hands over the data, and forgets whose it was: only slots that brought some are looked at.
     pub(crate) fn drain_data(&mut self) -> impl Iterator<Item = (Slot, Input)> + '_ {
         let of_slot = &mut self.data_of_slot;

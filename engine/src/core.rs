@@ -32,6 +32,8 @@ pub struct Core {
     derived: BTreeSet<Slot>,
     /// Sessions that take part in this tick; in the order of their slots once `each_touched` has run.
     touched: Vec<Slot>,
+    /// Sessions that may have ended in this tick; some twice.
+    ended: Vec<Slot>,
     /// The worker's own count of ticks: tells a session that was touched in this one.
     ticks: u64,
     asks: Vec<Ask>,
@@ -73,6 +75,7 @@ impl Core {
             timers: Timers::default(),
             derived: BTreeSet::new(),
             touched: Vec::new(),
+            ended: Vec::new(),
             ticks: 0,
             asks: Vec::new(),
         }
@@ -130,6 +133,10 @@ impl Core {
             flow.run_control(&mut self.worker);
         }
         self.each_touched(now, timeline, Session::finish_end);
+        // With thousands of sessions each look at one waits for memory; looks that follow each other closely wait together.
+        for slot in batch.data_slots() {
+            self.touch(slot);
+        }
         for (slot, input) in batch.drain_data() {
             self.with(now, slot, timeline, |session, desk| session.on_data(desk, input));
         }
@@ -192,19 +199,31 @@ impl Core {
         timeline: &mut Vec<Record>,
         work: impl FnOnce(&mut Session, &mut Desk<'_>),
     ) {
-        let Some(session) = self.sessions.get_mut(slot.0 as usize).and_then(|place| place.session.as_mut()) else {
+        if !self.touch(slot) {
             return;
+        }
+        let Some(session) = &mut self.sessions[slot.0 as usize].session else { return };
+        let flow = &mut self.flows[session.shape as usize];
+        work(session, &mut Desk { now, timeline, timers: &mut self.timers, flow });
+        if !session.derived.is_empty() {
+            self.derived.insert(slot);
+        }
+        if session.ending && session.turn.is_none() {
+            self.ended.push(slot);
+        }
+    }
+
+    /// The session takes part in this tick, if it is there.
+    fn touch(&mut self, slot: Slot) -> bool {
+        let Some(session) = self.sessions.get_mut(slot.0 as usize).and_then(|place| place.session.as_mut()) else {
+            return false;
         };
         if session.touched_in != self.ticks {
             session.touched_in = self.ticks;
             session.tick += 1;
             self.touched.push(slot);
         }
-        let flow = &mut self.flows[session.shape as usize];
-        work(session, &mut Desk { now, timeline, timers: &mut self.timers, flow });
-        if !session.derived.is_empty() {
-            self.derived.insert(slot);
-        }
+        true
     }
 
     fn each_touched(
@@ -236,7 +255,8 @@ impl Core {
     /// Frees the slots of sessions that ended in the last tick. Until then they can still be looked at; and their
     /// `Finish`, which this tick's control lane carries, is through before anybody begins on the slot.
     fn retire(&mut self) {
-        for slot in self.touched.drain(..) {
+        self.touched.clear();
+        for slot in self.ended.drain(..) {
             let place = &mut self.sessions[slot.0 as usize];
             if let Some(session) = place.session.take_if(|session| session.ending && session.turn.is_none()) {
                 place.fence = session.fence;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use rspp_specs::event::Request;
 use rspp_specs::ids::{CallRef, InvocationId, NodeIndex, Scope, TurnCapability};
 use rspp_specs::limits::MAX_SESSION_INVOCATIONS;
+use rspp_specs::time::Micros;
 
 /// What kind of work it is, as far as the core must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +29,39 @@ pub(crate) struct Invocation {
     pub(crate) results_to: Option<Scope>,
     /// The idempotency key, of a tool's call.
     pub(crate) tool_key: Option<Arc<str>>,
+    /// Who is called.
+    pub(crate) binding: Arc<str>,
+    /// Its place among those that the plan allows.
+    pub(crate) choice: usize,
+    /// How often it was called for this, this time included.
+    pub(crate) attempt: u32,
+    /// What was asked, as long as it can be asked again: until the first result.
+    pub(crate) request: Option<Request>,
+    /// The failed invocation in whose place this one stands.
+    pub(crate) replaces: Option<InvocationId>,
+    /// When a result came last.
+    pub(crate) last_result: Option<Micros>,
 }
 
 impl Invocation {
+    /// A first attempt, that is cancelled with `scope` and answers it.
+    pub(crate) fn new(node: NodeIndex, call: CallRef, kind: Kind, scope: Scope) -> Self {
+        Self {
+            node,
+            call,
+            kind,
+            cancelled_with: scope,
+            results_to: Some(scope),
+            tool_key: None,
+            binding: Arc::default(),
+            choice: 0,
+            attempt: 1,
+            request: None,
+            replaces: None,
+            last_result: None,
+        }
+    }
+
     /// The turn that waits for it, and that it therefore holds.
     pub(crate) fn holds(&self) -> Option<TurnCapability> {
         self.results_to.and_then(Scope::capability)
@@ -41,6 +73,8 @@ impl Invocation {
 pub(crate) struct Invocations {
     last: u32,
     rows: BTreeMap<InvocationId, Invocation>,
+    /// Those that failed and will be tried again in a while, by the number that they had.
+    waiting: BTreeMap<InvocationId, Invocation>,
     /// Of late results it can be said that they were cancelled, as long as the number is remembered.
     cancelled: VecDeque<InvocationId>,
 }
@@ -55,7 +89,7 @@ impl Invocations {
 
     /// A new row, or `None` if too many are in flight.
     pub(crate) fn start(&mut self, invocation: Invocation) -> Option<InvocationId> {
-        if self.rows.len() >= MAX_SESSION_INVOCATIONS {
+        if self.rows.len() + self.waiting.len() >= MAX_SESSION_INVOCATIONS {
             return None;
         }
         self.last += 1;
@@ -68,6 +102,41 @@ impl Invocations {
         self.rows.get(&id)
     }
 
+    pub(crate) fn get_mut(&mut self, id: InvocationId) -> Option<&mut Invocation> {
+        self.rows.get_mut(&id)
+    }
+
+    /// A failed invocation waits for another attempt.
+    pub(crate) fn wait(&mut self, id: InvocationId, row: Invocation) {
+        self.waiting.insert(id, row);
+    }
+
+    /// One that has waited long enough, unless it was cancelled meanwhile.
+    pub(crate) fn take_waiting(&mut self, id: InvocationId) -> Option<Invocation> {
+        self.waiting.remove(&id)
+    }
+
+    /// All that wait and end with `scope`.
+    pub(crate) fn take_waiting_of(&mut self, scope: Scope) -> Vec<InvocationId> {
+        let ids: Vec<_> =
+            self.waiting.iter().filter(|(_, row)| row.cancelled_with == scope).map(|(id, _)| *id).collect();
+        ids.iter().for_each(|id| drop(self.waiting.remove(id)));
+        ids
+    }
+
+    /// Nobody waits for this one any more: what it still sends is late.
+    pub(crate) fn abandon(&mut self, id: InvocationId) {
+        self.rows.remove(&id);
+        self.remember(id);
+    }
+
+    fn remember(&mut self, id: InvocationId) {
+        if self.cancelled.len() == MAX_REMEMBERED {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back(id);
+    }
+
     /// The row that a node knows by its own reference.
     pub(crate) fn find(&self, node: NodeIndex, call: CallRef) -> Option<InvocationId> {
         self.rows.iter().find(|(_, row)| row.node == node && row.call == call).map(|(id, _)| *id)
@@ -77,17 +146,17 @@ impl Invocations {
         self.rows.remove(&id);
     }
 
+    /// The keys of the tools that end with `scope`.
+    pub(crate) fn tool_keys_of(&self, scope: Scope) -> Vec<Arc<str>> {
+        let ending = self.rows.values().filter(|row| row.cancelled_with == scope);
+        ending.filter_map(|row| row.tool_key.clone()).collect()
+    }
+
     /// Removes every row that ends with `scope`, by number; rows that outlive it lose their audience.
     pub(crate) fn cancel(&mut self, scope: Scope) -> Vec<InvocationId> {
         let cancelled: Vec<InvocationId> =
             self.rows.iter().filter(|(_, row)| row.cancelled_with == scope).map(|(id, _)| *id).collect();
-        for id in &cancelled {
-            self.rows.remove(id);
-            if self.cancelled.len() == MAX_REMEMBERED {
-                self.cancelled.pop_front();
-            }
-            self.cancelled.push_back(*id);
-        }
+        cancelled.iter().for_each(|id| self.abandon(*id));
         for row in self.rows.values_mut().filter(|row| row.results_to == Some(scope)) {
             row.results_to = None;
         }
@@ -106,7 +175,8 @@ impl Invocations {
 
     /// Who is waited for by this turn.
     pub(crate) fn holding(&self, turn: TurnCapability) -> impl Iterator<Item = InvocationId> + '_ {
-        self.rows.iter().filter(move |(_, row)| row.holds() == Some(turn)).map(|(id, _)| *id)
+        let all = self.rows.iter().chain(&self.waiting);
+        all.filter(move |(_, row)| row.holds() == Some(turn)).map(|(id, _)| *id)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -82,6 +82,13 @@ impl Playback {
         self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false });
     }
 
+    /// A chunk of which nothing was heard is spoken by another invocation, in its place.
+    pub(crate) fn on_respeak(&mut self, failed: InvocationId, by: InvocationId) {
+        if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == failed) {
+            speech.by = by;
+        }
+    }
+
     /// Audio of a chunk came in.
     pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
         self.rate_hz = frame.rate_hz;
@@ -265,6 +272,17 @@ impl Conversation {
         }
     }
 
+    /// A tool failed; what it said itself stands, if it said something.
+    pub(crate) fn on_tool_failed(&mut self, key: &str, content: &Arc<str>) {
+        let is_silent = self.entries.iter().rev().find_map(|entry| match entry {
+            ContextEntry::Tool { call, result } if *call.key == *key => Some(result.is_none()),
+            _ => None,
+        });
+        if is_silent == Some(true) {
+            self.on_tool_result(key, content);
+        }
+    }
+
     /// As it stands now.
     pub(crate) fn snapshot(&self) -> Arc<[ContextEntry]> {
         self.entries.as_slice().into()
@@ -287,6 +305,25 @@ mod tests {
         assert_eq!(shown[15], "We open at noon");
         assert_eq!(shown[16], "We open at noon.");
         assert_eq!(whole_words("", 1, 0), "");
+    }
+
+    #[test]
+    fn what_a_failed_tool_said_itself_stands() {
+        let result = |words: Option<&str>| {
+            let mut conversation = Conversation::default();
+            let call = ToolCall { key: "a".into(), name: "book".into(), arguments: "{}".into() };
+            conversation.push(ContextEntry::Tool { call, result: None });
+            if let Some(words) = words {
+                conversation.on_tool_result("a", &words.into());
+            }
+            conversation.on_tool_failed("a", &"it failed".into());
+            match &conversation.snapshot()[0] {
+                ContextEntry::Tool { result, .. } => result.as_ref().map(ToString::to_string),
+                _ => None,
+            }
+        };
+        assert_eq!(result(None).as_deref(), Some("it failed"));
+        assert_eq!(result(Some("no table")).as_deref(), Some("no table"));
     }
 
     #[test]

@@ -7,15 +7,20 @@
 //! Start reading at [`Core::tick`]; then `session` (a session's tables), `arbiter` (what opens, holds and ends a
 //! turn), `fence` (why a cancelled turn stays silent) and `ledger` (what the caller heard).
 
+mod admission;
 mod arbiter;
 mod asks;
 mod batch;
+mod budgets;
+mod circuit;
 mod commitments;
+mod connection;
 mod core;
 mod dataflow;
 mod fence;
 mod invocations;
 mod ledger;
+mod recovery;
 mod results;
 mod session;
 mod timers;

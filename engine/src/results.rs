@@ -31,7 +31,7 @@ impl Session {
 
     /// The first gate: a result whose invocation nobody waits for does not enter the graph.
     fn on_result(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId, result: ProviderResult) {
-        let Some(invocation) = self.invocations.get(id).cloned() else {
+        let Some(row) = self.invocations.get(id) else {
             let late = self.invocations.was_cancelled(id);
             let input = Input::Provider(id, result);
             if late {
@@ -41,21 +41,28 @@ impl Session {
             }
             return;
         };
-        let result = self.note_result(desk, id, &invocation, result);
-        if let Some(scope) = invocation.results_to {
-            let content = DeliveryContent::Result(invocation.call, result);
-            self.deliver(desk, cause, invocation.node, scope, content);
+        if let ProviderResult::End(outcome) = result {
+            let row = row.clone();
+            // A sentence without a sound was not spoken, whatever its voice says.
+            let silent = row.kind == Kind::Speak && row.last_result.is_none();
+            let outcome = if silent && outcome == Outcome::Success { Outcome::Failed } else { outcome };
+            self.end_invocation(desk, cause, id, row, outcome);
+            return;
+        }
+        let (node, call, results_to) = (row.node, row.call, row.results_to);
+        // Empty pieces keep a stream alive and say nothing: who waits for an answer has got none of it.
+        let says_nothing = matches!(&result, ProviderResult::Text(text) if text.trim().is_empty());
+        let result = self.note_result(id, result);
+        if !says_nothing {
+            self.note_progress(desk, id);
+        }
+        if let Some(scope) = results_to {
+            self.deliver(desk, cause, node, scope, DeliveryContent::Result(call, result));
         }
     }
 
-    /// What the core itself keeps of a result: provenance, the ledger, the context, the end.
-    fn note_result(
-        &mut self,
-        desk: &mut Desk<'_>,
-        id: InvocationId,
-        invocation: &Invocation,
-        result: ProviderResult,
-    ) -> ProviderResult {
+    /// What the core itself keeps of a result: provenance, the ledger, the context.
+    fn note_result(&mut self, id: InvocationId, result: ProviderResult) -> ProviderResult {
         match result {
             ProviderResult::Audio(mut frame) => {
                 frame.spoken_by = Some(id);
@@ -65,39 +72,37 @@ impl Session {
                 ProviderResult::Audio(frame)
             }
             ProviderResult::ToolResult(content) => {
-                if let Some(key) = &invocation.tool_key {
+                if let Some(key) = self.invocations.get(id).and_then(|row| row.tool_key.as_ref()) {
                     self.conversation.on_tool_result(key, &content);
                 }
                 ProviderResult::ToolResult(content)
-            }
-            ProviderResult::End(outcome) => {
-                self.on_invocation_end(desk, id, invocation, outcome);
-                ProviderResult::End(outcome)
             }
             other => other,
         }
     }
 
-    fn on_invocation_end(&mut self, desk: &mut Desk<'_>, id: InvocationId, invocation: &Invocation, outcome: Outcome) {
-        self.invocations.end(id);
+    /// What the core itself keeps of an invocation's end, once nothing else will be tried. Gives whether the turn ends
+    /// with it.
+    pub(crate) fn note_end_of_invocation(&mut self, id: InvocationId, row: &Invocation, outcome: Outcome) -> bool {
         if let Some(playback) = &mut self.playback {
             playback.on_spoken(id);
         }
         if outcome == Outcome::Success {
-            return;
+            return false;
         }
-        self.say_here(desk, Signal::ProviderError { id, outcome });
-        match (invocation.kind, invocation.holds()) {
+        match (row.kind, row.holds()) {
             (Kind::Chat | Kind::Speak, Some(capability)) => {
                 self.derive(Derived::TurnFailed(capability.turn(), AbortReason::ProviderFailure));
+                return true;
             }
             (Kind::Tool, _) => {
-                if let Some(key) = &invocation.tool_key {
+                if let Some(key) = &row.tool_key {
                     let content = format!("error: the tool ended with {}", outcome.name());
-                    self.conversation.on_tool_result(key, &content.into());
+                    self.conversation.on_tool_failed(key, &content.into());
                 }
             }
             _ => {}
         }
+        false
     }
 }

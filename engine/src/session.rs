@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rspp_specs::admission::AdmissionSnapshot;
 use rspp_specs::dataflow::{ControlRow, Directive, Row};
 use rspp_specs::event::{Delivery, DeliveryContent, Origin};
-use rspp_specs::ids::{Generation, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
+use rspp_specs::ids::{Generation, LeaseEpoch, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
 use rspp_specs::limits::MAX_SESSION_DERIVED_INPUTS;
 use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::{NodeKind, Plan};
@@ -14,6 +15,7 @@ use rspp_specs::timeline::{
     Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
 };
 
+use crate::circuit::Circuits;
 use crate::commitments::Commitments;
 use crate::dataflow::Dataflow;
 use crate::fence::Fence;
@@ -40,6 +42,12 @@ pub(crate) struct Session {
     pub(crate) draining: bool,
     /// Over, once no turn is active.
     pub(crate) ending: bool,
+    /// Over, once no turn is active and all that was said is heard.
+    pub(crate) retiring: bool,
+    /// The lease is somebody else's.
+    pub(crate) deauthorized: bool,
+    /// The caller's transport is gone, and may come back.
+    pub(crate) suspended: bool,
     pub(crate) turn: Option<ActiveTurn>,
     /// What would end the turn, of all that this tick brought.
     pub(crate) end: Option<End>,
@@ -52,6 +60,10 @@ pub(crate) struct Session {
     pub(crate) egress: EgressEpoch,
     /// The tick in which a turn closed last.
     pub(crate) closed_in: u64,
+    /// The lease under which this worker writes the session.
+    pub(crate) epoch: LeaseEpoch,
+    pub(crate) admission: Option<Box<Known>>,
+    pub(crate) circuits: Circuits,
     pub(crate) plan: Arc<Plan>,
     pub(crate) invocations: Invocations,
     pub(crate) playback: Option<Playback>,
@@ -63,6 +75,13 @@ pub(crate) struct Session {
 pub(crate) struct KnownNodes {
     pub(crate) caller: Option<NodeIndex>,
     pub(crate) user_turn: Option<NodeIndex>,
+}
+
+/// The newest word of admission, and when it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) snapshot: AdmissionSnapshot,
+    pub(crate) at: Micros,
 }
 
 /// The active turn.
@@ -134,6 +153,12 @@ impl Session {
             end: None,
             draining: false,
             ending: false,
+            retiring: false,
+            deauthorized: false,
+            suspended: false,
+            epoch: open.epoch,
+            admission: None,
+            circuits: Circuits::default(),
             closed_in: 0,
         }
     }

@@ -35,7 +35,8 @@ struct Call {
     call: CallRef,
     utterance: UtteranceId,
     fed_until: Micros,
-    closed: bool,
+    /// A final came; how far it reached.
+    closed_until: Option<Micros>,
 }
 
 impl Stt {
@@ -69,7 +70,7 @@ impl Stt {
                     cx.dropped(1, "stt: too many utterances wait for their transcript");
                 }
                 let utterance = event.utterance;
-                self.calls.push_back(Call { call, utterance, fed_until: self.media, closed: false });
+                self.calls.push_back(Call { call, utterance, fed_until: self.media, closed_until: None });
                 self.feeding = Some(call);
             }
             SpeechMilestone::Endpoint { .. } => {
@@ -102,15 +103,18 @@ impl Node for Stt {
         let known = &mut self.calls[place];
         match result {
             ProviderResult::Transcript(transcript) => {
-                known.closed |= transcript.is_final();
+                if transcript.is_final() {
+                    known.closed_until = known.closed_until.max(Some(transcript.watermark));
+                }
                 let utterance = known.utterance;
                 cx.emit(Payload::Transcript(Transcript { utterance, ..transcript }));
             }
             ProviderResult::End(_) => {
-                // A recogniser that ends without a final has not understood: the caller is owed an answer.
-                if !known.closed {
+                // A recogniser that ends without a final has not understood: the caller is owed an answer. One whose
+                // last final did not reach the end has nothing more to say, and what it said stands.
+                if known.closed_until.is_none_or(|until| until < known.fed_until) {
                     let (utterance, watermark) = (known.utterance, known.fed_until);
-                    let understanding = Understanding::Rejected;
+                    let understanding = known.closed_until.map_or(Understanding::Rejected, |_| Understanding::Empty);
                     cx.emit(Payload::Transcript(Transcript { utterance, understanding, text: "".into(), watermark }));
                 }
                 if self.feeding == Some(call) {

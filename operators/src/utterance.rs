@@ -1,8 +1,9 @@
 //! Joins the end of an utterance with its transcript, and proposes a turn.
 //!
 //! The join fires when a final's watermark has reached the endpoint's media time: the transcript is complete up
-//! to there, so nothing of the utterance can come late and open a second turn. On the way it tells the
-//! arbiter what could be an interruption.
+//! to there, so nothing of the utterance can come late and open a second turn. What comes all the same is dropped, and
+//! said to be. Turns are proposed in the order in which the utterances were spoken, so a transcript that is late holds
+//! back those of later utterances. On the way it tells the arbiter what could be an interruption.
 
 use std::collections::VecDeque;
 
@@ -24,6 +25,8 @@ pub const TRANSCRIPTS: PortIndex = PortIndex(1);
 pub struct Utterance {
     min_rejected_speech: Micros,
     latest: UtteranceId,
+    /// The last one that was proposed, or dismissed. Transcripts of it, or of an earlier one, come too late.
+    settled: UtteranceId,
     open: VecDeque<Open>,
 }
 
@@ -41,7 +44,7 @@ struct Open {
 impl Utterance {
     /// Unintelligible speech of at least `min_rejected_speech` opens a turn all the same.
     pub fn new(min_rejected_speech: Micros) -> Self {
-        Self { min_rejected_speech, latest: UtteranceId(0), open: VecDeque::new() }
+        Self { min_rejected_speech, latest: UtteranceId(0), settled: UtteranceId(0), open: VecDeque::new() }
     }
 
     fn find(&mut self, cx: &mut Context<'_>, utterance: UtteranceId) -> &mut Open {
@@ -66,12 +69,19 @@ impl Utterance {
             SpeechMilestone::Pause => cx.observe(Observation::Pause),
             SpeechMilestone::Endpoint { media_end, speech } => {
                 open.endpoint = Some((media_end, speech));
-                self.fire(cx, event.utterance);
+                self.fire(cx);
             }
         }
     }
 
     fn on_transcript(&mut self, cx: &mut Context<'_>, transcript: &Transcript) {
+        // An utterance that has had its turn can't interrupt the answer to itself.
+        if transcript.utterance <= self.settled {
+            if transcript.is_final() && transcript.has_words() {
+                cx.dropped(1, "utterance: words came after the final that was complete");
+            }
+            return;
+        }
         // Late words of an earlier utterance say nothing of the one that may interrupt.
         if transcript.has_words() && transcript.utterance >= self.latest {
             cx.observe(Observation::Words);
@@ -88,20 +98,29 @@ impl Utterance {
             }
             open.words.push_str(transcript.text.trim());
         }
-        self.fire(cx, transcript.utterance);
+        self.fire(cx);
     }
 
-    fn fire(&mut self, cx: &mut Context<'_>, utterance: UtteranceId) {
-        let Some(place) = self.open.iter().position(|open| open.utterance == utterance) else { return };
-        let Some((media_end, speech)) = self.open[place].endpoint else { return };
-        if self.open[place].watermark.is_none_or(|watermark| watermark < media_end) {
-            return;
+    /// Proposes what is complete, as long as nothing that was spoken before it is not.
+    fn fire(&mut self, cx: &mut Context<'_>) {
+        while let Some(speech_end) = self.open.front().and_then(Open::complete_until)
+            && let Some(Open { utterance, words, rejected, .. }) = self.open.pop_front()
+        {
+            self.settled = self.settled.max(utterance);
+            let (media_end, speech) = speech_end;
+            let understood = !words.is_empty();
+            if understood || (rejected && speech >= self.min_rejected_speech) {
+                cx.propose_turn(TurnProposal { text: words.into(), understood, speech_end: Some(media_end) });
+            }
         }
-        let Some(Open { words, rejected, .. }) = self.open.remove(place) else { return };
-        let understood = !words.is_empty();
-        if understood || (rejected && speech >= self.min_rejected_speech) {
-            cx.propose_turn(TurnProposal { text: words.into(), understood, speech_end: Some(media_end) });
-        }
+    }
+}
+
+impl Open {
+    /// The end of the speech and its length, once its transcript reaches to there.
+    fn complete_until(&self) -> Option<(Micros, Micros)> {
+        let watermark = self.watermark?;
+        self.endpoint.filter(|(media_end, _)| *media_end <= watermark)
     }
 }
 
@@ -151,6 +170,14 @@ mod tests {
         assert_eq!(proposed, expect);
     }
 
+    fn proposed(harness: &mut Harness<Utterance>) -> Vec<String> {
+        let proposals = harness.asked().into_iter().filter_map(|ask| match ask {
+            AskKind::Propose(proposal) => Some(proposal.text.to_string()),
+            _ => None,
+        });
+        proposals.collect()
+    }
+
     #[test]
     fn the_join_waits_for_endpoint_and_watermark_in_either_order() {
         let words = |watermark| (TRANSCRIPTS, transcript(Understanding::Words, "book a table", watermark));
@@ -164,6 +191,38 @@ mod tests {
             vec![end(), words(980), (TRANSCRIPTS, transcript(Understanding::Words, "for four", 1_480))],
             Some(("book a table for four", true)),
         );
+    }
+
+    fn of(utterance: u32, payload: Payload) -> Payload {
+        let utterance = UtteranceId(utterance);
+        match payload {
+            Payload::Speech(event) => Payload::Speech(SpeechEvent { utterance, ..event }),
+            Payload::Transcript(transcript) => Payload::Transcript(Transcript { utterance, ..transcript }),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn turns_come_in_the_order_of_speech() {
+        let mut harness = Harness::new(Utterance::new(Micros::from_ms(400)));
+        harness.event_on(SPEECH, endpoint(1_000, 900));
+        harness.event_on(SPEECH, of(2, endpoint(2_000, 900)));
+        harness.event_on(TRANSCRIPTS, of(2, transcript(Understanding::Words, "no, two tables", 2_480)));
+        assert_eq!(proposed(&mut harness), Vec::<String>::new());
+        harness.event_on(TRANSCRIPTS, transcript(Understanding::Words, "book a table", 1_480));
+        assert_eq!(proposed(&mut harness), ["book a table", "no, two tables"]);
+    }
+
+    #[test]
+    fn words_behind_the_complete_final_are_dropped_and_no_interruption() {
+        let mut harness = Harness::new(Utterance::new(Micros::from_ms(400)));
+        harness.event_on(SPEECH, endpoint(1_000, 900));
+        harness.event_on(TRANSCRIPTS, transcript(Understanding::Words, "book a table", 1_480));
+        assert_eq!(proposed(&mut harness), ["book a table"]);
+        harness.event_on(TRANSCRIPTS, transcript(Understanding::Partial, "for", 1_480));
+        harness.event_on(TRANSCRIPTS, transcript(Understanding::Words, "for four", 1_480));
+        let asked = harness.asked();
+        assert!(matches!(asked[..], [AskKind::Dropped { items: 1, .. }]), "{asked:?}");
     }
 
     #[test]

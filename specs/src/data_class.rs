@@ -58,6 +58,12 @@ fn of_input(input: &Input) -> DataClass {
         | Input::Cancel(_)
         | Input::AuthorityRevoked
         | Input::TransportLost
+        | Input::SessionDrain
+        | Input::LeaseRotated(_)
+        | Input::StaleEpoch { .. }
+        | Input::Admission(_)
+        | Input::Connection(_)
+        | Input::ProviderHealth { .. }
         | Input::PlayoutAck(_)
         | Input::Observed(_)
         | Input::Derived(
@@ -97,6 +103,16 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::LateAfterCancel { .. }
         | Signal::OutputFenced { .. }
         | Signal::ProviderError { .. }
+        | Signal::ProviderRetry { .. }
+        | Signal::ProviderSwitch { .. }
+        | Signal::CircuitEvent { .. }
+        | Signal::ProviderBudget { .. }
+        | Signal::TurnBudgetSpent { .. }
+        | Signal::Defer { .. }
+        | Signal::StaleEpochReject { .. }
+        | Signal::LeaseMoved { .. }
+        | Signal::SessionSuspended
+        | Signal::SessionResumed
         | Signal::DropNotice { .. }
         | Signal::Refused { .. } => DataClass::Metadata,
     }

@@ -57,6 +57,11 @@ id!(
     UtteranceId(u32), "u"
 );
 
+id!(
+    /// Which holder of a session's lease an event speaks for; the control plane issues ever higher ones (`F-156`).
+    LeaseEpoch(u64), "e"
+);
+
 /// The right to emit for one turn of one session.
 ///
 /// Only the arbiter mints capabilities. Cancelling a turn moves the slot's generation on, which revokes

@@ -4,6 +4,9 @@
 //! (what moves between nodes), [`timeline`] (what enters and leaves the core) and [`plan::Plan`] (what a
 //! pipeline was compiled to).
 
+pub mod admission;
+pub mod binding;
+pub mod budget;
 pub mod data_class;
 pub mod dataflow;
 pub mod event;

@@ -23,6 +23,12 @@ pub const MAX_WORKER_SESSIONS: usize = 65_536;
 pub const MAX_TICK_DATA_INPUTS: usize = 2_048;
 /// Data inputs of one session in one tick: a flooder waits for itself.
 pub const MAX_TICK_SESSION_DATA_INPUTS: usize = 256;
+/// Times that one provider is tried for one answer.
+pub const MAX_PROVIDER_ATTEMPTS: u32 = 5;
+/// Providers whose circuit breakers a session keeps.
+pub const MAX_CIRCUITS: usize = 64;
+/// Providers that may be called in the place of a node's first one.
+pub const MAX_FALLBACKS: usize = 8;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
 /// Event containers of one dataflow that wait to be used again.
@@ -31,6 +37,20 @@ pub const MAX_SPARE_BUFFERS: usize = 16;
 pub const MAX_SESSION_INVOCATIONS: usize = 64;
 /// Writes of one turn that wait for their commit point or their result.
 pub const MAX_TURN_WRITES: usize = 16;
+/// A binding in a spec.
+pub const MAX_BINDING_BYTES: usize = 2_048;
+/// The name of an environment variable that holds a key.
+pub const MAX_KEY_NAME_CHARS: usize = 64;
+/// What a model is told before the conversation.
+pub const MAX_PROMPT_BYTES: usize = 32 * 1024;
+/// Tools of one model.
+pub const MAX_TOOLS: usize = 64;
+/// A tool's name, as all models take it.
+pub const MAX_TOOL_NAME_CHARS: usize = 64;
+/// What a model is told of a tool.
+pub const MAX_TOOL_DESCRIPTION_BYTES: usize = 4 * 1024;
+/// The JSON Schema of a tool's arguments, as JSON.
+pub const MAX_TOOL_PARAMETERS_BYTES: usize = 16 * 1024;
 /// Rounds of model and tools in one turn.
 pub const MAX_TOOL_ROUNDS: u32 = 8;
 /// Entries of a conversation's context; the oldest leave first.

@@ -32,6 +32,11 @@ impl Outcome {
         matches!(self, Outcome::Timeout | Outcome::Overload | Outcome::RateLimited | Outcome::Disconnected)
     }
 
+    /// Whether it tells against the provider, and not against the request or us: a circuit breaker counts it.
+    pub const fn is_fault(self) -> bool {
+        self.retryable() || matches!(self, Outcome::Failed)
+    }
+
     /// The name in traces and specs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -82,6 +87,8 @@ pub enum AbortReason {
     AuthorityLoss,
     /// A cancellation was accepted.
     Cancelled,
+    /// A budget is spent, and its plan says that the turn ends.
+    BudgetExhausted,
     /// A node panicked or failed.
     NodeTimeoutOrFailure,
     /// A provider failed and the plan has nothing else.
@@ -96,6 +103,7 @@ impl AbortReason {
         match self {
             AbortReason::AuthorityLoss => "authority_loss",
             AbortReason::Cancelled => "cancelled",
+            AbortReason::BudgetExhausted => "budget_exhausted",
             AbortReason::NodeTimeoutOrFailure => "node_timeout_or_failure",
             AbortReason::ProviderFailure => "provider_failure",
             AbortReason::TransportDisconnectOrStall => "transport_disconnect_or_stall",

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::TurnBudget;
 use crate::event::{Event, PortType, ToolEffect};
 use crate::ids::{NodeIndex, PortIndex};
 use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
@@ -54,6 +55,36 @@ pub struct PlanParts {
     pub edges: Vec<PlanEdge>,
     /// What the arbiter decides by.
     pub turn: TurnPolicy,
+    /// What new turns need.
+    #[serde(default, skip_serializing_if = "AdmissionPolicy::is_default")]
+    pub admission: AdmissionPolicy,
+}
+
+/// What new turns need from outside (`F-049`, `F-101`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionPolicy {
+    /// No turn opens without an admission snapshot that is at most so old.
+    pub snapshot_max_age: Option<Micros>,
+    /// What a missing, stale or incompatible snapshot does.
+    pub otherwise: Otherwise,
+}
+
+impl AdmissionPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens to a proposal that can't be decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// It may come again.
+    #[default]
+    Defer,
+    /// It is refused.
+    Reject,
 }
 
 /// One node of a plan.
@@ -70,6 +101,35 @@ pub struct PlanNode {
     pub inputs: Vec<Port>,
     /// Output ports, in order.
     pub outputs: Vec<Port>,
+    /// What is asked of the provider that it calls.
+    #[serde(default, skip_serializing_if = "ProviderPolicy::is_default")]
+    pub provider: ProviderPolicy,
+}
+
+/// What a node asks of its provider, and what happens when it does not get it (`F-160` to `F-165`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderPolicy {
+    /// From the call to its first result; for a recogniser, from the end of its audio to its final.
+    pub first_result: Micros,
+    /// From one result to the next, where there are several.
+    pub stall: Micros,
+    /// So often one provider is tried, as long as nothing of its answer has come.
+    pub attempts: u32,
+    /// Who is called instead, in this order.
+    pub fallback: Vec<String>,
+}
+
+impl Default for ProviderPolicy {
+    fn default() -> Self {
+        Self { first_result: Micros::from_ms(1_000), stall: Micros::from_ms(3_000), attempts: 2, fallback: Vec::new() }
+    }
+}
+
+impl ProviderPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How long a node's state lives (`F-155`).
@@ -186,6 +246,9 @@ pub enum NodeKind {
         binding: String,
         /// The tools that the model may call.
         tools: Vec<ToolSpec>,
+        /// What the model is told before the conversation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt: Option<String>,
     },
     /// Cuts an answer into speakable sentences.
     Segmenter,
@@ -291,6 +354,12 @@ pub struct ToolSpec {
     pub effect: ToolEffect,
     /// Which provider runs it.
     pub binding: String,
+    /// What the model is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The JSON Schema of its arguments, an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<serde_json::Value>,
 }
 
 /// How playout paces.
@@ -329,12 +398,75 @@ pub struct TurnPolicy {
     pub interruption: InterruptionPolicy,
     /// The age at which a turn is past its false-interruption grace, and writes may run.
     pub commit_point: Micros,
+    /// What a turn may take.
+    #[serde(default, skip_serializing_if = "TurnBudgets::is_default")]
+    pub budgets: TurnBudgets,
+    /// How long a turn waits for a transport that is gone or stalled, before it is aborted.
+    #[serde(default = "default_reconnect", skip_serializing_if = "is_default_reconnect")]
+    pub reconnect: Micros,
 }
 
 impl Default for TurnPolicy {
     fn default() -> Self {
-        Self { interruption: InterruptionPolicy::Hold, commit_point: Micros::from_ms(300) }
+        Self {
+            interruption: InterruptionPolicy::Hold,
+            commit_point: Micros::from_ms(300),
+            budgets: TurnBudgets::default(),
+            reconnect: default_reconnect(),
+        }
     }
+}
+
+const fn default_reconnect() -> Micros {
+    Micros::from_ms(5_000)
+}
+
+fn is_default_reconnect(reconnect: &Micros) -> bool {
+    *reconnect == default_reconnect()
+}
+
+/// What a turn may take (`F-109`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnBudgets {
+    /// Until the first text that can be spoken; none unless it is given.
+    pub first_speakable: Option<Budget>,
+    /// Until the first audio passes egress.
+    pub first_audio: Budget,
+    /// Until nothing more comes.
+    pub whole: Budget,
+}
+
+impl Default for TurnBudgets {
+    fn default() -> Self {
+        Self {
+            first_speakable: None,
+            first_audio: Budget { limit: Micros::from_ms(2_000), terminate: false },
+            whole: Budget { limit: Micros::from_ms(180_000), terminate: true },
+        }
+    }
+}
+
+impl TurnBudgets {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those that are set.
+    pub fn each(&self) -> impl Iterator<Item = (TurnBudget, Budget)> {
+        let speakable = self.first_speakable.map(|budget| (TurnBudget::FirstSpeakable, budget));
+        speakable.into_iter().chain([(TurnBudget::FirstAudio, self.first_audio), (TurnBudget::Whole, self.whole)])
+    }
+}
+
+/// One budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// From the turn's opening.
+    pub limit: Micros,
+    /// Whether the turn ends when it is spent; otherwise it is only said.
+    pub terminate: bool,
 }
 
 /// Which invariant of [`Plan`] does not hold, and where.
@@ -402,6 +534,11 @@ impl Plan {
     /// What the arbiter decides by.
     pub fn turn_policy(&self) -> &TurnPolicy {
         &self.parts.turn
+    }
+
+    /// What new turns need.
+    pub fn admission(&self) -> &AdmissionPolicy {
+        &self.parts.admission
     }
 
     /// The digest of everything above.

@@ -73,7 +73,7 @@ const fn terminal(name: &'static str, fields: &'static [&'static str]) -> Signal
 }
 
 /// The table.
-pub const SIGNALS: [SignalRow; 27] = {
+pub const SIGNALS: [SignalRow; 37] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -101,6 +101,16 @@ pub const SIGNALS: [SignalRow; 27] = {
         row("late_after_cancel", Either, Fence, &["id"]),
         row("output_fenced", Either, Egress, &["frames"]),
         row("provider_error", Either, Host, &["id", "outcome"]),
+        row("provider_retry", Either, Host, &["id", "attempt"]),
+        row("provider_switch", Either, Host, &["node", "binding", "cause"]),
+        row("circuit_event", Either, Host, &["binding", "state"]),
+        row("provider_budget", Either, Host, &["id", "outcome"]),
+        row("turn_budget", Turn, Arbiter, &["budget", "outcome"]),
+        row("defer", OfSession, Arbiter, &["reason", "retry_after_ms"]),
+        row("stale_epoch_reject", OfSession, Fence, &["epoch", "current"]),
+        row("lease_rotated", OfSession, Session, &["epoch"]),
+        row("session_suspended", OfSession, Session, &[]),
+        row("session_resumed", OfSession, Session, &[]),
         row("drop_notice", Either, Host, &["node", "items", "reason"]),
         row("refused", Either, Arbiter, &["state", "input"]),
         row("node_error", Either, Host, &["node", "message"]),
@@ -141,6 +151,16 @@ impl Signal {
             Signal::LateAfterCancel { .. } => "late_after_cancel",
             Signal::OutputFenced { .. } => "output_fenced",
             Signal::ProviderError { .. } => "provider_error",
+            Signal::ProviderRetry { .. } => "provider_retry",
+            Signal::ProviderSwitch { .. } => "provider_switch",
+            Signal::CircuitEvent { .. } => "circuit_event",
+            Signal::ProviderBudget { .. } => "provider_budget",
+            Signal::TurnBudgetSpent { .. } => "turn_budget",
+            Signal::Defer { .. } => "defer",
+            Signal::StaleEpochReject { .. } => "stale_epoch_reject",
+            Signal::LeaseMoved { .. } => "lease_rotated",
+            Signal::SessionSuspended => "session_suspended",
+            Signal::SessionResumed => "session_resumed",
             Signal::DropNotice { .. } => "drop_notice",
             Signal::Refused { .. } => "refused",
             Signal::NodeError { .. } => "node_error",

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{AdmissionSnapshot, ConnectionState};
+use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::event::{AudioFrame, ProviderResult, Request};
-use crate::ids::{Generation, InvocationId, NodeIndex, RuntimeSequence, Slot, TurnId};
+use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{Plan, PlanHash};
@@ -53,6 +55,28 @@ pub enum Input {
     AuthorityRevoked,
     /// The caller's transport is gone, or has stalled past its timeout.
     TransportLost,
+    /// The session takes no new turn, and ends when its turn has.
+    SessionDrain,
+    /// The session's lease has a new epoch; whoever speaks for an older one is not heard any more.
+    LeaseRotated(LeaseEpoch),
+    /// Something came under another epoch than the session's. Only its name enters.
+    StaleEpoch {
+        /// The epoch that it came under.
+        epoch: LeaseEpoch,
+        /// What it was, by its name in traces.
+        input: Arc<str>,
+    },
+    /// What the control plane, and the worker's own load, say of new turns.
+    Admission(AdmissionSnapshot),
+    /// The state of the caller's connection.
+    Connection(ConnectionState),
+    /// What others have found out about a provider.
+    ProviderHealth {
+        /// Which, by its binding.
+        binding: Arc<str>,
+        /// Whether it is fit to be called.
+        healthy: bool,
+    },
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -113,6 +137,16 @@ pub struct SessionOpen {
     /// Where it goes on, when it began elsewhere.
     #[serde(default)]
     pub resume: Resume,
+    /// The lease under which this worker writes it.
+    #[serde(default)]
+    pub epoch: LeaseEpoch,
+}
+
+impl SessionOpen {
+    /// A session that begins here, under the first lease.
+    pub fn new(session: impl Into<Arc<str>>, plan: Arc<Plan>) -> Self {
+        Self { session: session.into(), plan, resume: Resume::default(), epoch: LeaseEpoch::default() }
+    }
 }
 
 /// The numbers at which a session goes on that began elsewhere.
@@ -233,6 +267,14 @@ pub enum TimerKey {
     CommitPoint(TurnId),
     /// The transport did not say what was heard.
     PlayoutAckWait(TurnId),
+    /// An invocation has to give its first result, or the next one.
+    Result(InvocationId),
+    /// An invocation that failed is tried again.
+    Retry(InvocationId),
+    /// A budget of the turn is spent.
+    Budget(TurnId, TurnBudget),
+    /// A transport that is gone has to be back.
+    Reconnect,
 }
 
 /// What the shell is to do: a closed set.
@@ -412,6 +454,66 @@ pub enum Signal {
         /// How.
         outcome: Outcome,
     },
+    /// A failed invocation is tried again, with the same provider.
+    ProviderRetry {
+        /// Which failed.
+        id: InvocationId,
+        /// The number of the new attempt, from 2.
+        attempt: u32,
+    },
+    /// A node's calls go to another provider that its plan allows.
+    ProviderSwitch {
+        /// Which node's.
+        node: NodeIndex,
+        /// To whom.
+        binding: Arc<str>,
+        /// Why.
+        cause: SwitchCause,
+    },
+    /// A provider's circuit breaker changed its state.
+    CircuitEvent {
+        /// Which provider's.
+        binding: Arc<str>,
+        /// To what.
+        state: CircuitState,
+    },
+    /// An invocation did not give its first or its next result in time.
+    ProviderBudget {
+        /// Which.
+        id: InvocationId,
+        /// What follows.
+        outcome: BudgetOutcome,
+    },
+    /// A budget of the turn is spent.
+    TurnBudgetSpent {
+        /// Which.
+        budget: TurnBudget,
+        /// What follows.
+        outcome: BudgetOutcome,
+    },
+    /// A proposal is refused for now.
+    Defer {
+        /// Why.
+        reason: RejectReason,
+        /// When it is worth another try, where that is known.
+        retry_after: Option<Micros>,
+    },
+    /// Something spoke for another epoch than the session's, and was not heard.
+    StaleEpochReject {
+        /// For which.
+        epoch: LeaseEpoch,
+        /// The session's.
+        current: LeaseEpoch,
+    },
+    /// The session's lease has a new epoch.
+    LeaseMoved {
+        /// Which.
+        epoch: LeaseEpoch,
+    },
+    /// The caller's transport is gone; the session waits for it.
+    SessionSuspended,
+    /// The caller's transport is back.
+    SessionResumed,
     /// Data was dropped by a declared rule.
     DropNotice {
         /// At which node.
@@ -445,6 +547,16 @@ pub enum RejectReason {
     TurnActive,
     /// The session takes no new turn.
     Draining,
+    /// The caller's transport is gone.
+    Suspended,
+    /// There is nothing left for new turns.
+    NoQuota,
+    /// The plan asks for an admission snapshot, and there is none.
+    SnapshotMissing,
+    /// The admission snapshot is too old.
+    SnapshotStale,
+    /// The admission snapshot is of a form that is not understood.
+    SnapshotIncompatible,
 }
 
 /// The arbiter's state between ticks.

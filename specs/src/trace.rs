@@ -19,6 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{InvocationId, NodeIndex};
 use crate::plan::Plan;
@@ -298,21 +299,28 @@ impl Renderer {
             Input::Timer(TimerKey::Node(node)) => line.with("node", self.node(*node)),
             Input::Timer(TimerKey::CommitPoint(turn)) => line.with("commit_point", turn),
             Input::Timer(TimerKey::PlayoutAckWait(turn)) => line.with("playout_ack_wait", turn),
-            Input::SessionEnd | Input::AuthorityRevoked | Input::TransportLost => line,
+            Input::Timer(TimerKey::Result(id)) => line.with("result_of", self.invocation(*id)),
+            Input::Timer(TimerKey::Retry(id)) => line.with("retry_of", self.invocation(*id)),
+            Input::Timer(TimerKey::Budget(turn, budget)) => line.with("budget", snake(budget)).with("turn", turn),
+            Input::Timer(TimerKey::Reconnect) => line.with("reconnect", "late"),
+            Input::LeaseRotated(epoch) => line.with("epoch", epoch),
+            Input::StaleEpoch { epoch, input } => line.with("epoch", epoch).with("input", input),
+            Input::Admission(snapshot) => admission_fields(line, snapshot),
+            Input::Connection(state) => line.with("state", snake(state)),
+            Input::ProviderHealth { binding, healthy } => line.with("binding", binding).with("healthy", healthy),
+            Input::SessionEnd | Input::SessionDrain | Input::AuthorityRevoked | Input::TransportLost => line,
         }
     }
 
     fn signal_fields(&self, line: Line, signal: &Signal) -> Line {
         match signal {
             Signal::Reject { reason } => line.with("reason", snake(reason)),
-            Signal::TurnOpen { plan, generation, text, understood, speech_end } => {
-                let speech_end = speech_end.map_or(Value::Word("none"), Value::Time);
-                line.with("plan", plan)
-                    .with("generation", generation.0)
-                    .with("text", text)
-                    .with("understood", understood)
-                    .with("speech_end_ms", speech_end)
-            }
+            Signal::TurnOpen { plan, generation, text, understood, speech_end } => line
+                .with("plan", plan)
+                .with("generation", generation.0)
+                .with("text", text)
+                .with("understood", understood)
+                .with("speech_end_ms", or_none(*speech_end)),
             Signal::PlayoutResume { from_sample, estimated } => {
                 line.with("from_sample", from_sample).with("estimated", estimated)
             }
@@ -328,9 +336,21 @@ impl Renderer {
             Signal::Abort { reason } => line.with("reason", reason.name()),
             Signal::LateAfterCancel { id } => line.with("id", self.invocation(*id)),
             Signal::OutputFenced { frames } => line.with("frames", frames),
-            Signal::ProviderError { id, outcome } => {
-                line.with("id", self.invocation(*id)).with("outcome", outcome.name())
+            Signal::ProviderError { id, outcome } => self.with_outcome(line, *id, outcome.name()),
+            Signal::ProviderRetry { id, attempt } => line.with("id", self.invocation(*id)).with("attempt", attempt),
+            Signal::ProviderSwitch { node, binding, cause } => {
+                line.with("node", self.node(*node)).with("binding", binding).with("cause", snake(cause))
             }
+            Signal::CircuitEvent { binding, state } => line.with("binding", binding).with("state", snake(state)),
+            Signal::ProviderBudget { id, outcome } => self.with_outcome(line, *id, snake(outcome)),
+            Signal::TurnBudgetSpent { budget, outcome } => {
+                line.with("budget", snake(budget)).with("outcome", snake(outcome))
+            }
+            Signal::Defer { reason, retry_after } => {
+                line.with("reason", snake(reason)).with("retry_after_ms", or_none(*retry_after))
+            }
+            Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
+            Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
             Signal::DropNotice { node, items, reason } => {
                 line.with("node", self.node(*node)).with("items", items).with("reason", reason)
             }
@@ -342,10 +362,16 @@ impl Renderer {
             | Signal::DeauthorizedDrain
             | Signal::OutputAccepted
             | Signal::PlayoutHold
+            | Signal::SessionSuspended
+            | Signal::SessionResumed
             | Signal::PlaybackStarted
             | Signal::Commit
             | Signal::Close => line,
         }
+    }
+
+    fn with_outcome(&self, line: Line, id: InvocationId, outcome: impl Into<Value>) -> Line {
+        line.with("id", self.invocation(id)).with("outcome", outcome)
     }
 
     fn effect_fields(&self, line: Line, effect: &Effect) -> Line {
@@ -370,6 +396,10 @@ impl Renderer {
             Effect::WakeAt { at } => line.with("at_ms", at),
         }
     }
+}
+
+fn or_none(time: Option<Micros>) -> String {
+    time.map_or_else(|| "none".to_owned(), |time| time.to_string())
 }
 
 fn audio_fields(line: Line, frame: &AudioFrame) -> Line {
@@ -399,6 +429,16 @@ fn result_fields(line: Line, result: &ProviderResult) -> Line {
     }
 }
 
+fn admission_fields(line: Line, snapshot: &AdmissionSnapshot) -> Line {
+    let AdmissionSnapshot { version, form, epoch, quota } = snapshot;
+    let line = line.with("version", version).with("form", form).with("epoch", epoch);
+    match quota {
+        Quota::Available => line.with("quota", "available"),
+        Quota::Exhausted => line.with("quota", "exhausted"),
+        Quota::Deferred { retry_after } => line.with("quota", "deferred").with("retry_after_ms", retry_after),
+    }
+}
+
 fn derived_fields(line: Line, derived: &Derived) -> Line {
     match derived {
         Derived::TurnOpenProposed(proposal) => {
@@ -419,6 +459,12 @@ fn input_name(input: &Input) -> &'static str {
         Input::Cancel(_) => "cancel",
         Input::AuthorityRevoked => "authority_revoked",
         Input::TransportLost => "transport_lost",
+        Input::SessionDrain => "session_drain",
+        Input::LeaseRotated(_) => "lease",
+        Input::StaleEpoch { .. } => "stale_epoch",
+        Input::Admission(_) => "admission",
+        Input::Connection(_) => "connection",
+        Input::ProviderHealth { .. } => "provider_health",
         Input::PlayoutAck(_) => "playout_ack",
         Input::Observed(_) => "observed",
         Input::CallerAudio(_) => "audio",

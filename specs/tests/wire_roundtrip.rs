@@ -52,6 +52,7 @@ fn empty_plan() -> Plan {
         nodes: vec![],
         edges: vec![],
         turn: TurnPolicy::default(),
+        admission: rspp_specs::plan::AdmissionPolicy::default(),
     };
     Plan::new(parts).expect("nothing in it can be wrong")
 }
@@ -125,7 +126,7 @@ fn the_strategies_reach_every_event() {
     }
     let missing: Vec<&str> = SIGNALS.iter().map(|row| row.name).filter(|name| !seen.contains(*name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
-    let inputs = 17;
+    let inputs = 23;
     let effects = 7;
     assert_eq!(seen.len(), SIGNALS.len() + inputs + effects);
 }
@@ -230,11 +231,7 @@ fn what_is_over_a_limit_is_refused_on_both_sides() {
 
 #[test]
 fn a_plan_that_was_altered_is_refused() {
-    let open = rspp_specs::timeline::SessionOpen {
-        session: "call-7".into(),
-        plan: Arc::new(empty_plan()),
-        resume: rspp_specs::timeline::Resume::default(),
-    };
+    let open = rspp_specs::timeline::SessionOpen::new("call-7", Arc::new(empty_plan()));
     let mut envelope = envelope(&input(Input::SessionOpen(Box::new(open))));
     let Some(pb::envelope::Payload::Input(pb::Input { kind: Some(pb::input::Kind::SessionOpen(open)) })) =
         &mut envelope.payload

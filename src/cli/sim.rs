@@ -9,7 +9,7 @@ use clap::Args;
 use rspp_adapters::sim::Faults;
 use rspp_compiler::Registry;
 
-use super::Failure;
+use super::outcome::{Failure, Outcome};
 use crate::sim::{Options, Report, run};
 
 /// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
@@ -46,7 +46,7 @@ pub(super) struct Sim {
 }
 
 impl Sim {
-    pub(super) fn run(&self, registry: &Registry) -> Result<String, Failure> {
+    pub(super) fn run(&self, registry: &Registry) -> Outcome {
         if let Some(only) = self.only.filter(|only| *only >= self.sessions) {
             let last = self.sessions - 1;
             return Err(Failure::Input(format!("--only {only}: sessions are numbered from 0 to {last}")));
@@ -72,7 +72,7 @@ impl Sim {
         Ok(Some(Box::new(BufWriter::new(file))))
     }
 
-    fn tell(&self, options: &Options, report: &Report, speed: f64) -> Result<String, Failure> {
+    fn tell(&self, options: &Options, report: &Report, speed: f64) -> Outcome {
         let mut asides = report.unbuilt(options).map_or_else(String::new, |unbuilt| unbuilt + "\n");
         asides += &format!("{speed:.0} times as fast as the calls themselves\n");
         let text = if self.json {

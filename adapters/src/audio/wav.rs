@@ -10,6 +10,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use super::resample::Resampler;
 use super::riff::{self, Encoding, Fault, Header};
 use super::{AudioError, CALL_RATE_HZ, CallAudio, MAX_CALL_SECONDS, MAX_RATE_HZ, MAX_WAV_BYTES, MIN_RATE_HZ};
+use crate::orphans::Passing;
 
 /// A header that promises at least this much was written before the length was known, as programs do that write to
 /// a pipe: espeak-ng promises exactly this, ffmpeg the largest number there is.
@@ -213,6 +214,7 @@ pub fn write_stereo(path: impl AsRef<Path>, left: &[i16], right: &[i16], rate_hz
     }
     let unwritable = |source: std::io::Error| AudioError::Unwritable { path: path.to_owned(), source };
     let partial = partial_name(path).map_err(unwritable)?;
+    let _passing = Passing::new(&partial);
     let written = write_samples(&partial, frames, left, right, rate_hz).and_then(|()| fs::rename(&partial, path));
     written.map_err(|source| {
         // It may not be there at all, and the first error is the one to tell.

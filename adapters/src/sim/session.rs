@@ -6,7 +6,7 @@ use rspp_engine::{Batch, View};
 use rspp_specs::ids::Slot;
 use rspp_specs::plan::Plan;
 use rspp_specs::time::{Lane, Micros};
-use rspp_specs::timeline::{Effect, Entry, Input, Record, Resume, SessionOpen, Signal, TurnState};
+use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal, TurnState};
 
 use super::application::Application;
 use super::caller::{Agent, Caller};
@@ -78,9 +78,9 @@ impl Session {
         self.calls += 1;
         let origin = Origin { seed: self.seed, session: self.number, call: self.calls };
         self.call = Some(Call::new(now, slot, origin, &self.character, self.faults));
-        let session = format!("{}.{}", self.number, self.calls).into();
+        let session = format!("{}.{}", self.number, self.calls);
         let plan = Arc::clone(&self.character.plan);
-        Input::SessionOpen(Box::new(SessionOpen { session, plan, resume: Resume::default() }))
+        Input::SessionOpen(Box::new(SessionOpen::new(session, plan)))
     }
 
     /// The call is over; another follows, unless the simulation is over before.

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, bounded, select_biased};
 use serde_json::Value;
 
 use super::framing::{FramingError, WireEvent, encode, read_event};
 use super::{Fault, WyomingError};
+use crate::interrupt;
+use crate::orphans::{self, Group};
 
 /// Events that wait between a thread and us, in each direction.
 const QUEUED_EVENTS: usize = 8;
@@ -92,7 +94,7 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Link {
-    Process { child: Child, stderr: Arc<Mutex<VecDeque<String>>>, stderr_ended: Receiver<()> },
+    Process { group: Option<Group>, child: Child, stderr: Arc<Mutex<VecDeque<String>>>, stderr_ended: Receiver<()> },
     Tcp(TcpStream),
 }
 
@@ -105,25 +107,22 @@ impl Connection {
     pub fn spawn<A: AsRef<OsStr>>(command: &str, args: &[A], timeouts: Timeouts) -> Result<Self, WyomingError> {
         let peer = args.iter().fold(command.to_owned(), |line, arg| format!("{line} {}", arg.as_ref().display()));
         let not_started = |detail: String| WyomingError::new(&peer, Fault::NotStarted { detail });
-        let spawned = Command::new(command)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = spawned.map_err(|error| match error.kind() {
+        let mut command = Command::new(command);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut child, group) = orphans::spawn(&mut command).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => WyomingError::new(&peer, Fault::NotFound),
             _ => not_started(error.to_string()),
         })?;
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            reap(&mut child);
+            reap(&mut child, Some(group));
             return Err(not_started("the system gave no pipes".to_owned()));
         };
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let stderr_ended = keep_last_lines(stderr, Arc::clone(&lines));
         let (outgoing, incoming) = (write_from(stdin), read_into(stdout));
-        Ok(Self::over(peer, Link::Process { child, stderr: lines, stderr_ended }, outgoing, incoming, timeouts))
+        let link = Link::Process { group: Some(group), child, stderr: lines, stderr_ended };
+        Ok(Self::over(peer, link, outgoing, incoming, timeouts))
     }
 
     /// Connects to an engine that listens at `address`: `host:port`, or the same behind `tcp://`.
@@ -203,6 +202,9 @@ impl Connection {
                 let event = incoming.map_err(|error| self.broken(error))?;
                 self.set_aside(event)?;
             }
+            if let Err(TryRecvError::Disconnected) = interrupt::over().try_recv() {
+                return Err(self.failed(Fault::Interrupted));
+            }
             let patience = deadline.left().min(Duration::from_millis(20));
             bytes = match self.outgoing.send_timeout(bytes, patience) {
                 Ok(()) => return Ok(()),
@@ -223,11 +225,14 @@ impl Connection {
             self.aside_bytes -= event.weight();
             return Ok(event);
         }
-        match self.incoming.recv_timeout(deadline.left()) {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(error)) => Err(self.broken(error)),
-            Err(RecvTimeoutError::Timeout) => Err(self.late(deadline)),
-            Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
+        select_biased! {
+            recv(self.incoming) -> incoming => match incoming {
+                Ok(Ok(event)) => Ok(event),
+                Ok(Err(error)) => Err(self.broken(error)),
+                Err(_) => Err(self.gone()),
+            },
+            recv(interrupt::over()) -> _ => Err(self.failed(Fault::Interrupted)),
+            default(deadline.left()) => Err(self.late(deadline)),
         }
     }
 
@@ -278,7 +283,7 @@ impl Connection {
         }
         let fault = match &mut self.link {
             Link::Tcp(_) => Fault::Closed,
-            Link::Process { child, stderr, stderr_ended } => {
+            Link::Process { child, stderr, stderr_ended, .. } => {
                 let _ = stderr_ended.recv_timeout(LAST_WORDS);
                 match ending(child) {
                     None => Fault::Closed,
@@ -296,7 +301,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         match &mut self.link {
-            Link::Process { child, .. } => reap(child),
+            Link::Process { child, group, .. } => reap(child, group.take()),
             Link::Tcp(socket) => {
                 let _ = socket.shutdown(Shutdown::Both);
             }
@@ -404,7 +409,9 @@ fn ending(child: &mut Child) -> Option<ExitStatus> {
     }
 }
 
-fn reap(child: &mut Child) {
+fn reap(child: &mut Child, group: Option<Group>) {
+    // Before it is waited for: until then its number is its own.
+    drop(group);
     let _ = child.kill();
     let _ = child.wait();
 }

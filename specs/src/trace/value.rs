@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ids::{InvocationId, RuntimeSequence, TurnId};
+use crate::ids::{InvocationId, LeaseEpoch, RuntimeSequence, TurnId};
 use crate::plan::PlanHash;
 use crate::time::Micros;
 
@@ -138,6 +138,7 @@ values! {
     &bool: flag => Value::Flag(*flag),
     TurnId: turn => Value::Turn(turn),
     &TurnId: turn => Value::Turn(*turn),
+    &LeaseEpoch: epoch => Value::Text(epoch.to_string().into()),
 }
 
 /// Eight hexadecimal digits that tell one frame's audio from another's.

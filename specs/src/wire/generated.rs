@@ -129,7 +129,10 @@ pub struct AudioFrame {
 /// Everything that can enter the core.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Input {
-    #[prost(oneof = "input::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "input::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+    )]
     pub kind: ::core::option::Option<input::Kind>,
 }
 /// Nested message and enum types in `Input`.
@@ -172,7 +175,77 @@ pub mod input {
         /// A timer of the wheel inside came due. Not external: a replay makes it again and compares.
         #[prost(message, tag = "12")]
         Timer(super::TimerKey),
+        /// The session takes no new turn, and ends when its turn has.
+        #[prost(message, tag = "13")]
+        SessionDrain(super::Nothing),
+        /// The session's lease has this new epoch.
+        #[prost(uint64, tag = "14")]
+        LeaseRotated(u64),
+        /// Something came under another epoch than the session's.
+        #[prost(message, tag = "15")]
+        StaleEpoch(super::StaleEpoch),
+        /// What there is for new turns.
+        #[prost(message, tag = "16")]
+        Admission(super::AdmissionSnapshot),
+        /// The state of the caller's connection.
+        #[prost(enumeration = "super::ConnectionState", tag = "17")]
+        Connection(i32),
+        /// What others have found out about a provider.
+        #[prost(message, tag = "18")]
+        ProviderHealth(super::ProviderHealth),
     }
+}
+/// Something came under another epoch than the session's. Only its name enters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StaleEpoch {
+    /// The epoch that it came under.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// What it was, by its name in traces.
+    #[prost(string, tag = "2")]
+    pub input: ::prost::alloc::string::String,
+}
+/// What admission goes by: the newest one counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmissionSnapshot {
+    /// Its number; ever higher.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Of which form it is; 1 is understood.
+    #[prost(uint32, tag = "2")]
+    pub form: u32,
+    /// The session's lease, as far as the control plane knows.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    /// What there is for new turns.
+    #[prost(oneof = "admission_snapshot::Quota", tags = "4, 5, 6")]
+    pub quota: ::core::option::Option<admission_snapshot::Quota>,
+}
+/// Nested message and enum types in `AdmissionSnapshot`.
+pub mod admission_snapshot {
+    /// What there is for new turns.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Quota {
+        /// Enough.
+        #[prost(message, tag = "4")]
+        Available(super::Nothing),
+        /// Nothing for the time being; it is worth another try after so long.
+        #[prost(uint64, tag = "5")]
+        DeferredUs(u64),
+        /// Nothing.
+        #[prost(message, tag = "6")]
+        Exhausted(super::Nothing),
+    }
+}
+/// What others have found out about a provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderHealth {
+    /// Which, by its binding.
+    #[prost(string, tag = "1")]
+    pub binding: ::prost::alloc::string::String,
+    /// Whether it is fit to be called.
+    #[prost(bool, tag = "2")]
+    pub healthy: bool,
 }
 /// With what a session begins.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -189,6 +262,9 @@ pub struct SessionOpen {
     /// Where it goes on, when it began elsewhere.
     #[prost(message, optional, tag = "4")]
     pub resume: ::core::option::Option<Resume>,
+    /// The epoch of the lease under which the worker writes it.
+    #[prost(uint64, tag = "5")]
+    pub epoch: u64,
 }
 /// The numbers at which a session goes on that began elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -379,7 +455,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -395,14 +471,109 @@ pub mod timer_key {
         /// The transport did not say what was heard of this turn.
         #[prost(uint32, tag = "3")]
         PlayoutAckWait(u32),
+        /// This invocation has to give its first result, or the next one.
+        #[prost(uint32, tag = "4")]
+        Result(u32),
+        /// This invocation failed, and is tried again.
+        #[prost(uint32, tag = "5")]
+        Retry(u32),
+        /// A budget of a turn is spent.
+        #[prost(message, tag = "6")]
+        Budget(super::TurnBudgetTimer),
+        /// A transport that is gone has to be back.
+        #[prost(message, tag = "7")]
+        Reconnect(super::Nothing),
     }
+}
+/// When a budget of a turn is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TurnBudgetTimer {
+    /// Of this turn.
+    #[prost(uint32, tag = "1")]
+    pub turn: u32,
+    /// Which budget.
+    #[prost(enumeration = "TurnBudget", tag = "2")]
+    pub budget: i32,
+}
+/// A failed invocation is tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderRetry {
+    /// Which failed.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// The number of the new attempt, from 2.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+}
+/// A node's calls go to another provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderSwitch {
+    /// Which node's: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// To whom.
+    #[prost(string, tag = "2")]
+    pub binding: ::prost::alloc::string::String,
+    /// Why.
+    #[prost(enumeration = "SwitchCause", tag = "3")]
+    pub cause: i32,
+}
+/// A provider's circuit breaker changed its state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CircuitEvent {
+    /// Which provider's.
+    #[prost(string, tag = "1")]
+    pub binding: ::prost::alloc::string::String,
+    /// To what.
+    #[prost(enumeration = "CircuitState", tag = "2")]
+    pub state: i32,
+}
+/// An invocation did not give a result in time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderBudget {
+    /// Which.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// What follows.
+    #[prost(enumeration = "BudgetOutcome", tag = "2")]
+    pub outcome: i32,
+}
+/// A budget of the turn is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TurnBudgetSpent {
+    /// Which.
+    #[prost(enumeration = "TurnBudget", tag = "1")]
+    pub budget: i32,
+    /// What follows.
+    #[prost(enumeration = "BudgetOutcome", tag = "2")]
+    pub outcome: i32,
+}
+/// A proposal is refused for now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Defer {
+    /// Why.
+    #[prost(enumeration = "RejectReason", tag = "1")]
+    pub reason: i32,
+    /// When it is worth another try, where that is known.
+    #[prost(uint64, optional, tag = "2")]
+    pub retry_after_us: ::core::option::Option<u64>,
+}
+/// Something spoke for another epoch than the session's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StaleEpochReject {
+    /// For which.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// The session's.
+    #[prost(uint64, tag = "2")]
+    pub current: u64,
 }
 /// What the core says of what it did. The turn that it speaks of is the envelope's.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -491,6 +662,36 @@ pub mod signal {
         /// A node failed.
         #[prost(message, tag = "27")]
         NodeError(super::NodeError),
+        /// A failed invocation is tried again, with the same provider.
+        #[prost(message, tag = "28")]
+        ProviderRetry(super::ProviderRetry),
+        /// A node's calls go to another provider that its plan allows.
+        #[prost(message, tag = "29")]
+        ProviderSwitch(super::ProviderSwitch),
+        /// A provider's circuit breaker changed its state.
+        #[prost(message, tag = "30")]
+        CircuitEvent(super::CircuitEvent),
+        /// An invocation did not give its first or its next result in time.
+        #[prost(message, tag = "31")]
+        ProviderBudget(super::ProviderBudget),
+        /// A budget of the turn is spent.
+        #[prost(message, tag = "32")]
+        TurnBudget(super::TurnBudgetSpent),
+        /// A proposal is refused for now.
+        #[prost(message, tag = "33")]
+        Defer(super::Defer),
+        /// Something spoke for another epoch than the session's, and was not heard.
+        #[prost(message, tag = "34")]
+        StaleEpochReject(super::StaleEpochReject),
+        /// The session's lease has this new epoch.
+        #[prost(uint64, tag = "35")]
+        LeaseMoved(u64),
+        /// The caller's transport is gone; the session waits for it.
+        #[prost(message, tag = "36")]
+        SessionSuspended(super::Nothing),
+        /// The caller's transport is back.
+        #[prost(message, tag = "37")]
+        SessionResumed(super::Nothing),
     }
 }
 /// A turn is open.
@@ -830,6 +1031,50 @@ impl DataClass {
         }
     }
 }
+/// How a caller is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConnectionState {
+    Unspecified = 0,
+    /// Audio can flow both ways.
+    Connected = 1,
+    /// Gone; it may come back.
+    Disconnected = 2,
+    /// There, and nothing gets through.
+    Stalled = 3,
+    /// There, and sends nothing.
+    Silent = 4,
+    /// There, and switched off by the caller.
+    Muted = 5,
+}
+impl ConnectionState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTION_STATE_UNSPECIFIED",
+            Self::Connected => "CONNECTION_STATE_CONNECTED",
+            Self::Disconnected => "CONNECTION_STATE_DISCONNECTED",
+            Self::Stalled => "CONNECTION_STATE_STALLED",
+            Self::Silent => "CONNECTION_STATE_SILENT",
+            Self::Muted => "CONNECTION_STATE_MUTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTION_STATE_CONNECTED" => Some(Self::Connected),
+            "CONNECTION_STATE_DISCONNECTED" => Some(Self::Disconnected),
+            "CONNECTION_STATE_STALLED" => Some(Self::Stalled),
+            "CONNECTION_STATE_SILENT" => Some(Self::Silent),
+            "CONNECTION_STATE_MUTED" => Some(Self::Muted),
+            _ => None,
+        }
+    }
+}
 /// Why a cancellation was asked for or accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1026,6 +1271,141 @@ impl Confirmation {
         }
     }
 }
+/// The budgets of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TurnBudget {
+    Unspecified = 0,
+    /// Until the first text that can be spoken.
+    FirstSpeakable = 1,
+    /// Until the first audio passes egress.
+    FirstAudio = 2,
+    /// The whole turn.
+    Whole = 3,
+}
+impl TurnBudget {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TURN_BUDGET_UNSPECIFIED",
+            Self::FirstSpeakable => "TURN_BUDGET_FIRST_SPEAKABLE",
+            Self::FirstAudio => "TURN_BUDGET_FIRST_AUDIO",
+            Self::Whole => "TURN_BUDGET_WHOLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TURN_BUDGET_UNSPECIFIED" => Some(Self::Unspecified),
+            "TURN_BUDGET_FIRST_SPEAKABLE" => Some(Self::FirstSpeakable),
+            "TURN_BUDGET_FIRST_AUDIO" => Some(Self::FirstAudio),
+            "TURN_BUDGET_WHOLE" => Some(Self::Whole),
+            _ => None,
+        }
+    }
+}
+/// What follows when a budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BudgetOutcome {
+    Unspecified = 0,
+    /// It is said, and things go on.
+    Continue = 1,
+    /// Another provider, or the same one again, takes over.
+    Fallback = 2,
+    /// The turn ends.
+    Terminate = 3,
+}
+impl BudgetOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BUDGET_OUTCOME_UNSPECIFIED",
+            Self::Continue => "BUDGET_OUTCOME_CONTINUE",
+            Self::Fallback => "BUDGET_OUTCOME_FALLBACK",
+            Self::Terminate => "BUDGET_OUTCOME_TERMINATE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BUDGET_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "BUDGET_OUTCOME_CONTINUE" => Some(Self::Continue),
+            "BUDGET_OUTCOME_FALLBACK" => Some(Self::Fallback),
+            "BUDGET_OUTCOME_TERMINATE" => Some(Self::Terminate),
+            _ => None,
+        }
+    }
+}
+/// The states of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CircuitState {
+    Unspecified = 0,
+    Closed = 1,
+    Open = 2,
+    HalfOpen = 3,
+}
+impl CircuitState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CIRCUIT_STATE_UNSPECIFIED",
+            Self::Closed => "CIRCUIT_STATE_CLOSED",
+            Self::Open => "CIRCUIT_STATE_OPEN",
+            Self::HalfOpen => "CIRCUIT_STATE_HALF_OPEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CIRCUIT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CIRCUIT_STATE_CLOSED" => Some(Self::Closed),
+            "CIRCUIT_STATE_OPEN" => Some(Self::Open),
+            "CIRCUIT_STATE_HALF_OPEN" => Some(Self::HalfOpen),
+            _ => None,
+        }
+    }
+}
+/// Why a provider's calls go to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SwitchCause {
+    Unspecified = 0,
+    Failed = 1,
+    CircuitOpen = 2,
+}
+impl SwitchCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SWITCH_CAUSE_UNSPECIFIED",
+            Self::Failed => "SWITCH_CAUSE_FAILED",
+            Self::CircuitOpen => "SWITCH_CAUSE_CIRCUIT_OPEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SWITCH_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SWITCH_CAUSE_FAILED" => Some(Self::Failed),
+            "SWITCH_CAUSE_CIRCUIT_OPEN" => Some(Self::CircuitOpen),
+            _ => None,
+        }
+    }
+}
 /// Why a proposal was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1033,6 +1413,11 @@ pub enum RejectReason {
     Unspecified = 0,
     TurnActive = 1,
     Draining = 2,
+    Suspended = 3,
+    NoQuota = 4,
+    SnapshotMissing = 5,
+    SnapshotStale = 6,
+    SnapshotIncompatible = 7,
 }
 impl RejectReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1044,6 +1429,11 @@ impl RejectReason {
             Self::Unspecified => "REJECT_REASON_UNSPECIFIED",
             Self::TurnActive => "REJECT_REASON_TURN_ACTIVE",
             Self::Draining => "REJECT_REASON_DRAINING",
+            Self::Suspended => "REJECT_REASON_SUSPENDED",
+            Self::NoQuota => "REJECT_REASON_NO_QUOTA",
+            Self::SnapshotMissing => "REJECT_REASON_SNAPSHOT_MISSING",
+            Self::SnapshotStale => "REJECT_REASON_SNAPSHOT_STALE",
+            Self::SnapshotIncompatible => "REJECT_REASON_SNAPSHOT_INCOMPATIBLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1052,6 +1442,11 @@ impl RejectReason {
             "REJECT_REASON_UNSPECIFIED" => Some(Self::Unspecified),
             "REJECT_REASON_TURN_ACTIVE" => Some(Self::TurnActive),
             "REJECT_REASON_DRAINING" => Some(Self::Draining),
+            "REJECT_REASON_SUSPENDED" => Some(Self::Suspended),
+            "REJECT_REASON_NO_QUOTA" => Some(Self::NoQuota),
+            "REJECT_REASON_SNAPSHOT_MISSING" => Some(Self::SnapshotMissing),
+            "REJECT_REASON_SNAPSHOT_STALE" => Some(Self::SnapshotStale),
+            "REJECT_REASON_SNAPSHOT_INCOMPATIBLE" => Some(Self::SnapshotIncompatible),
             _ => None,
         }
     }
@@ -1066,6 +1461,7 @@ pub enum AbortReason {
     NodeTimeoutOrFailure = 3,
     ProviderFailure = 4,
     TransportDisconnectOrStall = 5,
+    BudgetExhausted = 6,
 }
 impl AbortReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1082,6 +1478,7 @@ impl AbortReason {
             Self::TransportDisconnectOrStall => {
                 "ABORT_REASON_TRANSPORT_DISCONNECT_OR_STALL"
             }
+            Self::BudgetExhausted => "ABORT_REASON_BUDGET_EXHAUSTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1095,6 +1492,7 @@ impl AbortReason {
             "ABORT_REASON_TRANSPORT_DISCONNECT_OR_STALL" => {
                 Some(Self::TransportDisconnectOrStall)
             }
+            "ABORT_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
             _ => None,
         }
     }

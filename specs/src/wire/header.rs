@@ -57,7 +57,10 @@ fn turn(entry: &Entry) -> Option<TurnId> {
         Entry::Signal(turn, _) => *turn,
         Entry::Input(_, Input::PlayoutAck(ack)) => Some(ack.turn),
         Entry::Input(_, Input::Derived(derived)) => derived.turn(),
-        Entry::Input(_, Input::Timer(TimerKey::CommitPoint(turn) | TimerKey::PlayoutAckWait(turn))) => Some(*turn),
+        Entry::Input(
+            _,
+            Input::Timer(TimerKey::CommitPoint(turn) | TimerKey::PlayoutAckWait(turn) | TimerKey::Budget(turn, _)),
+        ) => Some(*turn),
         Entry::Effect(Effect::Transmit { turn, .. } | Effect::ClearTransport { turn, .. }) => Some(*turn),
         Entry::Input(..) | Entry::Effect(_) => None,
     }
@@ -66,7 +69,10 @@ fn turn(entry: &Entry) -> Option<TurnId> {
 fn node(entry: &Entry) -> Option<NodeIndex> {
     match entry {
         Entry::Input(_, Input::Timer(TimerKey::Node(node))) => Some(*node),
-        Entry::Signal(_, Signal::DropNotice { node, .. } | Signal::NodeError { node, .. }) => Some(*node),
+        Entry::Signal(
+            _,
+            Signal::DropNotice { node, .. } | Signal::NodeError { node, .. } | Signal::ProviderSwitch { node, .. },
+        ) => Some(*node),
         _ => None,
     }
 }

@@ -6,8 +6,9 @@ use super::bounded::{MAX_RATE_HZ, no_longer, of_node, of_text, of_us, samples, t
 use super::generated as pb;
 use super::words::Word;
 use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
+use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript};
-use crate::ids::{InvocationId, TurnId, UtteranceId};
+use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
 use crate::limits::MAX_FRAME_SAMPLES;
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::Plan;
@@ -124,7 +125,7 @@ impl Wire for SessionOpen {
     type Message = pb::SessionOpen;
 
     fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
-        let SessionOpen { session, plan, resume: Resume { turns, invocations } } = self;
+        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch } = self;
         let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         Ok(pb::SessionOpen {
@@ -132,11 +133,12 @@ impl Wire for SessionOpen {
             plan_json,
             plan_hash: to_text("session_open.plan_hash", &plan.hash().0)?,
             resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
+            epoch: epoch.0,
         })
     }
 
     fn of_wire(message: pb::SessionOpen) -> Result<Self, WireError> {
-        let pb::SessionOpen { session, plan_json, plan_hash, resume } = message;
+        let pb::SessionOpen { session, plan_json, plan_hash, resume, epoch } = message;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         let plan: Plan =
             serde_json::from_slice(&plan_json).map_err(|error| WireError::Plan { detail: error.to_string() })?;
@@ -149,7 +151,34 @@ impl Wire for SessionOpen {
             session: of_text("session_open.session", &session)?,
             plan: Arc::new(plan),
             resume: Resume { turns, invocations },
+            epoch: LeaseEpoch(epoch),
         })
+    }
+}
+
+impl Wire for AdmissionSnapshot {
+    type Message = pb::AdmissionSnapshot;
+
+    fn to_wire(&self) -> Result<pb::AdmissionSnapshot, WireError> {
+        use pb::admission_snapshot::Quota as Kind;
+        let AdmissionSnapshot { version, form, epoch, quota } = *self;
+        let quota = match quota {
+            Quota::Available => Kind::Available(pb::Nothing {}),
+            Quota::Deferred { retry_after } => Kind::DeferredUs(to_us("admission.retry_after", retry_after)?),
+            Quota::Exhausted => Kind::Exhausted(pb::Nothing {}),
+        };
+        Ok(pb::AdmissionSnapshot { version, form, epoch: epoch.0, quota: Some(quota) })
+    }
+
+    fn of_wire(message: pb::AdmissionSnapshot) -> Result<Self, WireError> {
+        use pb::admission_snapshot::Quota as Kind;
+        let pb::AdmissionSnapshot { version, form, epoch, quota } = message;
+        let quota = match known("admission.quota", quota)? {
+            Kind::Available(pb::Nothing {}) => Quota::Available,
+            Kind::DeferredUs(after) => Quota::Deferred { retry_after: of_us("admission.retry_after", after)? },
+            Kind::Exhausted(pb::Nothing {}) => Quota::Exhausted,
+        };
+        Ok(AdmissionSnapshot { version, form, epoch: LeaseEpoch(epoch), quota })
     }
 }
 
@@ -268,6 +297,12 @@ impl Wire for TimerKey {
             TimerKey::Node(node) => Kind::Node(to_node("timer.node", node)?),
             TimerKey::CommitPoint(turn) => Kind::CommitPoint(turn.0),
             TimerKey::PlayoutAckWait(turn) => Kind::PlayoutAckWait(turn.0),
+            TimerKey::Result(id) => Kind::Result(id.0),
+            TimerKey::Retry(id) => Kind::Retry(id.0),
+            TimerKey::Budget(turn, budget) => {
+                Kind::Budget(pb::TurnBudgetTimer { turn: turn.0, budget: budget.number() })
+            }
+            TimerKey::Reconnect => Kind::Reconnect(pb::Nothing {}),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -278,6 +313,12 @@ impl Wire for TimerKey {
             Kind::Node(node) => TimerKey::Node(of_node("timer.node", node)?),
             Kind::CommitPoint(turn) => TimerKey::CommitPoint(TurnId(turn)),
             Kind::PlayoutAckWait(turn) => TimerKey::PlayoutAckWait(TurnId(turn)),
+            Kind::Result(id) => TimerKey::Result(InvocationId(id)),
+            Kind::Retry(id) => TimerKey::Retry(InvocationId(id)),
+            Kind::Budget(pb::TurnBudgetTimer { turn, budget }) => {
+                TimerKey::Budget(TurnId(turn), Word::of_number("timer.budget", budget)?)
+            }
+            Kind::Reconnect(pb::Nothing {}) => TimerKey::Reconnect,
         })
     }
 }
@@ -302,6 +343,17 @@ impl Wire for Input {
             }
             Input::Derived(derived) => Kind::Derived(derived.to_wire()?),
             Input::Timer(key) => Kind::Timer(key.to_wire()?),
+            Input::SessionDrain => Kind::SessionDrain(pb::Nothing {}),
+            Input::LeaseRotated(epoch) => Kind::LeaseRotated(epoch.0),
+            Input::StaleEpoch { epoch, input } => {
+                Kind::StaleEpoch(pb::StaleEpoch { epoch: epoch.0, input: to_text("stale_epoch.input", input)? })
+            }
+            Input::Admission(snapshot) => Kind::Admission(snapshot.to_wire()?),
+            Input::Connection(state) => Kind::Connection(state.number()),
+            Input::ProviderHealth { binding, healthy } => Kind::ProviderHealth(pb::ProviderHealth {
+                binding: to_text("provider_health.binding", binding)?,
+                healthy: *healthy,
+            }),
         };
         Ok(pb::Input { kind: Some(kind) })
     }
@@ -323,6 +375,16 @@ impl Wire for Input {
             }
             Kind::Derived(derived) => Input::Derived(Derived::of_wire(derived)?),
             Kind::Timer(key) => Input::Timer(TimerKey::of_wire(key)?),
+            Kind::SessionDrain(pb::Nothing {}) => Input::SessionDrain,
+            Kind::LeaseRotated(epoch) => Input::LeaseRotated(LeaseEpoch(epoch)),
+            Kind::StaleEpoch(pb::StaleEpoch { epoch, input }) => {
+                Input::StaleEpoch { epoch: LeaseEpoch(epoch), input: of_text("stale_epoch.input", &input)? }
+            }
+            Kind::Admission(snapshot) => Input::Admission(AdmissionSnapshot::of_wire(snapshot)?),
+            Kind::Connection(state) => Input::Connection(Word::of_number("connection.state", state)?),
+            Kind::ProviderHealth(pb::ProviderHealth { binding, healthy }) => {
+                Input::ProviderHealth { binding: of_text("provider_health.binding", &binding)?, healthy }
+            }
         })
     }
 }

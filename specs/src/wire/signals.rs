@@ -6,9 +6,11 @@ use super::bounded::{of_node, of_text, of_us, samples, to_node, to_text, to_us};
 use super::generated as pb;
 use super::words::Word;
 use super::{Wire, WireError, known};
-use crate::ids::{Generation, InvocationId};
+use crate::budget::{CircuitState, SwitchCause};
+use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::PlanHash;
+use crate::time::Micros;
 use crate::timeline::{RejectReason, Signal, TurnState};
 
 impl Wire for Signal {
@@ -23,18 +25,10 @@ impl Wire for Signal {
             Signal::Admit => Kind::Admit(none),
             Signal::Reject { reason } => Kind::Reject(reason.number()),
             Signal::DeauthorizedDrain => Kind::DeauthorizedDrain(none),
-            Signal::TurnOpen { plan, generation, text, understood, speech_end } => Kind::TurnOpen(pb::TurnOpen {
-                plan_hash: to_text("turn_open.plan", &plan.0)?,
-                generation: generation.0,
-                text: to_text("turn_open.text", text)?,
-                understood: *understood,
-                speech_end_us: speech_end.map(|at| to_us("turn_open.speech_end", at)).transpose()?,
-            }),
+            open @ Signal::TurnOpen { .. } => Kind::TurnOpen(to_turn_open(open)?),
             Signal::OutputAccepted => Kind::OutputAccepted(none),
             Signal::PlayoutHold => Kind::PlayoutHold(none),
-            Signal::PlayoutResume { from_sample, estimated } => {
-                Kind::PlayoutResume(to_place(*from_sample, *estimated)?)
-            }
+            Signal::PlayoutResume { from_sample: at, estimated } => Kind::PlayoutResume(to_place(*at, *estimated)?),
             Signal::CancelAccepted { reason } => Kind::CancelAccepted(reason.number()),
             Signal::ToolProposed { key, name } => Kind::ToolProposed(to_proposed(key, name)?),
             Signal::ToolCommitted { key } => Kind::ToolCommitted(to_text("tool.key", key)?),
@@ -56,17 +50,27 @@ impl Wire for Signal {
             Signal::ProviderError { id, outcome } => {
                 Kind::ProviderError(pb::ProviderError { invocation: id.0, outcome: outcome.number() })
             }
-            Signal::DropNotice { node, items, reason } => {
-                let (node, reason) = (to_node("drop_notice.node", *node)?, to_text("drop_notice.reason", reason)?);
-                Kind::DropNotice(pb::DropNotice { node, items: *items, reason })
+            Signal::ProviderRetry { id, attempt } => {
+                Kind::ProviderRetry(pb::ProviderRetry { invocation: id.0, attempt: *attempt })
             }
-            Signal::Refused { state, input } => {
-                Kind::Refused(pb::Refused { state: state.number(), input: to_text("refused.input", input)? })
+            Signal::ProviderSwitch { node, binding, cause } => Kind::ProviderSwitch(to_switch(*node, binding, *cause)?),
+            Signal::CircuitEvent { binding, state } => Kind::CircuitEvent(to_circuit(binding, *state)?),
+            Signal::ProviderBudget { id, outcome } => {
+                Kind::ProviderBudget(pb::ProviderBudget { invocation: id.0, outcome: outcome.number() })
             }
-            Signal::NodeError { node, message } => {
-                let (node, message) = (to_node("node_error.node", *node)?, to_text("node_error.message", message)?);
-                Kind::NodeError(pb::NodeError { node, message })
+            Signal::TurnBudgetSpent { budget, outcome } => {
+                Kind::TurnBudget(pb::TurnBudgetSpent { budget: budget.number(), outcome: outcome.number() })
             }
+            Signal::Defer { reason, retry_after } => Kind::Defer(to_defer(*reason, *retry_after)?),
+            Signal::StaleEpochReject { epoch, current } => {
+                Kind::StaleEpochReject(pb::StaleEpochReject { epoch: epoch.0, current: current.0 })
+            }
+            Signal::LeaseMoved { epoch } => Kind::LeaseMoved(epoch.0),
+            Signal::SessionSuspended => Kind::SessionSuspended(none),
+            Signal::SessionResumed => Kind::SessionResumed(none),
+            Signal::DropNotice { node, items, reason } => Kind::DropNotice(to_drop_notice(*node, *items, reason)?),
+            Signal::Refused { state, input } => Kind::Refused(to_refused(*state, input)?),
+            Signal::NodeError { node, message } => Kind::NodeError(to_node_error(*node, message)?),
         };
         Ok(pb::Signal { kind: Some(kind) })
     }
@@ -112,8 +116,83 @@ impl Wire for Signal {
             Kind::DropNotice(notice) => of_drop_notice(&notice)?,
             Kind::Refused(refused) => of_refused(&refused)?,
             Kind::NodeError(error) => of_node_error(&error)?,
+            Kind::ProviderRetry(pb::ProviderRetry { invocation, attempt }) => {
+                Signal::ProviderRetry { id: InvocationId(invocation), attempt }
+            }
+            Kind::ProviderSwitch(switch) => of_switch(&switch)?,
+            Kind::CircuitEvent(event) => of_circuit(&event)?,
+            Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
+            Kind::TurnBudget(budget) => of_turn_budget(budget)?,
+            Kind::Defer(defer) => of_defer(defer)?,
+            Kind::StaleEpochReject(pb::StaleEpochReject { epoch, current }) => {
+                Signal::StaleEpochReject { epoch: LeaseEpoch(epoch), current: LeaseEpoch(current) }
+            }
+            Kind::LeaseMoved(epoch) => Signal::LeaseMoved { epoch: LeaseEpoch(epoch) },
+            Kind::SessionSuspended(pb::Nothing {}) => Signal::SessionSuspended,
+            Kind::SessionResumed(pb::Nothing {}) => Signal::SessionResumed,
         })
     }
+}
+
+fn to_turn_open(open: &Signal) -> Result<pb::TurnOpen, WireError> {
+    let Signal::TurnOpen { plan, generation, text, understood, speech_end } = open else {
+        return Err(WireError::Missing { field: "turn_open" });
+    };
+    Ok(pb::TurnOpen {
+        plan_hash: to_text("turn_open.plan", &plan.0)?,
+        generation: generation.0,
+        text: to_text("turn_open.text", text)?,
+        understood: *understood,
+        speech_end_us: speech_end.map(|at| to_us("turn_open.speech_end", at)).transpose()?,
+    })
+}
+
+fn to_switch(node: NodeIndex, binding: &str, cause: SwitchCause) -> Result<pb::ProviderSwitch, WireError> {
+    let binding = to_text("provider_switch.binding", binding)?;
+    Ok(pb::ProviderSwitch { node: to_node("provider_switch.node", node)?, binding, cause: cause.number() })
+}
+
+fn to_circuit(binding: &str, state: CircuitState) -> Result<pb::CircuitEvent, WireError> {
+    Ok(pb::CircuitEvent { binding: to_text("circuit_event.binding", binding)?, state: state.number() })
+}
+
+fn of_circuit(event: &pb::CircuitEvent) -> Result<Signal, WireError> {
+    let state = Word::of_number("circuit_event.state", event.state)?;
+    Ok(Signal::CircuitEvent { binding: of_text("circuit_event.binding", &event.binding)?, state })
+}
+
+fn of_provider_budget(budget: pb::ProviderBudget) -> Result<Signal, WireError> {
+    let outcome = Word::of_number("provider_budget.outcome", budget.outcome)?;
+    Ok(Signal::ProviderBudget { id: InvocationId(budget.invocation), outcome })
+}
+
+fn of_turn_budget(spent: pb::TurnBudgetSpent) -> Result<Signal, WireError> {
+    let budget = Word::of_number("turn_budget.budget", spent.budget)?;
+    Ok(Signal::TurnBudgetSpent { budget, outcome: Word::of_number("turn_budget.outcome", spent.outcome)? })
+}
+
+fn to_defer(reason: RejectReason, retry_after: Option<Micros>) -> Result<pb::Defer, WireError> {
+    let retry_after_us = retry_after.map(|after| to_us("defer.retry_after", after)).transpose()?;
+    Ok(pb::Defer { reason: reason.number(), retry_after_us })
+}
+
+fn of_defer(defer: pb::Defer) -> Result<Signal, WireError> {
+    let retry_after = defer.retry_after_us.map(|after| of_us("defer.retry_after", after)).transpose()?;
+    Ok(Signal::Defer { reason: Word::of_number("defer.reason", defer.reason)?, retry_after })
+}
+
+fn to_drop_notice(node: NodeIndex, items: u32, reason: &str) -> Result<pb::DropNotice, WireError> {
+    let (node, reason) = (to_node("drop_notice.node", node)?, to_text("drop_notice.reason", reason)?);
+    Ok(pb::DropNotice { node, items, reason })
+}
+
+fn to_refused(state: TurnState, input: &str) -> Result<pb::Refused, WireError> {
+    Ok(pb::Refused { state: state.number(), input: to_text("refused.input", input)? })
+}
+
+fn to_node_error(node: NodeIndex, message: &str) -> Result<pb::NodeError, WireError> {
+    let (node, message) = (to_node("node_error.node", node)?, to_text("node_error.message", message)?);
+    Ok(pb::NodeError { node, message })
 }
 
 fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {
@@ -150,6 +229,15 @@ fn of_provider_error(error: &pb::ProviderError) -> Result<Signal, WireError> {
     let pb::ProviderError { invocation, outcome } = *error;
     let outcome = Outcome::of_number("provider_error.outcome", outcome)?;
     Ok(Signal::ProviderError { id: InvocationId(invocation), outcome })
+}
+
+fn of_switch(switch: &pb::ProviderSwitch) -> Result<Signal, WireError> {
+    let pb::ProviderSwitch { node, binding, cause } = switch;
+    Ok(Signal::ProviderSwitch {
+        node: of_node("provider_switch.node", *node)?,
+        binding: of_text("provider_switch.binding", binding)?,
+        cause: Word::of_number("provider_switch.cause", *cause)?,
+    })
 }
 
 fn of_drop_notice(notice: &pb::DropNotice) -> Result<Signal, WireError> {

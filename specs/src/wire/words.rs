@@ -3,6 +3,8 @@
 
 use super::WireError;
 use super::generated as pb;
+use crate::admission::ConnectionState;
+use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::data_class::DataClass;
 use crate::event::Understanding;
 use crate::outcome::{AbortReason, CancelReason, Outcome};
@@ -50,9 +52,17 @@ words! {
         Success, Timeout, Overload, RateLimited, Blocked, Disconnected, Cancelled, InvalidRequest, Failed,
     }
     Confirmation { Words, Speech, Onset }
-    RejectReason { TurnActive, Draining }
+    RejectReason {
+        TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible,
+    }
     AbortReason {
-        AuthorityLoss, Cancelled, NodeTimeoutOrFailure, ProviderFailure, TransportDisconnectOrStall,
+        AuthorityLoss, Cancelled, BudgetExhausted, NodeTimeoutOrFailure, ProviderFailure,
+        TransportDisconnectOrStall,
     }
     TurnState { Idle, Opening, Active, Held, Closed }
+    ConnectionState { Connected, Disconnected, Stalled, Silent, Muted }
+    TurnBudget { FirstSpeakable, FirstAudio, Whole }
+    BudgetOutcome { Continue, Fallback, Terminate }
+    CircuitState { Closed, Open, HalfOpen }
+    SwitchCause { Failed, CircuitOpen }
 }

@@ -6,11 +6,18 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use rspp_specs::admission::{AdmissionSnapshot, ConnectionState, Quota};
+use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use rspp_specs::event::{AudioFrame, ContextEntry, PortType, ProviderResult, Request, ToolCall, Transcript};
 use rspp_specs::event::{ToolEffect, Understanding};
-use rspp_specs::ids::{Generation, InvocationId, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId};
+use rspp_specs::ids::{
+    Generation, InvocationId, LeaseEpoch, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId,
+};
 use rspp_specs::outcome::{AbortReason, CancelReason, Outcome};
-use rspp_specs::plan::{Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanHash, PlanNode, PlanParts};
+use rspp_specs::plan::{
+    AdmissionPolicy, Comparison, Condition, Lifetime, NodeKind, Otherwise, Plan, PlanEdge, PlanHash, PlanNode,
+    PlanParts, ProviderPolicy,
+};
 use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
@@ -67,6 +74,7 @@ fn abort_reason() -> BoxedStrategy<AbortReason> {
     select(vec![
         AbortReason::AuthorityLoss,
         AbortReason::Cancelled,
+        AbortReason::BudgetExhausted,
         AbortReason::NodeTimeoutOrFailure,
         AbortReason::ProviderFailure,
         AbortReason::TransportDisconnectOrStall,
@@ -127,8 +135,14 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
     (comparison(), any::<u32>(), 0.0f32..1.0, finite(), micros())
         .prop_map(|(is, version, onset_probability, number, commit_point)| {
             let vad = VadParams { onset_probability, ..VadParams::default() };
-            let tool = ToolSpec { name: "book".into(), effect: ToolEffect::Write, binding: "desk".into() };
-            let llm = NodeKind::Llm { binding: "fast".into(), tools: vec![tool] };
+            let tool = ToolSpec {
+                name: "book".into(),
+                effect: ToolEffect::Write,
+                binding: "desk".into(),
+                description: Some("Books a table.".into()),
+                parameters: Some(serde_json::json!({"type": "object", "properties": {"people": {"minimum": 0.5}}})),
+            };
+            let llm = NodeKind::Llm { binding: "fast".into(), tools: vec![tool], prompt: Some("Be brief.".into()) };
             let custom = NodeKind::Custom {
                 type_name: "mine".into(),
                 config: serde_json::json!({"z": number, "a": [null, true, {"k": "v"}]}),
@@ -140,6 +154,7 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
                 lifetime: Lifetime::Turn,
                 inputs: port("in"),
                 outputs: port("out"),
+                provider: ProviderPolicy { attempts: 3, ..ProviderPolicy::default() },
             };
             let edge = PlanEdge {
                 from: NodeIndex(0),
@@ -155,6 +170,7 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
                 nodes: vec![node("vad", NodeKind::Vad(vad)), node("llm", llm), node("mine", custom)],
                 edges: vec![edge],
                 turn: TurnPolicy { commit_point, ..TurnPolicy::default() },
+                admission: AdmissionPolicy { snapshot_max_age: Some(commit_point), otherwise: Otherwise::Reject },
             };
             Arc::new(Plan::new(parts).expect("the invariants hold"))
         })
@@ -193,19 +209,71 @@ fn derived() -> BoxedStrategy<Derived> {
     .boxed()
 }
 
+fn turn_budget() -> BoxedStrategy<TurnBudget> {
+    select(vec![TurnBudget::FirstSpeakable, TurnBudget::FirstAudio, TurnBudget::Whole]).boxed()
+}
+
+fn budget_outcome() -> BoxedStrategy<BudgetOutcome> {
+    select(vec![BudgetOutcome::Continue, BudgetOutcome::Fallback, BudgetOutcome::Terminate]).boxed()
+}
+
+fn epoch() -> BoxedStrategy<LeaseEpoch> {
+    any::<u64>().prop_map(LeaseEpoch).boxed()
+}
+
+fn admission() -> BoxedStrategy<AdmissionSnapshot> {
+    let quota = prop_oneof![
+        Just(Quota::Available),
+        micros().prop_map(|retry_after| Quota::Deferred { retry_after }),
+        Just(Quota::Exhausted),
+    ];
+    (any::<u64>(), any::<u32>(), epoch(), quota)
+        .prop_map(|(version, form, epoch, quota)| AdmissionSnapshot { version, form, epoch, quota })
+        .boxed()
+}
+
+fn connection() -> BoxedStrategy<ConnectionState> {
+    select(vec![
+        ConnectionState::Connected,
+        ConnectionState::Disconnected,
+        ConnectionState::Stalled,
+        ConnectionState::Silent,
+        ConnectionState::Muted,
+    ])
+    .boxed()
+}
+
+fn reject_reason() -> BoxedStrategy<RejectReason> {
+    select(vec![
+        RejectReason::TurnActive,
+        RejectReason::Draining,
+        RejectReason::Suspended,
+        RejectReason::NoQuota,
+        RejectReason::SnapshotMissing,
+        RejectReason::SnapshotStale,
+        RejectReason::SnapshotIncompatible,
+    ])
+    .boxed()
+}
+
 fn timer() -> BoxedStrategy<TimerKey> {
     prop_oneof![
         node().prop_map(TimerKey::Node),
         turn().prop_map(TimerKey::CommitPoint),
         turn().prop_map(TimerKey::PlayoutAckWait),
+        invocation().prop_map(TimerKey::Result),
+        invocation().prop_map(TimerKey::Retry),
+        (turn(), turn_budget()).prop_map(|(turn, budget)| TimerKey::Budget(turn, budget)),
+        Just(TimerKey::Reconnect),
     ]
     .boxed()
 }
 
 fn session_open() -> BoxedStrategy<Input> {
-    (text(), plan(), any::<u32>(), any::<u32>())
-        .prop_map(|(session, plan, turns, invocations)| {
-            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume: Resume { turns, invocations } }))
+    (text(), plan(), any::<u32>(), any::<u32>(), epoch())
+        .prop_map(|(session, plan, turns, invocations, epoch)| {
+            let resume = Resume { turns, invocations };
+            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch }))
         })
         .boxed()
 }
@@ -213,7 +281,12 @@ fn session_open() -> BoxedStrategy<Input> {
 fn input() -> BoxedStrategy<Input> {
     prop_oneof![
         session_open(),
-        select(vec![Input::SessionEnd, Input::AuthorityRevoked, Input::TransportLost]),
+        select(vec![Input::SessionEnd, Input::SessionDrain, Input::AuthorityRevoked, Input::TransportLost]),
+        epoch().prop_map(Input::LeaseRotated),
+        (epoch(), text()).prop_map(|(epoch, input)| Input::StaleEpoch { epoch, input }),
+        admission().prop_map(Input::Admission),
+        connection().prop_map(Input::Connection),
+        (text(), any::<bool>()).prop_map(|(binding, healthy)| Input::ProviderHealth { binding, healthy }),
         cancel_reason().prop_map(Input::Cancel),
         acknowledgement().prop_map(Input::PlayoutAck),
         observation().prop_map(Input::Observed),
@@ -231,8 +304,8 @@ fn plain_signal() -> BoxedStrategy<Signal> {
         Signal::SessionReady,
         Signal::SessionEnded,
         Signal::Admit,
-        Signal::Reject { reason: RejectReason::TurnActive },
-        Signal::Reject { reason: RejectReason::Draining },
+        Signal::SessionSuspended,
+        Signal::SessionResumed,
         Signal::DeauthorizedDrain,
         Signal::OutputAccepted,
         Signal::PlayoutHold,
@@ -270,9 +343,27 @@ fn turn_signal() -> BoxedStrategy<Signal> {
     .boxed()
 }
 
+fn recovery() -> BoxedStrategy<Signal> {
+    let cause = select(vec![SwitchCause::Failed, SwitchCause::CircuitOpen]);
+    let state = select(vec![CircuitState::Closed, CircuitState::Open, CircuitState::HalfOpen]);
+    prop_oneof![
+        (invocation(), any::<u32>()).prop_map(|(id, attempt)| Signal::ProviderRetry { id, attempt }),
+        (node(), text(), cause).prop_map(|(node, binding, cause)| Signal::ProviderSwitch { node, binding, cause }),
+        (text(), state).prop_map(|(binding, state)| Signal::CircuitEvent { binding, state }),
+        (invocation(), budget_outcome()).prop_map(|(id, outcome)| Signal::ProviderBudget { id, outcome }),
+        (turn_budget(), budget_outcome()).prop_map(|(budget, outcome)| Signal::TurnBudgetSpent { budget, outcome }),
+    ]
+    .boxed()
+}
+
 fn notice() -> BoxedStrategy<Signal> {
     let states = [TurnState::Idle, TurnState::Opening, TurnState::Active, TurnState::Held, TurnState::Closed];
     prop_oneof![
+        reject_reason().prop_map(|reason| Signal::Reject { reason }),
+        (reject_reason(), option::of(micros())).prop_map(|(reason, retry_after)| Signal::Defer { reason, retry_after }),
+        (epoch(), epoch()).prop_map(|(epoch, current)| Signal::StaleEpochReject { epoch, current }),
+        epoch().prop_map(|epoch| Signal::LeaseMoved { epoch }),
+        recovery(),
         invocation().prop_map(|id| Signal::LateAfterCancel { id }),
         any::<u32>().prop_map(|frames| Signal::OutputFenced { frames }),
         (invocation(), outcome()).prop_map(|(id, outcome)| Signal::ProviderError { id, outcome }),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rspp_specs::time::Micros;
 use rspp_specs::trace::Section;
 
+use crate::authority::epoch_number;
 use crate::view::{Name, Row, Tick};
 
 /// Everything known of the session.
@@ -36,6 +37,12 @@ pub(crate) struct Facts {
     pub(crate) last_time: Option<(u64, u64)>,
     pub(crate) epoch: Option<u64>,
     pub(crate) session_ended: bool,
+    /// The lease's epoch, once one was named.
+    pub(crate) lease: Option<u64>,
+    /// The newest word of admission.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// The caller's transport is gone.
+    pub(crate) suspended: bool,
     pub(crate) shown: Option<Shown>,
     /// What should have been shown when the tick before ended.
     pub(crate) state_before: Option<&'static str>,
@@ -48,6 +55,14 @@ const MAX_CLOSED_TURNS: usize = 16;
 const MAX_LANDED_INVOCATIONS: usize = 512;
 /// Tools whose calls were proposed as writes.
 const MAX_WRITE_TOOLS: usize = 1_024;
+
+/// A word of admission.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) version: u64,
+    pub(crate) quota: bool,
+    pub(crate) epoch: u64,
+}
 
 /// The latest state line.
 #[derive(Debug)]
@@ -146,6 +161,10 @@ pub(crate) struct Invocation {
     pub(crate) ended_tick: Option<u64>,
     pub(crate) cancelled: Option<Place>,
     pub(crate) input_complete: bool,
+    /// Whether it gave anything before its end.
+    pub(crate) answered: bool,
+    /// Whether it was said to have failed.
+    pub(crate) failed: bool,
 }
 
 /// Where something happened.
@@ -159,6 +178,11 @@ impl Invocation {
     /// Recognition belongs to the session, a committed write to nobody; all else lives and dies with its turn.
     pub(crate) fn dies_with(&self, turn: u32) -> bool {
         self.kind != RECOGNISER && !self.write && self.turn == Some(turn)
+    }
+
+    /// A call that failed and has given nothing holds its turn until it is made again.
+    pub(crate) fn may_be_tried_again(&self) -> bool {
+        self.failed && !self.answered
     }
 
     pub(crate) fn in_flight(&self) -> bool {
@@ -276,6 +300,22 @@ impl Facts {
                 }
                 self.note_landed(row);
             }
+            // An empty piece of text says nothing.
+            "provider"
+                if row.text("kind") == Some("text") && row.text("text").is_some_and(|it| it.trim().is_empty()) => {}
+            "provider" => {
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.answered |= invocation.in_flight();
+                }
+            }
+            "admission" => {
+                let version = row.number_of("version").unwrap_or(0);
+                if self.snapshot.as_ref().is_none_or(|known| known.version <= version) {
+                    let quota = row.text("quota") == Some("available");
+                    let epoch = row.text("epoch").and_then(epoch_number).unwrap_or(0);
+                    self.snapshot = Some(Snapshot { version, quota, epoch });
+                }
+            }
             "playout_ack" => {
                 if let (Some(turn), Some(heard)) = (self.turn_mut(row), row.number_of("heard_samples")) {
                     // A transport that says more than it was given has played all of that.
@@ -291,6 +331,14 @@ impl Facts {
         match row.line.name.as_ref() {
             "turn_open" => return self.note_turn_open(row),
             "session_ended" => self.session_ended = true,
+            "session_suspended" => self.suspended = true,
+            "session_resumed" => self.suspended = false,
+            "lease_rotated" => self.lease = row.text("epoch").and_then(epoch_number).or(self.lease),
+            "provider_error" => {
+                if let Some(invocation) = self.invocation_mut(row) {
+                    invocation.failed = true;
+                }
+            }
             "tool_proposed" if self.write_tools.len() < MAX_WRITE_TOOLS => {
                 self.write_tools.extend(row.text("name").map(str::to_owned));
             }
@@ -362,7 +410,16 @@ impl Facts {
         let write = name.kind == "tool" && turn.is_some_and(|(_, turn)| turn.has_proposed(row));
         let turn = turn.map(|(number, _)| number);
         let kind = name.kind.to_owned();
-        let invocation = Invocation { kind, turn, write, ended_tick: None, cancelled: None, input_complete: false };
+        let invocation = Invocation {
+            kind,
+            turn,
+            write,
+            ended_tick: None,
+            cancelled: None,
+            input_complete: false,
+            answered: false,
+            failed: false,
+        };
         self.invocations.insert(name.number, invocation);
         self.flying.insert(name.number);
     }

@@ -11,7 +11,7 @@ use crate::violation::{Findings, Rule};
 pub(crate) fn known(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let named = matches!(row.input(), Some("provider"))
         || matches!(row.effect(), Some("feed" | "feed_end" | "cancel_invocation"))
-        || matches!(row.signal(), Some("provider_error" | "late_after_cancel"));
+        || matches!(row.signal(), Some("provider_error" | "late_after_cancel" | "provider_retry" | "provider_budget"));
     let Some(name) = row.invocation().filter(|_| named) else { return };
     match scene.facts.invocations.get(&name.number) {
         None if scene.facts.has_forgotten_invocation(name.number) => {}

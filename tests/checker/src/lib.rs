@@ -13,6 +13,7 @@
 //! said (`facts`), or over a tick, once all its lines are known. A rule does not rely on where in a tick the
 //! `in` lines stand: they may all come first, or each before what it caused.
 
+mod authority;
 mod cancellation;
 mod facts;
 mod invocations;
@@ -20,6 +21,7 @@ mod ledger;
 mod lifecycle;
 mod ordering;
 mod playout;
+mod recovery;
 mod shape;
 mod states;
 mod tools;
@@ -148,14 +150,15 @@ fn line_rules(section: Section) -> &'static [LineRule] {
     }
 }
 
-const INPUT_RULES: [LineRule; 4] = [
+const INPUT_RULES: [LineRule; 5] = [
     shape::fields_of_inputs_and_effects,
     ordering::sequence_steps_by_one,
     ordering::time_never_goes_back,
     invocations::known,
+    authority::epochs_move_on,
 ];
 
-const SIGNAL_RULES: [LineRule; 23] = [
+const SIGNAL_RULES: [LineRule; 27] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -179,9 +182,13 @@ const SIGNAL_RULES: [LineRule; 23] = [
     playout::transport_is_cleared,
     ledger::playback,
     tools::decisions,
+    authority::epochs_move_on,
+    authority::opens_only_where_there_is_room,
+    authority::silent_while_suspended,
+    recovery::follows_a_failure,
 ];
 
-const EFFECT_RULES: [LineRule; 15] = [
+const EFFECT_RULES: [LineRule; 16] = [
     shape::fields_of_inputs_and_effects,
     ordering::time_never_goes_back,
     ordering::invocations_step_by_one,
@@ -197,6 +204,7 @@ const EFFECT_RULES: [LineRule; 15] = [
     playout::epochs,
     playout::lookahead,
     playout::transport_is_cleared,
+    authority::silent_while_suspended,
 ];
 
 const STATE_RULES: [LineRule; 1] = [ordering::time_never_goes_back];

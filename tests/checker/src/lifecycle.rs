@@ -173,7 +173,8 @@ pub(crate) fn reason_of_abort(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
         Some("cancelled") if !cancelled => "cancelled, and no cancellation was accepted",
         Some("authority_loss" | "cancelled") => return,
         _ if cancelled || drained => "a lesser reason than the tick shows",
-        Some("transport_disconnect_or_stall") if scene.tick.input("transport_lost").is_some() => return,
+        Some("transport_disconnect_or_stall") if scene.tick.loses_the_transport() => return,
+        Some("budget_exhausted") if scene.tick.ends_by_budget(number) => return,
         _ if failed => return,
         _ => "nothing in this tick gives this reason",
     };
@@ -191,7 +192,8 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let cancel = || cancel().or_else(|| tick.input("session_end"));
     let authority = tick.input("authority_revoked").map(|row| (row, "authority_loss"));
     let cancel = || cancel().map(|row| (row, "cancelled"));
-    let failure = || strongest_failure(tick, turn);
+    let budget = || tick.signal_of("turn_budget", turn).filter(|_| tick.ends_by_budget(turn));
+    let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(|| strongest_failure(tick, turn));
     let Some((cause, reason)) = authority.or_else(cancel).or_else(failure) else { return };
     let terminal = tick.rows().find(|row| row.is_signal_of("abort", turn) || row.is_signal_of("commit", turn));
     match terminal {

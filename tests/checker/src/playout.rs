@@ -5,7 +5,8 @@ use crate::facts::{Playhead, frame_duration};
 use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
-/// A hold answers a proposed interruption of the open turn; a resume answers its dismissal.
+/// A hold answers a proposed interruption of the open turn, or the loss of the connection; a resume answers its dismissal,
+/// or that the caller is back.
 pub(crate) fn hold_and_resume(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let Some((number, turn)) = scene.facts.turn_of(row).filter(|(_, turn)| !turn.closed) else { return };
     let (cause, held) = match row.signal() {
@@ -16,7 +17,9 @@ pub(crate) fn hold_and_resume(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
     if turn.held != held {
         let is = if turn.held { "already" } else { "not" };
         out.add(Rule::HoldPairing, row, format!("{} of t{number}, which is {is} on hold", row.line.name));
-    } else if !scene.tick.before(row).any(|before| before.input() == Some(cause) && before.turn() == Some(number)) {
+    } else if !scene.tick.before(row).any(|before| {
+        before.input() == Some("connection") || (before.input() == Some(cause) && before.turn() == Some(number))
+    }) {
         out.add(Rule::HoldPairing, row, format!("{} of t{number} without {cause}", row.line.name));
     }
 }

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 24] = {
+const SHAPES: [Shape; 30] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -44,6 +44,12 @@ const SHAPES: [Shape; 24] = {
         (In, "playback_cut", Control, &[("turn", Turn)]),
         (In, "turn_failed", Control, &[("turn", Turn), ("reason", Word)]),
         (In, "wake", Control, &[]),
+        (In, "session_drain", Control, &[]),
+        (In, "lease", Control, &[("epoch", Word)]),
+        (In, "stale_epoch", Control, &[("epoch", Word), ("input", Word)]),
+        (In, "admission", Control, &[("version", Number), ("form", Number), ("epoch", Word), ("quota", Word)]),
+        (In, "connection", Control, &[("state", Word)]),
+        (In, "provider_health", Control, &[("binding", Word), ("healthy", Word)]),
         (Effect, "invoke", Data, &[("id", Invocation)]),
         (Effect, "feed", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),

@@ -56,7 +56,7 @@ pub(crate) fn held_list_fits(scene: &Scene<'_>, out: &mut Findings) {
             invocation.kind == name.kind
                 && invocation.kind != RECOGNISER
                 && invocation.turn == Some(open)
-                && invocation.in_flight()
+                && (invocation.in_flight() || invocation.may_be_tried_again())
         });
         if !holds {
             out.add(Rule::HeldList, row, format!("{}#{} holds a turn that is not its own", name.kind, name.number));

@@ -126,11 +126,24 @@ impl<'a> Tick<'a> {
         })
     }
 
+    /// Whether the caller's transport is lost for good in this tick.
+    pub(crate) fn loses_the_transport(self) -> bool {
+        self.rows().any(|row| {
+            row.input() == Some("transport_lost") || (row.input() == Some("wake") && row.text("reconnect").is_some())
+        })
+    }
+
+    /// Whether a budget of this turn is spent in this tick, and ends it.
+    pub(crate) fn ends_by_budget(self, turn: u32) -> bool {
+        self.rows().any(|row| row.is_signal_of("turn_budget", turn) && row.text("outcome") == Some("terminate"))
+    }
+
     /// Whether control ends this turn in this tick, so that data of the same tick comes too late.
     pub(crate) fn ends_by_control(self, turn: u32) -> bool {
         self.signal_of("abort", turn).is_some()
             && (self.cancellation_of(turn).is_some()
-                || self.input("transport_lost").is_some()
+                || self.loses_the_transport()
+                || self.ends_by_budget(turn)
                 || self.input_of("turn_failed", turn).is_some())
     }
 }

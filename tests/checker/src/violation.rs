@@ -119,6 +119,15 @@ rules! {
     /// What was heard of a turn is settled when the next one opens.
     PlaybackSettled = "playback-settled",
 
+    /// What speaks for another epoch than the session's is refused, and leases only move on.
+    StaleEpoch = "stale-epoch",
+    /// No turn opens against the newest word of admission.
+    AdmissionQuota = "admission-quota",
+    /// While the transport is gone, nothing is sent and no turn opens.
+    Suspended = "suspended",
+    /// Another attempt follows a failed call that has given nothing, and is made.
+    Recovery = "recovery",
+
     /// A write is committed or revoked once, after it was proposed.
     ToolDecision = "tool-decision",
     /// No write is committed while an interruption is pending.

@@ -1,0 +1,147 @@
+//! Keys: read once from where a binding refers to, shown nowhere.
+
+use std::fmt;
+use std::path::Path;
+
+use hyper::header::HeaderValue;
+use rspp_specs::binding::KeyReference;
+
+/// A key in a file, with white space around it.
+const MAX_KEY_BYTES: u64 = 4_096;
+/// What stands where a key stood in somebody else's words.
+const REMOVED: &str = "[the key]";
+/// So much of a key's beginning at the end of a cut text is taken for the key.
+const MIN_KEY_PIECE_BYTES: usize = 4;
+
+/// A key. It has no `Clone`, and `Debug` says only where it came from.
+pub struct Secret {
+    value: String,
+    from: KeyReference,
+}
+
+/// Why there is no key. No text has any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable is not there.
+    #[error("the environment variable {0} is not set: set it to the key, or give `key=file:PATH`")]
+    NotSet(String),
+    /// The file can't be read.
+    #[error("the key's file {path} can't be read ({error}): files are looked for beside the spec")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What is there is no key.
+    #[error("what {0} holds can be no key: it must be one word of at most {MAX_KEY_BYTES} ASCII characters")]
+    NoKey(KeyReference),
+}
+
+impl Secret {
+    /// Reads the key; files are looked for in `folder`.
+    ///
+    /// # Errors
+    /// It is not there, or can be none.
+    pub fn read(reference: &KeyReference, folder: &Path) -> Result<Self, SecretError> {
+        let value = match reference {
+            KeyReference::Environment(name) => {
+                let value = std::env::var_os(name).filter(|value| !value.is_empty());
+                let value = value.ok_or_else(|| SecretError::NotSet(name.clone()))?;
+                value.into_string().map_err(|_| SecretError::NoKey(reference.clone()))?
+            }
+            KeyReference::File(path) => read_file(&folder.join(path))?,
+        };
+        Self::new(value.trim(), reference.clone()).ok_or_else(|| SecretError::NoKey(reference.clone()))
+    }
+
+    fn new(value: &str, from: KeyReference) -> Option<Self> {
+        let is_word = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+        (is_word && value.len() as u64 <= MAX_KEY_BYTES).then(|| Self { value: value.to_owned(), from })
+    }
+
+    /// Where it came from.
+    pub fn reference(&self) -> &KeyReference {
+        &self.from
+    }
+
+    /// The value of an `Authorization` header, marked as sensitive.
+    pub(crate) fn bearer(&self) -> HeaderValue {
+        let value = HeaderValue::from_str(&format!("Bearer {}", self.value));
+        let mut value = value.expect("a key has graphic ASCII characters only");
+        value.set_sensitive(true);
+        value
+    }
+
+    /// Text without the key.
+    pub(crate) fn remove(&self, text: &str) -> String {
+        text.replace(&self.value, REMOVED)
+    }
+
+    /// Somebody else's words without the key, also where they were cut in the middle of it.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let mut text = self.remove(text);
+        let pieces = (MIN_KEY_PIECE_BYTES..self.value.len()).rev();
+        if let Some(piece) = pieces.map(|length| &self.value[..length]).find(|piece| text.ends_with(piece)) {
+            text.truncate(text.len() - piece.len());
+            text.push_str(REMOVED);
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.from)
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, SecretError> {
+    use std::io::Read;
+    let unreadable = |error| SecretError::Unreadable { path: path.display().to_string(), error };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    // What is longer than any key is read so far that it is seen to be none.
+    file.take(2 * MAX_KEY_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(value: &str) -> Secret {
+        Secret::new(value, KeyReference::Environment("NAME".to_owned())).expect("it is one word")
+    }
+
+    #[test]
+    fn nothing_shows_a_key() {
+        let secret = secret("sk-canary-1");
+        assert_eq!(format!("{secret:?} {:?}", secret.bearer()), "Secret(env:NAME) Sensitive");
+        for (text, expect) in [
+            ("bad key sk-canary-1!", "bad key [the key]!"),
+            ("Bearer sk-canary-1sk-canary-1", "Bearer [the key][the key]"),
+            ("cut within sk-canar", "cut within [the key]"),
+            ("it ends with sk-", "it ends with sk-"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(secret.scrub(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_key_is_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let long = "a".repeat(5_000);
+        for (text, expect) in
+            [("key\n", "Secret(file:k)"), ("two words", "can be no key"), ("", "no key"), (&long, "no key")]
+        {
+            std::fs::write(folder.path().join("k"), text).expect("a file can be written");
+            let read = Secret::read(&KeyReference::File("k".to_owned()), folder.path());
+            let shown = read.map_or_else(|error| error.to_string(), |secret| format!("{secret:?}"));
+            assert!(shown.contains(expect), "{shown}");
+        }
+        let none = Secret::read(&KeyReference::Environment("RSPP_NOBODY_SETS_THIS".to_owned()), folder.path());
+        assert!(none.is_err_and(|error| error.to_string().contains("RSPP_NOBODY_SETS_THIS is not set")));
+    }
+}

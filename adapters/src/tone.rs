@@ -1,0 +1,181 @@
+//! Tones in a voice's place: for each syllable a short soft tone, at the pace of speech.
+//!
+//! Nobody can understand it, and that is said wherever it is used: it is for machines on which no voice can be had,
+//! so that a call still has answers that begin, last and can be interrupted like spoken ones. The same text gives the
+//! same samples on every machine.
+
+use std::f64::consts::TAU;
+
+use rspp_specs::event::{AudioFrame, ProviderResult, Request};
+use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
+use rspp_specs::outcome::Outcome;
+
+use crate::audio::CALL_RATE_HZ;
+use crate::provider::{Answer, Provider, ProviderError, latency, refuse};
+
+/// A letter, a space or a sign takes so long: about 15 of them a second.
+const LETTER_MS: u64 = 66;
+/// Silence behind a comma, and behind the end of a sentence, more than the sign itself takes.
+const COMMA_MS: u64 = 120;
+const SENTENCE_MS: u64 = 260;
+/// How long a tone takes to swell, and to die away.
+const SWELL_MS: u64 = 25;
+/// The loudest sample: soft, and well above what a detector takes for silence.
+const PEAK: f64 = 5_000.0;
+/// The lowest pitch of a syllable.
+const LOW_HZ: f64 = 130.0;
+/// Steps of a fifth of an octave above it.
+const PITCHES: u32 = 5;
+
+const FRAME_SAMPLES: usize = (CALL_RATE_HZ as u64 * FRAME_MS / 1_000) as usize;
+
+/// The tones of a text: 16-bit mono at [`CALL_RATE_HZ`]. Text without a letter or digit has none.
+pub fn tones(text: &str) -> Vec<i16> {
+    let mut samples = Vec::new();
+    if !text.contains(char::is_alphanumeric) {
+        return samples;
+    }
+    for word in text.split_whitespace() {
+        let bare = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        for syllable in syllables(bare) {
+            tone(&mut samples, &syllable);
+        }
+        let signs = (word.chars().count() - bare.chars().count()) as u64;
+        let pause = match word.chars().last() {
+            Some('.' | '!' | '?' | ':') => SENTENCE_MS,
+            Some(',' | ';') => COMMA_MS,
+            _ => 0,
+        };
+        let quiet = samples_of(LETTER_MS * (1 + signs) + pause);
+        samples.resize(samples.len() + quiet, 0);
+    }
+    samples
+}
+
+fn samples_of(ms: u64) -> usize {
+    (ms * u64::from(CALL_RATE_HZ) / 1_000) as usize
+}
+
+/// A word cut behind each group of vowels; what follows the last group belongs to it. A rough rule for English, and
+/// all that the pace needs.
+fn syllables(word: &str) -> Vec<String> {
+    let is_vowel = |c: char| "aeiouyäöüàéè".contains(c) || c.is_ascii_digit();
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut had_vowel = false;
+    for c in word.to_lowercase().chars() {
+        if had_vowel && !is_vowel(c) {
+            parts.push(std::mem::take(&mut part));
+            had_vowel = false;
+        }
+        had_vowel |= is_vowel(c);
+        part.push(c);
+    }
+    match parts.last_mut() {
+        Some(last) if !had_vowel => last.push_str(&part),
+        _ if part.is_empty() => {}
+        _ => parts.push(part),
+    }
+    parts
+}
+
+/// A tone as long as the syllable's letters take; its letters choose the pitch, which falls a little.
+fn tone(samples: &mut Vec<i16>, syllable: &str) {
+    let length = samples_of(LETTER_MS * syllable.chars().count() as u64);
+    let letters = syllable.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let pitch = LOW_HZ * libm::exp2(f64::from(letters % PITCHES) / f64::from(PITCHES));
+    let swell = samples_of(SWELL_MS).min(length / 2).max(1);
+    let mut phase = 0.0;
+    for at in 0..length {
+        let passed = at as f64 / length as f64;
+        phase += pitch * (1.0 - 0.06 * passed) / f64::from(CALL_RATE_HZ);
+        let edge = at.min(length - 1 - at).min(swell) as f64 / swell as f64;
+        let envelope = 0.5 - 0.5 * libm::cos(edge * TAU / 2.0);
+        let wave = libm::sin(phase * TAU) + 0.5 * libm::sin(2.0 * phase * TAU) + 0.25 * libm::sin(3.0 * phase * TAU);
+        samples.push(libm::round(envelope * wave / 1.75 * PEAK) as i16);
+    }
+}
+
+/// The voice of one session: binding `tone:`.
+pub(crate) struct ToneVoice;
+
+impl Provider for ToneVoice {
+    fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
+        let Request::Speak { text } = request else { return refuse(answer) };
+        if text.len() > MAX_TEXT_BYTES {
+            return refuse(answer);
+        }
+        let mut after = latency::FIRST_AUDIO;
+        for samples in tones(text).chunks(FRAME_SAMPLES) {
+            let frame = AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
+            answer.give(after, ProviderResult::Audio(frame));
+            after = after + latency::NEXT_AUDIO;
+        }
+        answer.end(after, Outcome::Success);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::{Timed, answered};
+
+    #[test]
+    fn words_fall_into_syllables() {
+        for (word, expected) in [
+            ("open", "o-pen"),
+            ("Monday", "mo-nday"),
+            ("a", "a"),
+            ("why", "why"),
+            ("strength", "strength"),
+            ("7", "7"),
+            ("brrr", "brrr"),
+            ("table", "ta-ble"),
+        ] {
+            assert_eq!(syllables(word).join("-"), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn it_lasts_about_as_long_as_speech() {
+        let text = "We are open from noon until ten in the evening, and the kitchen closes an hour before.";
+        let seconds = tones(text).len() as f64 / f64::from(CALL_RATE_HZ);
+        let letters_a_second = text.chars().count() as f64 / seconds;
+        assert!((13.0..=16.0).contains(&letters_a_second), "{letters_a_second:.1} letters a second");
+    }
+
+    #[test]
+    fn tones_are_soft_and_swell_from_silence() {
+        let samples = tones("hello, world");
+        assert!(samples.iter().all(|sample| f64::from(sample.unsigned_abs()) <= PEAK));
+        assert!(samples.iter().any(|sample| sample.unsigned_abs() > 2_000), "it can be heard");
+        let steepest = samples.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max();
+        assert!(steepest < Some(1_500), "no clicks: {steepest:?}");
+        assert_eq!(samples.first(), Some(&0));
+    }
+
+    #[test]
+    fn the_text_decides_the_pitch_and_the_same_text_sounds_the_same() {
+        assert_eq!(tones("where are you"), tones("where are you"));
+        assert_ne!(tones("where are you"), tones("where are yoy"));
+        for nothing in ["", " \n", "...", "- !"] {
+            assert!(tones(nothing).is_empty(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_answered_with_frames_of_20_ms() {
+        let results = answered(|answer| ToneVoice.invoke(&Request::Speak { text: "thank you".into() }, answer));
+        let (last, frames) = results.split_last().expect("there is an end");
+        assert_eq!(last.result, ProviderResult::End(Outcome::Success));
+        let audio = |timed: &Timed| match &timed.result {
+            ProviderResult::Audio(frame) => frame.samples.to_vec(),
+            other => panic!("{other:?} is no audio"),
+        };
+        assert!(frames.iter().all(|timed| audio(timed).len() <= FRAME_SAMPLES));
+        assert_eq!(frames.iter().flat_map(audio).collect::<Vec<i16>>(), tones("thank you"));
+        let empty = answered(|answer| ToneVoice.invoke(&Request::Speak { text: " ".into() }, answer));
+        assert_eq!(empty.len(), 1);
+    }
+}

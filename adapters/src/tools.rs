@@ -1,0 +1,65 @@
+//! Tools of a model: a program that is started for each call, or an address that is posted to.
+//!
+//! A tool gets the call's arguments as JSON and answers with text, which the model is told. A call that fails says so
+//! to the model, too, and to people in a note.
+
+mod program;
+mod web;
+
+use std::path::Path;
+
+use rspp_specs::binding::Endpoint;
+use rspp_specs::event::{ProviderResult, ToolCall};
+use rspp_specs::outcome::Outcome;
+
+use crate::provider::{Answer, Provider, ProviderError, Wanted, latency};
+
+pub use program::{Program, ProgramOptions};
+pub use web::Web;
+
+/// What a tool may answer.
+pub const MAX_RESULT_BYTES: usize = 32 * 1024;
+
+/// Opens what a tool is bound to.
+///
+/// # Errors
+/// The binding, its key, or a program or server that is not there.
+pub fn open(wanted: &Wanted<'_>, folder: &Path) -> Result<Box<dyn Provider>, ProviderError> {
+    if let Some(command) = wanted.binding.strip_prefix("stdio:") {
+        return Ok(Box::new(Program::open(wanted, command, folder, ProgramOptions::default())?));
+    }
+    if Endpoint::is_one(wanted.binding) {
+        return Ok(Box::new(Web::open(wanted, folder, web::TIMEOUTS)?));
+    }
+    Err(wanted.refused("a tool is bound to `stdio:COMMAND ARGUMENTS`, a program, or to `http://HOST:PORT/PATH`"))
+}
+
+/// What became of a call.
+enum Ended {
+    /// What the tool answered.
+    Well(String),
+    /// What the model, and people, are told.
+    Badly(Outcome, String),
+}
+
+/// Tells the core, and people where it failed.
+fn tell(node: &str, call: &ToolCall, ended: Ended, answer: &mut Answer<'_>) {
+    let (text, outcome) = match ended {
+        Ended::Well(text) => (text, Outcome::Success),
+        Ended::Badly(outcome, what) => {
+            answer.note(&format!("{node}: tool {}: {what}", call.name));
+            (format!("error: {what}"), outcome)
+        }
+    };
+    answer.give(latency::TOOL, ProviderResult::ToolResult(text.into()));
+    answer.end(latency::TOOL, outcome);
+}
+
+/// Whether a call's arguments are what its schema would ask for, at the least.
+fn check_arguments(call: &ToolCall) -> Result<(), Ended> {
+    let value: Result<serde_json::Value, _> = serde_json::from_str(&call.arguments);
+    if value.is_ok_and(|value| value.is_object()) {
+        return Ok(());
+    }
+    Err(Ended::Badly(Outcome::InvalidRequest, "the arguments of the call are no JSON object".to_owned()))
+}

@@ -1,0 +1,235 @@
+//! Who is called, and what happens when a call fails: again, elsewhere, or not at all (`F-160` to `F-165`).
+//!
+//! Only a call that has given nothing yet is tried again: what a caller has half heard can't be begun anew. Each
+//! attempt is an invocation of its own, so that what an abandoned one still sends is late, and stays outside.
+
+use std::sync::Arc;
+
+use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use rspp_specs::event::{DeliveryContent, ProviderResult, Request};
+use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence};
+use rspp_specs::outcome::Outcome;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Effect, Signal, TimerKey};
+
+use crate::invocations::{Invocation, Kind};
+use crate::session::{Desk, Session};
+
+/// Before an overloaded provider is tried again; each attempt doubles it.
+const FIRST_BACKOFF: Micros = Micros::from_ms(100);
+/// What a tool may take. The shell's own limits are shorter, and say more.
+const TOOL_TIME: Micros = Micros::from_ms(45_000);
+
+impl Session {
+    /// Starts an invocation with the first of a node's providers whose circuit lets calls through.
+    pub(crate) fn call(&mut self, desk: &mut Desk<'_>, mut row: Invocation, request: Request) {
+        let node = row.node;
+        if row.kind != Kind::Tool {
+            let candidates = self.candidates(node);
+            // Where nobody is left, the last one is tried all the same: failing is all that would be left to do.
+            let choice = (0..candidates.len()).find(|choice| self.circuits.admits(&candidates[*choice], desk.now));
+            row.choice = choice.unwrap_or(candidates.len() - 1);
+            row.binding = Arc::clone(&candidates[row.choice]);
+            if row.choice > 0 {
+                self.say_switch(desk, node, &row.binding, SwitchCause::CircuitOpen);
+            }
+        }
+        self.start(desk, row, request);
+    }
+
+    /// The providers that a node's plan allows, in order.
+    fn candidates(&self, node: NodeIndex) -> Vec<Arc<str>> {
+        let node = self.plan.node(node);
+        let first = node.kind.binding().unwrap_or_default();
+        std::iter::once(first).chain(node.provider.fallback.iter().map(String::as_str)).map(Arc::from).collect()
+    }
+
+    fn start(&mut self, desk: &mut Desk<'_>, mut row: Invocation, request: Request) {
+        let (node, kind, binding, replaces) = (row.node, row.kind, Arc::clone(&row.binding), row.replaces);
+        // A recogniser's audio has gone by, and a write must not run twice: these are not tried again.
+        row.request = matches!(kind, Kind::Chat | Kind::Speak).then(|| request.clone());
+        let Some(id) = self.invocations.start(row) else {
+            self.fail(desk, node, "too many invocations in flight".into());
+            return;
+        };
+        if let Some(state) = self.circuits.on_call(&binding, desk.now) {
+            self.say_circuit(desk, &binding, state);
+        }
+        self.note_speech(desk, id, replaces, &request);
+        self.effect(desk, Effect::Invoke { id, binding, request });
+        match kind {
+            Kind::Chat | Kind::Speak => {
+                let within = self.plan.node(node).provider.first_result;
+                desk.timers.set(self.slot, TimerKey::Result(id), desk.now + within);
+            }
+            Kind::Tool => desk.timers.set(self.slot, TimerKey::Result(id), desk.now + TOOL_TIME),
+            // A recogniser listens as long as the caller speaks: its time begins with the end of the audio.
+            Kind::Transcribe => {}
+        }
+    }
+
+    /// What is being spoken stands in the ledger, one chunk behind the other; a second attempt in the place of the first.
+    fn note_speech(
+        &mut self,
+        desk: &mut Desk<'_>,
+        id: InvocationId,
+        replaces: Option<InvocationId>,
+        request: &Request,
+    ) {
+        let Request::Speak { text } = request else { return };
+        if let Some(turn) = self.active() {
+            self.meet_budget(desk, turn, TurnBudget::FirstSpeakable);
+        }
+        if let Some(playback) = &mut self.playback {
+            match replaces {
+                Some(failed) => playback.on_respeak(failed, id),
+                None => playback.on_speak(id, text),
+            }
+        }
+    }
+
+    /// A recogniser's input is complete: now it owes its final.
+    pub(crate) fn expect_final(&self, desk: &mut Desk<'_>, id: InvocationId, node: NodeIndex) {
+        let within = self.plan.node(node).provider.first_result;
+        desk.timers.set(self.slot, TimerKey::Result(id), desk.now + within);
+    }
+
+    /// A result came in.
+    pub(crate) fn note_progress(&mut self, desk: &Desk<'_>, id: InvocationId) {
+        if let Some(row) = self.invocations.get_mut(id) {
+            row.last_result = Some(desk.now);
+            row.request = None;
+        }
+    }
+
+    /// The time for a result is over. One that has come since the timer was set buys the time of another.
+    pub(crate) fn on_result_late(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
+        let Some(row) = self.invocations.get(id) else { return };
+        let stall = self.plan.node(row.node).provider.stall;
+        if let Some(last) =
+            row.last_result.filter(|last| matches!(row.kind, Kind::Chat | Kind::Speak) && *last + stall > desk.now)
+        {
+            desk.timers.set(self.slot, TimerKey::Result(id), last + stall);
+            return;
+        }
+        let row = row.clone();
+        let outcome = match (row.kind, self.alternative(desk, &row, Outcome::Timeout)) {
+            (Kind::Transcribe | Kind::Tool, _) => BudgetOutcome::Continue,
+            (_, Some(_)) => BudgetOutcome::Fallback,
+            (_, None) => BudgetOutcome::Terminate,
+        };
+        self.say_here(desk, Signal::ProviderBudget { id, outcome });
+        self.effect(desk, Effect::CancelInvocation { id });
+        self.invocations.abandon(id);
+        self.end_invocation(desk, cause, id, row, Outcome::Timeout);
+    }
+
+    /// An invocation is over: it is tried again, or its node learns how it ended.
+    pub(crate) fn end_invocation(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        row: Invocation,
+        outcome: Outcome,
+    ) {
+        desk.timers.cancel(self.slot, TimerKey::Result(id));
+        self.invocations.end(id);
+        self.note_circuit(desk, &row, outcome);
+        if outcome != Outcome::Success {
+            self.say_here(desk, Signal::ProviderError { id, outcome });
+            if let Some(next) = self.alternative(desk, &row, outcome) {
+                self.recover(desk, id, row, next);
+                return;
+            }
+        }
+        let fatal = self.note_end_of_invocation(id, &row, outcome);
+        // A node that makes something of half an answer would do so for a turn that is about to end.
+        if let Some(scope) = row.results_to.filter(|_| !fatal) {
+            let content = DeliveryContent::Result(row.call, ProviderResult::End(outcome));
+            self.deliver(desk, cause, row.node, scope, content);
+        }
+    }
+
+    fn note_circuit(&mut self, desk: &mut Desk<'_>, row: &Invocation, outcome: Outcome) {
+        let changed = match outcome {
+            _ if row.kind == Kind::Tool => None,
+            Outcome::Success => self.circuits.on_success(&row.binding),
+            fault if fault.is_fault() => self.circuits.on_fault(&row.binding, desk.now),
+            _ => self.circuits.on_abandoned(&row.binding, desk.now),
+        };
+        if let Some(state) = changed {
+            self.say_circuit(desk, &row.binding, state);
+        }
+    }
+
+    /// What can be done instead of a call that failed, if anything.
+    fn alternative(&self, desk: &Desk<'_>, row: &Invocation, outcome: Outcome) -> Option<Alternative> {
+        row.request.as_ref()?;
+        let policy = &self.plan.node(row.node).provider;
+        let elsewhere = row.choice < policy.fallback.len();
+        let fit = !elsewhere || self.circuits.admits(&row.binding, desk.now);
+        let again = fit && outcome.retryable() && row.attempt < policy.attempts && self.is_within_budget(desk.now);
+        // Who has too much to do is not asked again at once, as long as there is somebody else.
+        let busy = matches!(outcome, Outcome::Overload | Outcome::RateLimited);
+        match (again, elsewhere) {
+            (true, true) if busy => Some(Alternative::Elsewhere),
+            (true, _) if busy => Some(Alternative::Later(Micros(FIRST_BACKOFF.0 << (row.attempt - 1).min(8)))),
+            (true, _) => Some(Alternative::Again),
+            (false, true) => Some(Alternative::Elsewhere),
+            (false, false) => None,
+        }
+    }
+
+    fn recover(&mut self, desk: &mut Desk<'_>, id: InvocationId, mut row: Invocation, next: Alternative) {
+        let Some(request) = row.request.clone() else { return };
+        row.replaces = Some(id);
+        match next {
+            Alternative::Elsewhere => {
+                row.choice += 1;
+                row.attempt = 1;
+                row.binding = Arc::clone(&self.candidates(row.node)[row.choice]);
+                self.say_switch(desk, row.node, &row.binding, SwitchCause::Failed);
+                self.start(desk, row, request);
+            }
+            Alternative::Again => self.try_again(desk, id, row, request),
+            Alternative::Later(backoff) => {
+                desk.timers.set(self.slot, TimerKey::Retry(id), desk.now + backoff);
+                self.invocations.wait(id, row);
+            }
+        }
+    }
+
+    /// A failed invocation has waited long enough.
+    pub(crate) fn on_retry(&mut self, desk: &mut Desk<'_>, id: InvocationId) {
+        let Some(row) = self.invocations.take_waiting(id) else { return };
+        if let Some(request) = row.request.clone() {
+            self.try_again(desk, id, row, request);
+        }
+    }
+
+    fn try_again(&mut self, desk: &mut Desk<'_>, id: InvocationId, mut row: Invocation, request: Request) {
+        row.attempt += 1;
+        self.say_here(desk, Signal::ProviderRetry { id, attempt: row.attempt });
+        self.start(desk, row, request);
+    }
+
+    fn say_switch(&self, desk: &mut Desk<'_>, node: NodeIndex, binding: &Arc<str>, cause: SwitchCause) {
+        self.say_here(desk, Signal::ProviderSwitch { node, binding: Arc::clone(binding), cause });
+    }
+
+    pub(crate) fn say_circuit(&self, desk: &mut Desk<'_>, binding: &Arc<str>, state: CircuitState) {
+        self.say_here(desk, Signal::CircuitEvent { binding: Arc::clone(binding), state });
+    }
+}
+
+/// What is done instead of a call that failed.
+#[derive(Clone, Copy)]
+enum Alternative {
+    /// The same provider, at once.
+    Again,
+    /// The same provider, after a while.
+    Later(Micros),
+    /// The next one that the plan allows.
+    Elsewhere,
+}

@@ -1,0 +1,78 @@
+//! `rspp run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rspp_adapters::interrupt::Interrupt;
+use rspp_compiler::Registry;
+use serde::Serialize;
+
+use super::outcome::{Failure, Outcome};
+use crate::run::{self, RunError, describe, run};
+
+/// Hold a call: the caller's side from a WAV file, the whole call into another.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    rspp run specs/pipelines/voice-assistant.yaml --input caller.wav \\\n      \
+        --output answer.wav --record call.rspp\n  \
+    rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav \\\n      \
+        --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n\n\
+    Ctrl-C ends the session, and leaves whole files.\n\
+    Exit code 1: an engine is missing or died. 2: a file or the spec is wrong.")]
+pub(super) struct Run {
+    /// The pipeline's spec.
+    spec: PathBuf,
+    /// Bind a node to another provider than the spec says; may be given several times.
+    #[arg(long, value_name = "NODE=BINDING", value_parser = node_and_binding)]
+    bind: Vec<(String, String)>,
+    /// The caller's side: mono or stereo WAV, 8 to 48 kHz.
+    #[arg(long, value_name = "CALLER.wav")]
+    input: PathBuf,
+    /// Where the call goes: stereo WAV, the caller left, the agent right.
+    #[arg(long, value_name = "ANSWER.wav")]
+    output: PathBuf,
+    /// Also write a recording here.
+    #[arg(long, value_name = "CALL.rspp")]
+    record: Option<PathBuf>,
+    /// Hold it by the clock on the wall instead of in virtual time.
+    #[arg(long)]
+    realtime: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
+        let Self { spec, bind, input, output, record, realtime, json } = self;
+        let options = run::Run { spec, bindings: bind.into_iter().collect(), input, output, record, realtime };
+        let held = run(&options, registry, interrupt).map_err(|error| failure(&error))?;
+        let text = if json { json_of(&held.summary)? } else { describe(&held, &options) };
+        match held.interrupted_by {
+            None => Ok(text),
+            Some(signal) => Err(Failure::Interrupted(signal, text, STOPPED.to_owned())),
+        }
+    }
+}
+
+/// `llm=http://localhost:11434/v1#MODEL`.
+fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
+    let (node, binding) = text.split_once('=').ok_or("write NODE=BINDING")?;
+    Ok((node.trim().to_owned(), binding.trim().to_owned()))
+}
+
+/// Said of a call that was told to end, and did.
+pub(super) const STOPPED: &str = "stopped: the session was ended, and its files are whole";
+
+pub(super) fn failure(error: &RunError) -> Failure {
+    match error {
+        RunError::Interrupted { signal } => Failure::Interrupted(*signal, String::new(), error.to_string()),
+        error if error.exit_code() == 2 => Failure::Input(error.to_string()),
+        error => Failure::Run(error.to_string()),
+    }
+}
+
+pub(super) fn json_of(value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Run(error.to_string()))?;
+    Ok(text + "\n")
+}

@@ -1,0 +1,267 @@
+//! The lanes and the waits as SVG: for pages, where a terminal's picture would do no good.
+
+use std::fmt::Write;
+
+use rspp_specs::time::Micros;
+
+use super::lanes::{cut_of, seconds, tick_ms, turn_end};
+use super::loudness::Loudness;
+use super::story::{Lane, Story, Turn};
+use super::waits::{Part, Waits, ms};
+
+const WIDTH: u64 = 960;
+const LEFT: u64 = 92;
+const RIGHT: u64 = 24;
+const TOP: u64 = 56;
+const LANE: u64 = 34;
+const BAR: u64 = 14;
+/// Pixels of one bar of a lane of sound.
+const SOUND_STEP: u64 = 4;
+/// About the width of a letter of the small print.
+const LETTER: u64 = 6;
+
+const INK: &str = "#1f2933";
+const FAINT: &str = "#7b8794";
+const GRID: &str = "#e4e7eb";
+const CALLER: &str = "#1c7ed6";
+const MODEL: &str = "#9c36b5";
+const AGENT: &str = "#2b8a3e";
+const HOLD: &str = "#f59f00";
+const CUT: &str = "#e03131";
+
+/// Draws a call as one SVG document. The same records give the same bytes.
+pub fn svg(story: &Story) -> String {
+    let (from, to) = story.window().unwrap_or((Micros(0), Micros::from_ms(1_000)));
+    let worked = |lane: &Lane| story.invocations.iter().any(|it| it.lane == *lane);
+    let work: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
+    let drawing = Drawing { story, from, to, lanes: work.len() as u64 + 3 };
+    let waits: Vec<(&Turn, Waits)> = story.turns.iter().filter_map(|turn| Some((turn, turn.waits?))).collect();
+    let below = drawing.bottom() + 40;
+    let height = below + if waits.is_empty() { 0 } else { 52 + 40 * waits.len() as u64 };
+    let mut out = String::new();
+    drawing.begin(&mut out, height);
+    drawing.axis(&mut out);
+    drawing.sound(&mut out, 0, "caller", &story.caller, CALLER);
+    for (place, lane) in work.iter().enumerate() {
+        drawing.work(&mut out, 1 + place as u64, *lane);
+    }
+    drawing.heard(&mut out, work.len() as u64 + 1);
+    drawing.turns(&mut out, work.len() as u64 + 2);
+    drawing.waits(&mut out, below, &waits);
+    out.push_str("</svg>\n");
+    out
+}
+
+struct Drawing<'a> {
+    story: &'a Story,
+    from: Micros,
+    to: Micros,
+    lanes: u64,
+}
+
+impl Drawing<'_> {
+    fn x(&self, at: Micros) -> u64 {
+        let at = at.0.clamp(self.from.0, self.to.0) - self.from.0;
+        LEFT + at * (WIDTH - LEFT - RIGHT) / self.to.since(self.from).0.max(1)
+    }
+
+    fn y(&self, lane: u64) -> u64 {
+        TOP + lane * LANE
+    }
+
+    fn bottom(&self) -> u64 {
+        self.y(self.lanes)
+    }
+
+    fn begin(&self, out: &mut String, height: u64) {
+        let title = format!("{} (pipeline {})", self.story.session, self.story.pipeline);
+        let _ = write!(
+            out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+             font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\" font-size=\"12\">\n\
+             <title>{title}</title>\n\
+             <defs><pattern id=\"unheard\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+             patternTransform=\"rotate(45)\"><rect width=\"2\" height=\"6\" fill=\"{CUT}\" opacity=\"0.45\"/></pattern></defs>\n\
+             <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"#ffffff\" stroke=\"{GRID}\"/>\n",
+            WIDTH - 1,
+            height - 1,
+            title = escaped(&title),
+        );
+        text(out, 24, 30, "start", INK, "font-size=\"15\" font-weight=\"600\"", &title);
+    }
+
+    fn axis(&self, out: &mut String) {
+        let step = tick_ms(self.to.since(self.from), 10);
+        let first = self.from.as_ms().div_ceil(step);
+        for tick in (first..).map(|tick| Micros::from_ms(tick * step)).take_while(|tick| *tick < self.to) {
+            let x = self.x(tick);
+            line(out, (x, TOP - 4), (x, self.bottom()), GRID, "");
+            text(out, x, self.bottom() + 16, "middle", FAINT, "font-size=\"11\"", &seconds(tick, step));
+        }
+    }
+
+    fn name(&self, out: &mut String, lane: u64, name: &str) {
+        text(out, 24, self.y(lane) + LANE / 2 + 4, "start", INK, "font-weight=\"600\"", name);
+    }
+
+    fn sound(&self, out: &mut String, lane: u64, name: &str, sound: &Loudness, colour: &str) {
+        self.name(out, lane, name);
+        let stretches = ((WIDTH - LEFT - RIGHT) / SOUND_STEP) as usize;
+        let most = (LANE - 8) as usize;
+        let middle = self.y(lane) + LANE / 2;
+        for (place, level) in sound.levels(self.from, self.to, stretches, most).into_iter().enumerate() {
+            if level > 0 {
+                let (x, tall) = (LEFT + place as u64 * SOUND_STEP, (level as u64).max(2));
+                rect(out, (x, middle - tall / 2), (SOUND_STEP - 1, tall), colour, "rx=\"1\"");
+            }
+        }
+    }
+
+    fn work(&self, out: &mut String, lane: u64, of: Lane) {
+        self.name(out, lane, of.name());
+        let colour = match of {
+            Lane::Stt => CALLER,
+            Lane::Llm | Lane::Tools => MODEL,
+            Lane::Tts => AGENT,
+        };
+        let y = self.y(lane) + (LANE - BAR) / 2;
+        for invocation in self.story.invocations.iter().filter(|it| it.lane == of) {
+            let (from, to) = (self.x(invocation.from), self.x(invocation.to.unwrap_or(self.story.until)));
+            let more = if invocation.cancelled { "rx=\"3\" opacity=\"0.45\"" } else { "rx=\"3\"" };
+            rect(out, (from, y), ((to - from).max(3), BAR), colour, more);
+            if invocation.cancelled {
+                line(out, (to, y - 3), (to, y + BAR + 3), CUT, "stroke-width=\"2\"");
+            }
+        }
+    }
+
+    /// What was heard, the holds, the cuts, and what never was heard.
+    fn heard(&self, out: &mut String, lane: u64) {
+        let (y, tall) = (self.y(lane) + 4, LANE - 8);
+        for turn in &self.story.turns {
+            if let Some((at, rest)) = cut_of(turn) {
+                let (from, to) = (self.x(at), self.x(at + rest));
+                if to > from {
+                    rect(out, (from, y), (to - from, tall), "url(#unheard)", "rx=\"3\"");
+                }
+                if to > from + 16 * LETTER {
+                    rect(out, ((from + to) / 2 - 6 * LETTER, y + 4), (12 * LETTER, tall - 8), "#ffffff", "rx=\"3\"");
+                    text(out, (from + to) / 2, y + tall / 2 + 4, "middle", CUT, "font-size=\"11\"", "never heard");
+                }
+            }
+        }
+        for hold in &self.story.holds {
+            let (from, to) = (self.x(hold.from), self.x(hold.to.unwrap_or(self.story.until)));
+            rect(out, (from, y), ((to - from).max(2), tall), HOLD, "opacity=\"0.35\"");
+            line(out, (from, TOP - 6), (from, y + tall), HOLD, "stroke-width=\"1.5\"");
+            text(out, from, TOP - 10, "end", HOLD, "font-size=\"11\" font-weight=\"600\"", "hold ");
+        }
+        self.sound(out, lane, "heard", &self.story.heard, AGENT);
+        for turn in &self.story.turns {
+            if let Some((at, _)) = cut_of(turn) {
+                let x = self.x(at);
+                line(out, (x, TOP - 6), (x, self.bottom()), CUT, "stroke-width=\"1.5\" stroke-dasharray=\"4 3\"");
+                text(out, x + 3, TOP - 10, "start", CUT, "font-size=\"11\" font-weight=\"600\"", "cut");
+            }
+        }
+    }
+
+    fn turns(&self, out: &mut String, lane: u64) {
+        self.name(out, lane, "turns");
+        let y = self.y(lane) + (LANE - 20) / 2;
+        for turn in &self.story.turns {
+            let (from, to) = (self.x(turn.opened), self.x(turn_end(turn, self.story)));
+            let (wide, colour) = ((to - from).max(4), if turn.is_cut() { CUT } else { AGENT });
+            rect(out, (from, y), (wide, 20), "#ffffff", &format!("rx=\"4\" stroke=\"{colour}\""));
+            let words = match &turn.heard {
+                Some(heard) if turn.is_cut() => format!("{}: heard \u{201c}{heard}\u{201d}", turn.turn.0),
+                _ => format!("{}: {}", turn.turn.0, turn.said),
+            };
+            let room = (wide / LETTER).saturating_sub(1) as usize;
+            text(out, from + 5, y + 14, "start", INK, "font-size=\"11\"", &shortened(&words, room));
+        }
+    }
+
+    fn waits(&self, out: &mut String, top: u64, waits: &[(&Turn, Waits)]) {
+        let Some(longest) = waits.iter().map(|(_, waits)| waits.total().0).max() else { return };
+        let title = "Where the milliseconds went, from the caller\u{2019}s last word to the first sound of the answer";
+        text(out, 24, top + 16, "start", INK, "font-weight=\"600\"", title);
+        for (row, (turn, waits)) in waits.iter().enumerate() {
+            let y = top + 32 + row as u64 * 40;
+            text(out, 24, y + 12, "start", INK, "", &format!("turn {}", turn.turn.0));
+            let place = |time: u64| LEFT + time * (WIDTH - LEFT - RIGHT - 70) / longest.max(1);
+            let mut until = 0;
+            for part in Part::ALL {
+                let from = place(until);
+                until += waits.part(part).0;
+                if place(until) > from {
+                    rect(out, (from, y), (place(until) - from, BAR), colour_of(part), "");
+                }
+            }
+            text(out, place(until) + 6, y + 12, "start", INK, "", &format!("{} ms", ms(waits.total())));
+            text(out, LEFT, y + 28, "start", FAINT, "font-size=\"11\"", &waits.words());
+        }
+    }
+}
+
+fn colour_of(part: Part) -> &'static str {
+    match part {
+        Part::Endpointing => "#adb5bd",
+        Part::Recogniser => CALLER,
+        Part::Model => MODEL,
+        Part::Voice => AGENT,
+        Part::Runtime => CUT,
+    }
+}
+
+fn rect(out: &mut String, (x, y): (u64, u64), (wide, tall): (u64, u64), fill: &str, more: &str) {
+    let _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{wide}\" height=\"{tall}\" fill=\"{fill}\" {more}/>");
+}
+
+fn line(out: &mut String, (x1, y1): (u64, u64), (x2, y2): (u64, u64), stroke: &str, more: &str) {
+    let _ = writeln!(out, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{stroke}\" {more}/>");
+}
+
+fn text(out: &mut String, x: u64, y: u64, anchor: &str, fill: &str, more: &str, words: &str) {
+    let words = escaped(words);
+    let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{fill}\" {more}>{words}</text>");
+}
+
+fn shortened(words: &str, room: usize) -> String {
+    if words.chars().count() <= room {
+        return words.to_owned();
+    }
+    let kept: String = words.chars().take(room.saturating_sub(1)).collect();
+    if kept.is_empty() { kept } else { kept + "\u{2026}" }
+}
+
+/// What a caller says is anybody's text; what no XML document may have is left out.
+fn escaped(words: &str) -> String {
+    let mut safe = String::new();
+    for letter in words.chars().filter(|letter| !letter.is_control()) {
+        match letter {
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '&' => safe.push_str("&amp;"),
+            '"' => safe.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => {}
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_can_not_leave_their_place() {
+        assert_eq!(
+            escaped("</text><script a=\"b\">&\u{1b}\u{ffff}c"),
+            "&lt;/text&gt;&lt;script a=&quot;b&quot;&gt;&amp;c"
+        );
+        assert_eq!(shortened("where are you", 8), "where a\u{2026}");
+        assert_eq!(shortened("where", 0), "");
+    }
+}
