@@ -158,7 +158,9 @@ impl Playback {
         if self.heard_samples >= self.sent_samples {
             return Some(Position { samples: self.sent_samples, estimated: false });
         }
-        self.stopped
+        // The word of an earlier clear may come after a later one was asked for; then more was heard than it says.
+        let heard = Position { samples: self.heard_samples, estimated: false };
+        self.stopped.map(|stopped| if stopped.samples < heard.samples { heard } else { stopped })
     }
 
     /// The transport did not say in time: the pacer's playhead at the moment of the clear stands.
@@ -337,6 +339,21 @@ mod tests {
         assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 400);
         playback.on_heard(99_999);
         assert_eq!(playback.known_position(), Some(Position { samples: 640, estimated: false }));
+    }
+
+    #[test]
+    fn a_clear_that_is_answered_late_is_not_the_answer_to_the_next() {
+        let mut playback = Playback::new(TurnId(1));
+        let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
+        playback.on_transmit(Micros(0), &frame);
+        playback.on_clear(Micros::from_ms(5));
+        let position = playback.settle(Micros::from_ms(5));
+        playback.rewind(Micros::from_ms(5), position);
+        playback.on_transmit(Micros::from_ms(5), &frame);
+        playback.on_clear(Micros::from_ms(20));
+        playback.on_cleared(60);
+        playback.on_cleared(300);
+        assert_eq!(playback.known_position(), Some(Position { samples: 300, estimated: false }));
     }
 
     #[test]
