@@ -130,6 +130,6 @@ fn draw_manner(draws: &mut Draws, faults: Faults, hears: bool) -> Manner {
 
 fn draw_quality(draws: &mut Draws, faults: Faults) -> Quality {
     use Quality::{Acknowledging, Disconnecting, Lossy, Stalling, Unacknowledging};
-    let bad = if faults.has(Fault::TransportLoss) { 12 } else { 0 };
+    let bad = if faults.has(Fault::TransportLoss) { 20 } else { 0 };
     draws.weighted(&[(60, Acknowledging), (15, Unacknowledging), (bad, Lossy), (bad, Stalling), (bad, Disconnecting)])
 }

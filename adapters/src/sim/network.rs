@@ -80,7 +80,7 @@ impl Network {
             bridged: VecDeque::new(),
             stalls_until: None,
             gone_until: None,
-            fails_at: fails.then(|| character.on_the_beat(now + draws.ms(500, 30_000))),
+            fails_at: fails.then(|| character.on_the_beat(now + draws.ms(500, 20_000))),
             says: VecDeque::new(),
             draws,
         }
@@ -167,7 +167,7 @@ impl Network {
     }
 
     fn fail(&mut self, now: Micros, hears: bool) {
-        self.fails_at = Some(self.later(now, 1_000, 45_000));
+        self.fails_at = Some(self.later(now, 1_000, 25_000));
         if self.quality == Quality::Stalling {
             let until = self.later(now, 100, 8_000);
             self.stalls_until = Some(until);
