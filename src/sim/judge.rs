@@ -19,7 +19,7 @@ use super::Options;
 use super::report::Report;
 
 /// Violations that are told in full; more are counted.
-const MAX_TOLD: usize = 50;
+const MAX_TOLD: usize = 10;
 /// Ticks up to a violation that are told with it; those that bring the caller's audio and nothing else are not among
 /// them.
 const MAX_LAST_TICKS: usize = 16;
