@@ -20,11 +20,12 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["demo"],
     &["explain"],
     &["trace"],
+    &["sim"],
     &["run"],
     &["replay"],
     &["engines"],

@@ -203,7 +203,7 @@ impl Session {
             self.confirm_if_held(Confirmation::Words);
         } else if self.speech.sustained {
             self.confirm_if_held(Confirmation::Speech);
-        } else if !self.speech.speaking {
+        } else if !self.speech.speaking && !self.suspended {
             // The pause came in the tick of the onset, as it does after a stall: no other will.
             self.derive(Derived::InterruptionDismissed(turn));
         }
