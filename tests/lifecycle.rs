@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rspp::specs::admission::{AdmissionSnapshot, ConnectionState, Quota};
-use rspp::specs::event::{AudioFrame, ProviderResult};
+use rspp::specs::event::{AudioFrame, ProviderResult, Talk};
 use rspp::specs::ids::{InvocationId, LeaseEpoch, Slot, TurnId};
-use rspp::specs::outcome::{CancelReason, Outcome};
-use rspp::specs::plan::Plan;
+use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
+use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen};
 use rspp::{Batch, Core, Registry, compile, core};
@@ -105,12 +105,18 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         Input::Admission(AdmissionSnapshot { version: 1, form: AdmissionSnapshot::FORM, epoch: LeaseEpoch(0), quota })
     };
     let provider = |result| Input::Provider(InvocationId(1), result);
+    let cancel = |of, soft| Input::Cancel(Cancellation { reason: CancelReason::UserCancel, of, soft });
+    let model = plan.find(|kind| matches!(kind, NodeKind::Llm { .. })).expect("there is a model");
     let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
     vec![
         ("session_open", Input::SessionOpen(Box::new(SessionOpen::new("again", Arc::clone(plan))))),
         ("session_end", Input::SessionEnd),
         ("session_drain", Input::SessionDrain),
-        ("cancel", Input::Cancel(CancelReason::UserCancel)),
+        ("cancel", Input::Cancel(Cancellation::of_turn(CancelReason::UserCancel))),
+        ("cancel (soft)", cancel(CancelScope::Turn, true)),
+        ("cancel (session)", cancel(CancelScope::Session, false)),
+        ("cancel (node llm)", cancel(CancelScope::Node(model), false)),
+        ("cancel (invocation)", cancel(CancelScope::Invocation(InvocationId(1)), false)),
         ("authority_revoked", Input::AuthorityRevoked),
         ("lease (later)", Input::LeaseRotated(LeaseEpoch(7))),
         ("lease (the same)", Input::LeaseRotated(LeaseEpoch(0))),
@@ -130,7 +136,10 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("observed (words)", Input::Observed(Observation::Words)),
         ("observed (sustained)", Input::Observed(Observation::Sustained)),
         ("observed (pause)", Input::Observed(Observation::Pause)),
+        ("observed (backchannel)", Input::Observed(Observation::Backchannel)),
         ("audio", Input::CallerAudio(frame)),
+        ("talk (press)", Input::Talk(Talk::Press)),
+        ("talk (release)", Input::Talk(Talk::Release)),
         ("user_text", text()),
         ("provider (text)", provider(ProviderResult::Text("Yes.".into()))),
         ("provider (end, success)", provider(ProviderResult::End(Outcome::Success))),
@@ -189,7 +198,7 @@ fn page() -> String {
 fn both_in_one_tick(plan: &Arc<Plan>) -> Vec<(String, Vec<Record>)> {
     let ends = [
         ("authority_revoked", Input::AuthorityRevoked),
-        ("cancel", Input::Cancel(CancelReason::UserCancel)),
+        ("cancel", Input::Cancel(Cancellation::of_turn(CancelReason::UserCancel))),
         ("session_end", Input::SessionEnd),
         ("transport_lost", Input::TransportLost),
     ];

@@ -322,7 +322,8 @@ impl<B: Bring> Peers for CallPeers<B> {
             Effect::Invoke { id, binding, request } => (*id, Order::Invoke(Arc::clone(binding), request.clone())),
             Effect::Feed { id, frame } => (*id, Order::Feed(frame.clone())),
             Effect::FeedEnd { id } => (*id, Order::FeedEnd),
-            Effect::CancelInvocation { id } => (*id, Order::Cancel),
+            // What is cancelled here gives nothing more, so that there is nothing left to end by force.
+            Effect::CancelInvocation { id } | Effect::EndInvocation { id } => (*id, Order::Cancel),
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 self.transport.play(now, *turn, *epoch, *from_sample, frame, schedule);
                 return Ok(());
@@ -528,7 +529,12 @@ fn serve(
 ) -> Result<(), ProviderError> {
     while let Ok((id, order, over)) = orders.recv() {
         if !over.is_cancelled() {
-            carry_out(provider.as_mut(), &order, &mut Inbox { id, inbox, notes, over: over.clone() }, &over)?;
+            let mut sink = Inbox { id, inbox, notes, over: over.clone(), ended: false };
+            carry_out(provider.as_mut(), &order, &mut sink, &over)?;
+            if over.is_cancelled() && !sink.ended {
+                // It has stopped: that is the answer to its cancellation. If the call is over, nobody takes it.
+                let _ = inbox.send(Input::Provider(id, ProviderResult::End(Outcome::Cancelled)));
+            }
         }
     }
     Ok(())
@@ -540,6 +546,7 @@ struct Inbox<'a> {
     inbox: &'a SyncSender<Input>,
     notes: &'a Notes,
     over: CancellationToken,
+    ended: bool,
 }
 
 impl Sink for Inbox<'_> {
@@ -547,6 +554,7 @@ impl Sink for Inbox<'_> {
         let ended = matches!(timed.result, ProviderResult::End(_));
         let sent = self.inbox.send(Input::Provider(self.id, timed.result));
         // Nothing follows the end; and if the call is over, nobody takes what would follow.
+        self.ended |= ended;
         if ended || sent.is_err() {
             self.over.cancel();
         }

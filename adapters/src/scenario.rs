@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rspp_engine::{Core, View};
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
-use rspp_specs::event::AudioFrame;
+use rspp_specs::event::{AudioFrame, Talk};
 use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
-use rspp_specs::outcome::CancelReason;
+use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
@@ -74,9 +74,15 @@ pub struct ScenarioInput {
     /// The caller types.
     #[serde(default)]
     pub user_text: Option<String>,
-    /// The turn is to be cancelled.
+    /// The turn is to be cancelled, at once.
     #[serde(default)]
     pub cancel: Option<CancelReason>,
+    /// Something is to be cancelled, in whatever way.
+    #[serde(default)]
+    pub cancellation: Option<Cancellation>,
+    /// The caller's button.
+    #[serde(default)]
+    pub talk: Option<Talk>,
     /// A detector outside saw something.
     #[serde(default)]
     pub observed: Option<Observation>,
@@ -135,7 +141,7 @@ pub enum ScenarioError {
     },
     /// An input that says nothing, or too much.
     #[error(
-        "the input at {at_ms} ms needs exactly one of user_text, cancel, observed, authority_revoked, transport_lost, \
+        "the input at {at_ms} ms needs exactly one of user_text, cancel, cancellation, talk, observed, authority_revoked, transport_lost, \
          session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health"
     )]
     Input {
@@ -218,7 +224,9 @@ impl ScenarioInput {
     fn input(&self) -> Result<Input, ScenarioError> {
         let mut inputs = Vec::new();
         inputs.extend(self.user_text.as_deref().map(|text| Input::UserText(text.into())));
-        inputs.extend(self.cancel.map(Input::Cancel));
+        inputs.extend(self.cancel.map(Cancellation::of_turn).map(Input::Cancel));
+        inputs.extend(self.cancellation.map(Input::Cancel));
+        inputs.extend(self.talk.map(Input::Talk));
         inputs.extend(self.observed.map(Input::Observed));
         inputs.extend(self.authority_revoked.then_some(Input::AuthorityRevoked));
         inputs.extend(self.transport_lost.then_some(Input::TransportLost));

@@ -105,6 +105,7 @@ pub struct ScriptedPeers {
     scripts: BTreeMap<String, Vec<Script>>,
     used: BTreeMap<String, usize>,
     running: BTreeMap<InvocationId, Running>,
+    cancelled: BTreeMap<InvocationId, Running>,
     transport: MemoryTransport,
 }
 
@@ -115,13 +116,15 @@ struct Running {
     fed_until: Micros,
     /// Results that a cancellation takes back.
     pending: Vec<Ticket>,
+    /// Results that only force takes back.
+    late: Vec<Ticket>,
 }
 
 impl ScriptedPeers {
     /// From the scripts of each kind of provider (`stt`, `llm`, `tts`) and of each tool, in the order of invocation.
     pub fn new(scripts: BTreeMap<String, Vec<Script>>, times: TransportTimes) -> Self {
         let transport = MemoryTransport::new(times);
-        Self { scripts, used: BTreeMap::new(), running: BTreeMap::new(), transport }
+        Self { scripts, used: BTreeMap::new(), running: BTreeMap::new(), cancelled: BTreeMap::new(), transport }
     }
 
     fn start(
@@ -147,7 +150,7 @@ impl ScriptedPeers {
         if script >= scripts {
             return Err(ScriptError::NoScript { label, id, scripts });
         }
-        self.running.insert(id, Running { label, script, fed_until, pending: Vec::new() });
+        self.running.insert(id, Running { label, script, fed_until, pending: Vec::new(), late: Vec::new() });
         self.schedule_steps(id, schedule, |step| {
             let after = step.after_ms.map(|after| now + Micros::from_ms(after));
             after.or(step.at_ms.map(Micros::from_ms)).map(|at| at.max(now))
@@ -172,9 +175,8 @@ impl ScriptedPeers {
             })?;
             for result in results {
                 let ticket = schedule.put(at, Input::Provider(id, result));
-                if !step.late {
-                    running.pending.push(ticket);
-                }
+                let tickets = if step.late { &mut running.late } else { &mut running.pending };
+                tickets.push(ticket);
             }
         }
         Ok(())
@@ -240,9 +242,14 @@ impl Peers for ScriptedPeers {
                 self.schedule_steps(*id, schedule, |step| step.after_end_ms.map(|after| now + Micros::from_ms(after)))?;
             }
             Effect::CancelInvocation { id } => {
-                for ticket in self.running.remove(id).into_iter().flat_map(|running| running.pending) {
-                    schedule.take_back(ticket);
+                if let Some(mut running) = self.running.remove(id) {
+                    running.pending.drain(..).for_each(|ticket| schedule.take_back(ticket));
+                    self.cancelled.insert(*id, running);
                 }
+            }
+            Effect::EndInvocation { id } => {
+                let late = self.cancelled.remove(id).into_iter().flat_map(|running| running.late);
+                late.for_each(|ticket| schedule.take_back(ticket));
             }
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 self.transport.play(now, *turn, *epoch, *from_sample, frame, schedule);

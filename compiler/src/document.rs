@@ -71,6 +71,8 @@ pub(crate) struct NodeDocument {
     #[serde(default)]
     pub(crate) min_rejected_speech_ms: Option<u64>,
     #[serde(default)]
+    pub(crate) max_wait_ms: Option<u64>,
+    #[serde(default)]
     pub(crate) lookahead_ms: Option<u64>,
     #[serde(default)]
     pub(crate) max_queued_ms: Option<u64>,
@@ -94,6 +96,7 @@ impl NodeDocument {
             ("hangover_ms", self.hangover_ms.is_some()),
             ("preroll_ms", self.preroll_ms.is_some()),
             ("min_rejected_speech_ms", self.min_rejected_speech_ms.is_some()),
+            ("max_wait_ms", self.max_wait_ms.is_some()),
             ("lookahead_ms", self.lookahead_ms.is_some()),
             ("max_queued_ms", self.max_queued_ms.is_some()),
             ("config", self.config.is_some()),

@@ -45,9 +45,10 @@ fn what(kind: &NodeKind) -> String {
         NodeKind::Stt { binding, preroll } => {
             format!("recognises each utterance by {binding}, with {preroll} ms from before its onset")
         }
-        NodeKind::Utterance { min_rejected_speech } => format!(
+        NodeKind::Utterance(params) => format!(
             "joins the end of an utterance with its transcript and proposes a turn; \
-             {min_rejected_speech} ms of speech that nobody understood propose one too"
+             {} ms of speech that nobody understood propose one too",
+            params.min_rejected_speech
         ),
         NodeKind::Llm { binding, tools, prompt } => {
             let prompted = prompt
@@ -58,7 +59,9 @@ fn what(kind: &NodeKind) -> String {
             let tools = if tools.is_empty() { String::new() } else { format!(", with tools {}", tools.join(", ")) };
             format!("answers by {binding}{prompted}{tools}")
         }
-        NodeKind::Segmenter => "cuts the answer into sentences".to_owned(),
+        NodeKind::Segmenter(params) => {
+            format!("cuts the answer into sentences; words that wait for {} ms are spoken as they are", params.max_wait)
+        }
         NodeKind::Tts { binding } => format!("speaks by {binding}"),
         NodeKind::Playout(params) => format!(
             "hands audio to the transport {} ms ahead; holds up to {} s",
@@ -99,7 +102,7 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
             of.port_type.name()
         )?;
     }
-    let proposes = plan.find(|kind| matches!(kind, NodeKind::Utterance { .. }));
+    let proposes = plan.find(|kind| matches!(kind, NodeKind::Utterance(_)));
     let opens = plan.find(|kind| matches!(kind, NodeKind::UserTurn));
     if let (Some(from), Some(to)) = (proposes, opens) {
         let (from, to) = (&plan.node(from).name, &plan.node(to).name);

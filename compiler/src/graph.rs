@@ -10,7 +10,7 @@ use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
     Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, PlayoutParams, Port,
-    ProviderPolicy, VadParams,
+    ProviderPolicy, SegmenterParams, UtteranceParams, VadParams,
 };
 use rspp_specs::time::Micros;
 
@@ -172,6 +172,7 @@ fn check_values(findings: &mut Collector<'_>, path: &str, place: &Place, node: &
         ("hangover_ms", node.hangover_ms),
         ("preroll_ms", node.preroll_ms),
         ("min_rejected_speech_ms", node.min_rejected_speech_ms),
+        ("max_wait_ms", node.max_wait_ms),
         ("lookahead_ms", node.lookahead_ms),
         ("max_queued_ms", node.max_queued_ms),
     ];
@@ -195,14 +196,18 @@ fn built_in(node: &NodeDocument) -> Option<(NodeKind, &'static [&'static str])> 
         ),
         "stt" => (NodeKind::Stt { binding, preroll: ms(node.preroll_ms, 300) }, &["bind", "provider", "preroll_ms"]),
         "utterance" => {
-            let min_rejected_speech = ms(node.min_rejected_speech_ms, 400);
-            (NodeKind::Utterance { min_rejected_speech }, &["min_rejected_speech_ms"])
+            let default = UtteranceParams::default();
+            let min_rejected_speech = ms(node.min_rejected_speech_ms, default.min_rejected_speech.as_ms());
+            (NodeKind::Utterance(UtteranceParams { min_rejected_speech, ..default }), &["min_rejected_speech_ms"])
         }
         "llm" => {
             let (tools, prompt) = (node.tools.clone().unwrap_or_default(), node.prompt.clone());
             (NodeKind::Llm { binding, tools, prompt }, &["bind", "provider", "tools", "prompt"])
         }
-        "segmenter" => (NodeKind::Segmenter, &[]),
+        "segmenter" => {
+            let max_wait = ms(node.max_wait_ms, SegmenterParams::default().max_wait.as_ms());
+            (NodeKind::Segmenter(SegmenterParams { max_wait }), &["max_wait_ms"])
+        }
         "tts" => (NodeKind::Tts { binding }, &["bind", "provider"]),
         "playout" => {
             let default = PlayoutParams::default();
@@ -238,8 +243,8 @@ fn ports_of(kind: &NodeKind) -> (Ports, Ports) {
         NodeKind::UserTurn => (&[], &[("text", Text)]),
         NodeKind::Vad(_) => (&[("audio", Audio)], &[("speech", Speech)]),
         NodeKind::Stt { .. } => (&[("audio", Audio), ("speech", Speech)], &[("transcripts", Transcript)]),
-        NodeKind::Utterance { .. } => (&[("speech", Speech), ("transcripts", Transcript)], &[]),
-        NodeKind::Llm { .. } | NodeKind::Segmenter => (&[("text", Text)], &[("text", Text)]),
+        NodeKind::Utterance(_) => (&[("speech", Speech), ("transcripts", Transcript)], &[]),
+        NodeKind::Llm { .. } | NodeKind::Segmenter(_) => (&[("text", Text)], &[("text", Text)]),
         NodeKind::Tts { .. } => (&[("text", Text)], &[("audio", Audio)]),
         NodeKind::Playout(_) => (&[("audio", Audio)], &[]),
         NodeKind::Merge | NodeKind::Join => (&[], &[("out", Any)]),
@@ -430,7 +435,7 @@ fn check_ends(findings: &mut Collector<'_>, graph: &Graph) {
             }
         }
     }
-    let proposes = graph.node_weights().find(|vertex| matches!(vertex.kind, NodeKind::Utterance { .. }));
+    let proposes = graph.node_weights().find(|vertex| matches!(vertex.kind, NodeKind::Utterance(_)));
     let opens = graph.node_weights().any(|vertex| matches!(vertex.kind, NodeKind::UserTurn));
     if let (Some(utterance), false) = (proposes, opens) {
         let message = "turns are proposed, but no node of type user_turn takes them up";
@@ -471,7 +476,10 @@ fn seal(document: &Document, graph: &Graph) -> PlanParts {
     let nodes = sorted.iter().map(|index| {
         let Vertex { name, kind, inputs, outputs, provider, .. } = &graph[*index];
         let lifetime = if in_turn[index] { Lifetime::Turn } else { Lifetime::Session };
-        let (name, kind, provider) = (name.clone(), kind.clone(), provider.clone());
+        let (name, mut kind, provider) = (name.clone(), kind.clone(), provider.clone());
+        if let Some(turn) = &document.turn {
+            turn.value.govern(&mut kind);
+        }
         PlanNode { name, kind, lifetime, inputs: inputs.clone(), outputs: outputs.clone(), provider }
     });
     let mut edges: Vec<PlanEdge> = graph

@@ -119,11 +119,9 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
         NodeKind::Caller | NodeKind::UserTurn => return None,
         NodeKind::Vad(_) => make!(NodeKind::Vad(params) => Vad::new(params.clone())),
         NodeKind::Stt { .. } => make!(NodeKind::Stt { preroll, .. } => Stt::new(*preroll)),
-        NodeKind::Utterance { .. } => make!(
-            NodeKind::Utterance { min_rejected_speech } => Utterance::new(*min_rejected_speech)
-        ),
+        NodeKind::Utterance(_) => make!(NodeKind::Utterance(params) => Utterance::new(params.clone())),
         NodeKind::Llm { .. } => make!(NodeKind::Llm { tools, .. } => Llm::new(tools.clone())),
-        NodeKind::Segmenter => Rc::new(|_| Box::new(Segmenter::default())),
+        NodeKind::Segmenter(_) => make!(NodeKind::Segmenter(params) => Segmenter::new(params)),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
         NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
         NodeKind::Merge => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),

@@ -1,7 +1,9 @@
 //! Policies of a spec: what is asked of providers, what a turn may take, what new turns need.
 
-use rspp_specs::limits::{MAX_FALLBACKS, MAX_PROVIDER_ATTEMPTS};
-use rspp_specs::plan::{AdmissionPolicy, Budget, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy};
+use rspp_specs::limits::{
+    MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS, MAX_FALLBACKS, MAX_PROVIDER_ATTEMPTS,
+};
+use rspp_specs::plan::{AdmissionPolicy, Budget, Graces, NodeKind, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy};
 use rspp_specs::time::Micros;
 use serde::Deserialize;
 
@@ -67,6 +69,13 @@ pub(crate) struct TurnDocument {
     interruption: Option<InterruptionPolicy>,
     commit_point_ms: Option<u64>,
     reconnect_ms: Option<u64>,
+    hold_max_ms: Option<u64>,
+    cancel_grace_ms: Option<u64>,
+    confirm_speech_ms: Option<u64>,
+    confirm_words: Option<u32>,
+    dismiss_quiet_ms: Option<u64>,
+    backchannels: Vec<String>,
+    late_words_ms: Option<u64>,
     budgets: BudgetsDocument,
 }
 
@@ -77,7 +86,15 @@ impl TurnDocument {
         let budgets = [("first_speakable", first_speakable), ("first_audio", first_audio), ("whole", whole)];
         let given =
             budgets.into_iter().filter_map(|(name, budget)| Some((format!("budgets.{name}.ms"), budget.as_ref()?.ms)));
-        let times = [("commit_point_ms", self.commit_point_ms), ("reconnect_ms", self.reconnect_ms)];
+        let times = [
+            ("commit_point_ms", self.commit_point_ms),
+            ("reconnect_ms", self.reconnect_ms),
+            ("hold_max_ms", self.hold_max_ms),
+            ("cancel_grace_ms", self.cancel_grace_ms),
+            ("confirm_speech_ms", self.confirm_speech_ms),
+            ("dismiss_quiet_ms", self.dismiss_quiet_ms),
+            ("late_words_ms", self.late_words_ms),
+        ];
         let times = times.into_iter().filter_map(|(name, ms)| Some((name.to_owned(), ms?)));
         for (field, ms) in given.chain(times) {
             if ms > MAX_BUDGET_MS {
@@ -85,6 +102,39 @@ impl TurnDocument {
                 let message = format!("{field} is {ms}");
                 findings.report("RSPP0021", place.clone(), format!("turn.{field}"), message, hint);
             }
+        }
+        let mut out_of_bounds = |field: &str, hint: String| {
+            let message = format!("{field} is out of bounds");
+            findings.report("RSPP0021", place.clone(), format!("turn.{field}"), message, hint);
+        };
+        if self.confirm_words.is_some_and(|words| !(1..=MAX_CONFIRM_WORDS).contains(&words)) {
+            out_of_bounds("confirm_words", format!("from 1 to {MAX_CONFIRM_WORDS} words"));
+        }
+        let too_long = |words: &String| words.chars().count() > MAX_BACKCHANNEL_CHARS;
+        let speechless = |words: &String| !words.chars().any(char::is_alphanumeric);
+        if self.backchannels.len() > MAX_BACKCHANNELS
+            || self.backchannels.iter().any(|words| too_long(words) || speechless(words))
+        {
+            let hint = format!(
+                "up to {MAX_BACKCHANNELS}, each of at most {MAX_BACKCHANNEL_CHARS} characters and with a word in it"
+            );
+            out_of_bounds("backchannels", hint);
+        }
+    }
+
+    /// What the policy says to the nodes that hear the caller.
+    pub(crate) fn govern(&self, kind: &mut NodeKind) {
+        match kind {
+            NodeKind::Vad(params) => {
+                params.sustained = self.confirm_speech_ms.map_or(params.sustained, Micros::from_ms);
+                params.pause = self.dismiss_quiet_ms.map_or(params.pause, Micros::from_ms);
+            }
+            NodeKind::Utterance(params) => {
+                params.backchannels.clone_from(&self.backchannels);
+                params.confirm_words = self.confirm_words.unwrap_or(params.confirm_words);
+                params.late_words = self.late_words_ms.map_or(params.late_words, Micros::from_ms);
+            }
+            _ => {}
         }
     }
 
@@ -99,6 +149,10 @@ impl TurnDocument {
             interruption: self.interruption.unwrap_or(default.interruption),
             commit_point: self.commit_point_ms.map_or(default.commit_point, Micros::from_ms),
             reconnect: self.reconnect_ms.map_or(default.reconnect, Micros::from_ms),
+            graces: Graces {
+                hold: self.hold_max_ms.map_or(default.graces.hold, Micros::from_ms),
+                cancel: self.cancel_grace_ms.map_or(default.graces.cancel, Micros::from_ms),
+            },
             budgets: TurnBudgets {
                 first_speakable: first_speakable.as_ref().map(BudgetDocument::budget),
                 first_audio: of(first_audio, budgets.first_audio),

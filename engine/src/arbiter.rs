@@ -20,7 +20,7 @@ use rspp_specs::timeline::{
 
 use crate::commitments::Commitments;
 use crate::ledger::{Ending, Playback, Position};
-use crate::session::{ActiveTurn, Desk, End, Session};
+use crate::session::{ActiveTurn, CallerSpeech, Desk, End, Session};
 
 /// What the model is told of a tool that was cancelled with its turn.
 const CANCELLED_TOOL: &str = "cancelled: the turn that asked for this ended before there was a result";
@@ -30,7 +30,7 @@ impl Session {
     pub(crate) fn on_control(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, input: Input) {
         match input {
             Input::SessionEnd => self.on_session_end(cause),
-            Input::Cancel(reason) if self.turn.is_some() => self.note_end(AbortReason::Cancelled, reason, cause),
+            Input::Cancel(cancellation) => self.on_cancel(desk, cause, cancellation),
             Input::AuthorityRevoked => self.on_authority_revoked(desk, cause),
             Input::SessionDrain => {
                 self.draining = true;
@@ -102,6 +102,8 @@ impl Session {
             TimerKey::Retry(id) => self.on_retry(desk, id),
             TimerKey::Budget(turn, budget) => self.on_budget_spent(desk, cause, turn, budget),
             TimerKey::Reconnect => self.on_reconnect_late(cause),
+            TimerKey::Hold(turn) => self.on_hold_long(turn),
+            TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
         }
     }
 
@@ -132,24 +134,24 @@ impl Session {
         match observation {
             Observation::Onset { new_utterance } => {
                 if new_utterance {
-                    self.speech.words = false;
-                    self.speech.sustained = false;
+                    self.speech = CallerSpeech::default();
                 }
                 self.speech.speaking = true;
                 self.propose_interruption(Confirmation::Onset);
             }
             Observation::Sustained => {
                 self.speech.sustained = true;
-                self.confirm_if_held(Confirmation::Speech);
+                self.confirm_if_enough();
             }
             Observation::Words => {
                 self.speech.words = true;
                 if self.is_held() {
-                    self.confirm_if_held(Confirmation::Words);
+                    self.confirm_if_enough();
                 } else {
                     self.propose_interruption(Confirmation::Words);
                 }
             }
+            Observation::Backchannel => self.speech.backchannel = true,
             Observation::Pause => {
                 self.speech.speaking = false;
                 if let Some(turn) = self.active()
@@ -182,9 +184,10 @@ impl Session {
         }
     }
 
-    fn confirm_if_held(&mut self, by: Confirmation) {
+    fn confirm_if_enough(&mut self) {
         if let Some(turn) = self.active()
             && self.is_held()
+            && let Some(by) = self.speech.confirmation()
             && !self.derived.iter().any(|derived| matches!(derived, Derived::InterruptionConfirmed(..)))
         {
             self.derive(Derived::InterruptionConfirmed(turn, by));
@@ -199,12 +202,25 @@ impl Session {
         self.say_of(desk, turn, Signal::PlayoutHold);
         self.clear_transport(desk);
         self.direct(desk, cause, Directive::Hold);
-        if self.speech.words {
-            self.confirm_if_held(Confirmation::Words);
-        } else if self.speech.sustained {
-            self.confirm_if_held(Confirmation::Speech);
-        } else if !self.speech.speaking && !self.suspended {
+        if self.speech.confirmation().is_some() {
+            self.confirm_if_enough();
+        } else if self.speech.speaking {
+            self.bound_hold(desk, turn);
+        } else if !self.suspended {
             // The pause came in the tick of the onset, as it does after a stall: no other will.
+            self.derive(Derived::InterruptionDismissed(turn));
+        }
+    }
+
+    /// A hold that hears nothing more, because the caller's line went silent in that moment, ends all the same.
+    pub(crate) fn bound_hold(&self, desk: &mut Desk<'_>, turn: TurnId) {
+        let until = desk.now + self.plan.turn_policy().graces.hold;
+        desk.timers.set(self.slot, TimerKey::Hold(turn), until);
+    }
+
+    fn on_hold_long(&mut self, turn: TurnId) {
+        if self.active() == Some(turn) && self.is_held() {
+            self.speech.speaking = false;
             self.derive(Derived::InterruptionDismissed(turn));
         }
     }
@@ -215,6 +231,7 @@ impl Session {
         turn.held = false;
         let turn = turn.capability.turn();
         desk.timers.cancel(self.slot, TimerKey::PlayoutAckWait(turn));
+        desk.timers.cancel(self.slot, TimerKey::Hold(turn));
         let Some(playback) = &mut self.playback else { return };
         let position = playback.settle(desk.now);
         playback.rewind(desk.now, position);
@@ -248,6 +265,8 @@ impl Session {
         let obstacle = if may_open { self.obstacle(desk) } else { None };
         if let Some(obstacle) = obstacle {
             self.say(desk, obstacle);
+        } else if proposal.backchannel && (self.turn.is_some() || self.playback.is_some()) {
+            self.say(desk, Signal::Reject { reason: RejectReason::Backchannel });
         } else if self.turn.is_none() {
             self.open(desk, cause, proposal);
         } else if self.plan.turn_policy().interruption == InterruptionPolicy::Ignore && self.end.is_none() {
@@ -275,9 +294,10 @@ impl Session {
             node_holds: 0,
             writes: Commitments::default(),
             revoked: false,
+            closing: None,
         });
         self.playback = Some(Playback::new(turn));
-        let TurnProposal { text, understood, speech_end } = proposal;
+        let TurnProposal { text, understood, speech_end, .. } = proposal;
         self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();
@@ -318,7 +338,9 @@ impl Session {
         }
         self.cancel_invocations(desk, Scope::Turn(capability));
         self.clear_transport(desk);
-        desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
+        for key in [TimerKey::CommitPoint(turn), TimerKey::Hold(turn), TimerKey::CancelGrace(turn)] {
+            desk.timers.cancel(self.slot, key);
+        }
         self.derived.retain(|derived| derived.turn() != Some(turn));
         self.direct(desk, end.cause, Directive::Revoke(capability));
     }
@@ -331,7 +353,7 @@ impl Session {
         for key in self.invocations.tool_keys_of(scope) {
             self.conversation.on_tool_failed(&key, &CANCELLED_TOOL.into());
         }
-        for id in self.invocations.cancel(scope) {
+        for id in self.invocations.cancel(scope, desk.now) {
             desk.timers.cancel(self.slot, TimerKey::Result(id));
             self.effect(desk, Effect::CancelInvocation { id });
         }
@@ -356,7 +378,7 @@ impl Session {
 
     /// At the end of a tick: if nobody holds the turn, no output can follow.
     pub(crate) fn commit_if_at_rest(&mut self, desk: &mut Desk<'_>) {
-        if self.end.is_some() || !self.is_at_rest() {
+        if self.end.is_some() || self.close_if_said(desk) || !self.is_at_rest() {
             return;
         }
         let Some(turn) = self.turn.take() else { return };
@@ -436,8 +458,9 @@ impl Session {
             return;
         }
         let Position { samples: heard_samples, estimated } = position;
-        let cut = playback.ending == Ending::Cut || playback.is_short(position);
-        let signal = if cut {
+        let short = playback.ending == Ending::Cut || playback.is_short(position);
+        let cut = short || playback.lacks_words();
+        let signal = if short {
             Signal::PlaybackCancelled { heard_samples, estimated }
         } else {
             Signal::PlaybackCompleted { heard_samples, estimated }
@@ -471,7 +494,7 @@ impl Session {
 
     /// The session is over: nobody waits for what its prelude still has in flight.
     pub(crate) fn cancel_prelude(&mut self, desk: &mut Desk<'_>) {
-        for id in self.invocations.cancel_prelude() {
+        for id in self.invocations.cancel_prelude(desk.now) {
             self.effect(desk, Effect::CancelInvocation { id });
         }
     }

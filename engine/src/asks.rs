@@ -23,10 +23,17 @@ impl Session {
     pub(crate) fn on_ask(&mut self, desk: &mut Desk<'_>, ask: Ask) {
         let Ask { node, scope, kind, .. } = ask;
         let allowed = scope.capability().is_none_or(|capability| self.admits(capability));
+        if let (AskKind::Invoke(..) | AskKind::ProposeWrite(..) | AskKind::Transmit(_), Some(turn)) =
+            (&kind, scope.capability())
+        {
+            self.invocations.note_used(turn, node);
+        }
         match kind {
             AskKind::Transmit(_) if !allowed || scope == Scope::Session => self.fenced_frames += 1,
             _ if !allowed => {}
             AskKind::Transmit(frame) => self.transmit(desk, frame),
+            // A turn that is cancelled softly begins nothing new.
+            AskKind::Invoke(..) | AskKind::ProposeWrite(..) if self.is_closing(scope) => {}
             AskKind::Invoke(call, request) => self.invoke(desk, node, call, request, scope),
             AskKind::Feed(call, frame) => {
                 if let Some(id) = self.invocations.find(node, call) {

@@ -33,7 +33,10 @@ impl Session {
         desk.timers.cancel(self.slot, TimerKey::Reconnect);
         self.say(desk, Signal::SessionResumed);
         // A caller who is speaking meanwhile is an interruption, which is decided as ever.
-        if self.turn.as_ref().is_some_and(|turn| turn.held) && !self.speech.speaking {
+        let Some(turn) = self.turn.as_ref().filter(|turn| turn.held).map(|turn| turn.capability.turn()) else { return };
+        if self.speech.speaking {
+            self.bound_hold(desk, turn);
+        } else {
             self.resume(desk, cause);
         }
     }

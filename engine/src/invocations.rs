@@ -76,7 +76,19 @@ pub(crate) struct Invocations {
     /// Those that failed and will be tried again in a while, by the number that they had.
     waiting: BTreeMap<InvocationId, Invocation>,
     /// Of late results it can be said that they were cancelled, as long as the number is remembered.
-    cancelled: VecDeque<InvocationId>,
+    cancelled: VecDeque<Cancelled>,
+}
+
+/// An invocation of which nobody takes results any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cancelled {
+    id: InvocationId,
+    /// When its provider was told.
+    pub(crate) told_at: Micros,
+    /// What came all the same.
+    pub(crate) late_results: u32,
+    /// It is ended by force.
+    pub(crate) forced: bool,
 }
 
 /// Cancelled invocations that are remembered.
@@ -125,16 +137,12 @@ impl Invocations {
     }
 
     /// Nobody waits for this one any more: what it still sends is late.
-    pub(crate) fn abandon(&mut self, id: InvocationId) {
+    pub(crate) fn abandon(&mut self, id: InvocationId, now: Micros) {
         self.rows.remove(&id);
-        self.remember(id);
-    }
-
-    fn remember(&mut self, id: InvocationId) {
         if self.cancelled.len() == MAX_REMEMBERED {
             self.cancelled.pop_front();
         }
-        self.cancelled.push_back(id);
+        self.cancelled.push_back(Cancelled { id, told_at: now, late_results: 0, forced: false });
     }
 
     /// The row that a node knows by its own reference.
@@ -153,10 +161,10 @@ impl Invocations {
     }
 
     /// Removes every row that ends with `scope`, by number; rows that outlive it lose their audience.
-    pub(crate) fn cancel(&mut self, scope: Scope) -> Vec<InvocationId> {
+    pub(crate) fn cancel(&mut self, scope: Scope, now: Micros) -> Vec<InvocationId> {
         let cancelled: Vec<InvocationId> =
             self.rows.iter().filter(|(_, row)| row.cancelled_with == scope).map(|(id, _)| *id).collect();
-        cancelled.iter().for_each(|id| self.abandon(*id));
+        cancelled.iter().for_each(|id| self.abandon(*id, now));
         for row in self.rows.values_mut().filter(|row| row.results_to == Some(scope)) {
             row.results_to = None;
         }
@@ -164,13 +172,41 @@ impl Invocations {
     }
 
     /// Removes what ends with the session, apart from tools: a committed write is irrevocable.
-    pub(crate) fn cancel_prelude(&mut self) -> Vec<InvocationId> {
+    pub(crate) fn cancel_prelude(&mut self, now: Micros) -> Vec<InvocationId> {
         self.rows.retain(|_, row| row.kind != Kind::Tool);
-        self.cancel(Scope::Session)
+        self.cancel(Scope::Session, now)
     }
 
-    pub(crate) fn was_cancelled(&self, id: InvocationId) -> bool {
-        self.cancelled.contains(&id)
+    /// What is remembered of a cancelled one.
+    pub(crate) fn cancelled_mut(&mut self, id: InvocationId) -> Option<&mut Cancelled> {
+        self.cancelled.iter_mut().find(|cancelled| cancelled.id == id)
+    }
+
+    /// Those, in flight or waiting for another attempt, that can be cancelled apart from their turn: `of` says which.
+    /// A committed write can't.
+    pub(crate) fn cancellable(&self, of: impl Fn(InvocationId, &Invocation) -> bool) -> Vec<InvocationId> {
+        let irrevocable = |row: &Invocation| row.kind == Kind::Tool && row.cancelled_with == Scope::Session;
+        let all = self.rows.iter().chain(&self.waiting);
+        all.filter(|(id, row)| !irrevocable(row) && of(**id, row)).map(|(id, _)| *id).collect()
+    }
+
+    /// Takes one out, wherever it is.
+    pub(crate) fn take(&mut self, id: InvocationId) -> Option<Invocation> {
+        self.rows.remove(&id).or_else(|| self.waiting.remove(&id))
+    }
+
+    /// Whether something of the turn is being spoken.
+    pub(crate) fn is_speaking(&self, turn: TurnCapability) -> bool {
+        self.rows.values().any(|row| row.kind == Kind::Speak && row.holds() == Some(turn))
+    }
+
+    /// Somebody has used what a turn's models gave: it can't be taken back, so they are not asked again.
+    pub(crate) fn note_used(&mut self, turn: TurnCapability, by: NodeIndex) {
+        for row in self.rows.values_mut().filter(|row| row.kind == Kind::Chat && row.node != by) {
+            if row.holds() == Some(turn) && row.last_result.is_some() {
+                row.request = None;
+            }
+        }
     }
 
     /// Who is waited for by this turn.

@@ -57,7 +57,10 @@ struct Speech {
     by: InvocationId,
     text: Arc<str>,
     samples: u64,
+    /// All of its audio has come.
     complete: bool,
+    /// No more of its audio will come, and there is text that was not spoken.
+    withdrawn: bool,
 }
 
 impl Playback {
@@ -79,7 +82,7 @@ impl Playback {
 
     /// A chunk of text is being spoken.
     pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
-        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false });
+        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: false });
     }
 
     /// A chunk of which nothing was heard is spoken by another invocation, in its place.
@@ -101,6 +104,13 @@ impl Playback {
     pub(crate) fn on_spoken(&mut self, by: InvocationId) {
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
             speech.complete = true;
+        }
+    }
+
+    /// No more audio of a chunk comes, although there should be more.
+    pub(crate) fn on_withdrawn(&mut self, by: InvocationId) {
+        if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
+            speech.withdrawn = true;
         }
     }
 
@@ -175,6 +185,11 @@ impl Playback {
         self.known_position().unwrap_or(Position { samples: self.sent_samples, estimated: true })
     }
 
+    /// Whether some of the text was never spoken.
+    pub(crate) fn lacks_words(&self) -> bool {
+        self.speeches.iter().any(|speech| speech.withdrawn)
+    }
+
     /// Whether some of what was sent lies behind this position.
     pub(crate) fn is_short(&self, position: Position) -> bool {
         position.samples < self.sent_samples
@@ -206,11 +221,12 @@ impl Playback {
         let mut start = 0;
         let mut heard = String::new();
         for speech in &self.speeches {
-            let length = self.length_of(speech);
+            let whole = self.whole_length_of(speech);
+            let length = if speech.withdrawn { speech.samples } else { whole };
             let part = if speech.complete && position.samples >= start + length {
                 speech.text.as_ref()
             } else {
-                whole_words(&speech.text, position.samples.saturating_sub(start), length)
+                whole_words(&speech.text, position.samples.saturating_sub(start).min(length), whole)
             };
             if !part.is_empty() {
                 if !heard.is_empty() {
@@ -223,8 +239,8 @@ impl Playback {
         heard
     }
 
-    /// A speech's samples: known once all of it has come, until then at least what its text suggests.
-    fn length_of(&self, speech: &Speech) -> u64 {
+    /// The samples of all of a speech: known once all of it has come, until then at least what its text suggests.
+    fn whole_length_of(&self, speech: &Speech) -> u64 {
         if speech.complete {
             return speech.samples;
         }
@@ -326,6 +342,24 @@ mod tests {
         };
         assert_eq!(result(None).as_deref(), Some("it failed"));
         assert_eq!(result(Some("no table")).as_deref(), Some("no table"));
+    }
+
+    #[test]
+    fn of_a_voice_that_broke_off_only_what_it_can_have_said_was_heard() {
+        let mut playback = Playback::new(TurnId(1));
+        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
+        let (first, second) = (InvocationId(1), InvocationId(2));
+        playback.on_speak(first, &"fifteen letters and as many behind".into());
+        playback.on_speak(second, &"Yes.".into());
+        for (by, samples) in [(first, 16_000), (second, 8_000)] {
+            playback.on_audio(by, &frame(samples));
+            playback.on_transmit(Micros(0), &frame(samples));
+        }
+        playback.on_withdrawn(first);
+        playback.on_spoken(second);
+        let until = |samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(16_000), "fifteen letters");
+        assert_eq!(until(24_000), "fifteen letters Yes.");
     }
 
     #[test]

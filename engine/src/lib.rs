@@ -12,6 +12,7 @@ mod arbiter;
 mod asks;
 mod batch;
 mod budgets;
+mod cancellation;
 mod circuit;
 mod commitments;
 mod connection;

@@ -1,7 +1,8 @@
 //! Who is called, and what happens when a call fails: again, elsewhere, or not at all (`F-160` to `F-165`).
 //!
-//! Only a call that has given nothing yet is tried again: what a caller has half heard can't be begun anew. Each
-//! attempt is an invocation of its own, so that what an abandoned one still sends is late, and stays outside.
+//! Only a call of which nobody has used anything yet is tried again: what a caller has half heard can't be begun anew.
+//! Half a sentence of a model's, of which nothing was spoken, is taken back. Each attempt is an invocation of its own, so
+//! that what an abandoned one still sends is late, and stays outside.
 
 use std::sync::Arc;
 
@@ -95,10 +96,13 @@ impl Session {
     }
 
     /// A result came in.
-    pub(crate) fn note_progress(&mut self, desk: &Desk<'_>, id: InvocationId) {
+    pub(crate) fn note_progress(&mut self, desk: &Desk<'_>, id: InvocationId, is_text: bool) {
         if let Some(row) = self.invocations.get_mut(id) {
             row.last_result = Some(desk.now);
-            row.request = None;
+            // Text that nobody has used can be taken back; nothing else can.
+            if !is_text {
+                row.request = None;
+            }
         }
     }
 
@@ -120,7 +124,7 @@ impl Session {
         };
         self.say_here(desk, Signal::ProviderBudget { id, outcome });
         self.effect(desk, Effect::CancelInvocation { id });
-        self.invocations.abandon(id);
+        self.invocations.abandon(id, desk.now);
         self.end_invocation(desk, cause, id, row, Outcome::Timeout);
     }
 
@@ -139,7 +143,7 @@ impl Session {
         if outcome != Outcome::Success {
             self.say_here(desk, Signal::ProviderError { id, outcome });
             if let Some(next) = self.alternative(desk, &row, outcome) {
-                self.recover(desk, id, row, next);
+                self.recover(desk, cause, id, row, next);
                 return;
             }
         }
@@ -166,6 +170,9 @@ impl Session {
     /// What can be done instead of a call that failed, if anything.
     fn alternative(&self, desk: &Desk<'_>, row: &Invocation, outcome: Outcome) -> Option<Alternative> {
         row.request.as_ref()?;
+        if row.last_result.is_some() && self.plan.mingles(row.node) {
+            return None;
+        }
         let policy = &self.plan.node(row.node).provider;
         let elsewhere = row.choice < policy.fallback.len();
         let fit = !elsewhere || self.circuits.admits(&row.binding, desk.now);
@@ -181,9 +188,19 @@ impl Session {
         }
     }
 
-    fn recover(&mut self, desk: &mut Desk<'_>, id: InvocationId, mut row: Invocation, next: Alternative) {
+    fn recover(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        mut row: Invocation,
+        next: Alternative,
+    ) {
         let Some(request) = row.request.clone() else { return };
         row.replaces = Some(id);
+        if let (Some(_), Some(scope)) = (row.last_result.take(), row.results_to) {
+            self.deliver(desk, cause, row.node, scope, DeliveryContent::Restart(row.call));
+        }
         match next {
             Alternative::Elsewhere => {
                 row.choice += 1;

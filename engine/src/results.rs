@@ -3,7 +3,7 @@
 use rspp_specs::event::{DeliveryContent, Payload, ProviderResult};
 use rspp_specs::ids::{InvocationId, RuntimeSequence, Scope};
 use rspp_specs::outcome::{AbortReason, Outcome};
-use rspp_specs::timeline::{Derived, Input, Signal, TurnProposal};
+use rspp_specs::timeline::{Derived, Input, TurnProposal};
 
 use crate::invocations::{Invocation, Kind};
 use crate::session::{Desk, Session};
@@ -20,8 +20,15 @@ impl Session {
                 }
                 None => self.refuse(desk, &Input::CallerAudio(frame)),
             },
+            Input::Talk(talk) => match self.nodes.caller.filter(|_| self.nodes.has_vad) {
+                Some(node) => {
+                    let content = DeliveryContent::Emit(Payload::Talk(talk));
+                    self.deliver(desk, sequence, node, Scope::Session, content);
+                }
+                None => self.refuse(desk, &Input::Talk(talk)),
+            },
             Input::UserText(text) => {
-                let proposal = TurnProposal { text, understood: true, speech_end: None };
+                let proposal = TurnProposal { text, understood: true, speech_end: None, backchannel: false };
                 self.derive(Derived::TurnOpenProposed(proposal));
             }
             Input::Provider(id, result) => self.on_result(desk, sequence, id, result),
@@ -32,12 +39,8 @@ impl Session {
     /// The first gate: a result whose invocation nobody waits for does not enter the graph.
     fn on_result(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId, result: ProviderResult) {
         let Some(row) = self.invocations.get(id) else {
-            let late = self.invocations.was_cancelled(id);
-            let input = Input::Provider(id, result);
-            if late {
-                self.say_here(desk, Signal::LateAfterCancel { id });
-            } else {
-                self.refuse(desk, &input);
+            if !self.note_late(desk, id, &result) {
+                self.refuse(desk, &Input::Provider(id, result));
             }
             return;
         };
@@ -52,9 +55,10 @@ impl Session {
         let (node, call, results_to) = (row.node, row.call, row.results_to);
         // Empty pieces keep a stream alive and say nothing: who waits for an answer has got none of it.
         let says_nothing = matches!(&result, ProviderResult::Text(text) if text.trim().is_empty());
+        let is_text = matches!(&result, ProviderResult::Text(_));
         let result = self.note_result(id, result);
         if !says_nothing {
-            self.note_progress(desk, id);
+            self.note_progress(desk, id, is_text);
         }
         if let Some(scope) = results_to {
             self.deliver(desk, cause, node, scope, DeliveryContent::Result(call, result));
@@ -85,7 +89,10 @@ impl Session {
     /// with it.
     pub(crate) fn note_end_of_invocation(&mut self, id: InvocationId, row: &Invocation, outcome: Outcome) -> bool {
         if let Some(playback) = &mut self.playback {
-            playback.on_spoken(id);
+            match outcome {
+                Outcome::Success => playback.on_spoken(id),
+                _ => playback.on_withdrawn(id),
+            }
         }
         if outcome == Outcome::Success {
             return false;

@@ -12,7 +12,7 @@ use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
+    Confirmation, Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
 };
 
 use crate::circuit::Circuits;
@@ -75,6 +75,8 @@ pub(crate) struct Session {
 pub(crate) struct KnownNodes {
     pub(crate) caller: Option<NodeIndex>,
     pub(crate) user_turn: Option<NodeIndex>,
+    /// Somebody listens for speech: without one, nobody heeds a button either.
+    pub(crate) has_vad: bool,
 }
 
 /// The newest word of admission, and when it came.
@@ -96,6 +98,8 @@ pub(crate) struct ActiveTurn {
     pub(crate) writes: Commitments,
     /// The revocation is on its way through the operators.
     pub(crate) revoked: bool,
+    /// Cancelled softly: nothing new begins, and it ends when what is being said is said, or at this time.
+    pub(crate) closing: Option<(CancelReason, Micros)>,
 }
 
 /// What is known of the caller's speech right now.
@@ -106,6 +110,19 @@ pub(crate) struct CallerSpeech {
     pub(crate) words: bool,
     /// The current utterance is no cough.
     pub(crate) sustained: bool,
+    /// It has words, and they only tell a speaker to go on.
+    pub(crate) backchannel: bool,
+}
+
+impl CallerSpeech {
+    /// Whether there is enough of it to interrupt, and by what.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        match (self.words, self.sustained && !self.backchannel) {
+            (true, _) => Some(Confirmation::Words),
+            (false, true) => Some(Confirmation::Speech),
+            (false, false) => None,
+        }
+    }
 }
 
 /// What ends a turn.
@@ -130,6 +147,7 @@ impl Session {
         let nodes = KnownNodes {
             caller: plan.find(|kind| matches!(kind, NodeKind::Caller)),
             user_turn: plan.find(|kind| matches!(kind, NodeKind::UserTurn)),
+            has_vad: plan.find(|kind| matches!(kind, NodeKind::Vad(_))).is_some(),
         };
         Self {
             slot,
@@ -270,6 +288,9 @@ impl Session {
         holders.extend(nodes.map(|node| Holder::Node(NodeIndex(node))));
         if self.derived.iter().any(|derived| derived.turn() == self.active()) {
             holders.push(Holder::Derived);
+        }
+        if turn.closing.is_some() {
+            holders.push(Holder::Grace);
         }
         holders
     }

@@ -343,7 +343,7 @@ impl Seats {
         match &row.directive {
             Directive::Begin(plan) => return self.begin(row.slot, plan),
             Directive::Finish => return self.finish(row.slot),
-            Directive::Wake(node) if *node != self.hosted.node => return,
+            Directive::Wake(node) | Directive::Drop(node) if *node != self.hosted.node => return,
             _ => {}
         }
         let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
@@ -356,6 +356,11 @@ impl Seats {
                 for events in &mut outbox.events {
                     events.retain(|event| event.origin.scope != EventScope::Turn(capability));
                 }
+            }
+            Directive::Drop(_) if self.hosted.lifetime == Lifetime::Turn => {
+                seat.node = None;
+                seat.note_holds(self.hosted.node, row.slot, row.cause, outbox);
+                return;
             }
             _ => {}
         }
@@ -390,13 +395,16 @@ impl Seats {
 
     fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {
         let Delivery { mut origin, content, .. } = delivery;
-        let DeliveryContent::Result(call, result) = content else { return };
         let Some(seat) = seat_of(&self.place_of, &mut self.seats, origin.slot) else { return };
         if !seat.admits(&mut origin.scope, self.hosted.lifetime) {
             return;
         }
         self.reacting = Some(origin);
-        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_result(cx, call, result));
+        seat.react(&self.hosted, &origin, None, outbox, |node, cx| match content {
+            DeliveryContent::Result(call, result) => node.on_result(cx, call, result),
+            DeliveryContent::Restart(call) => node.on_restart(cx, call),
+            DeliveryContent::Emit(_) => {}
+        });
         self.reacting = None;
     }
 }

@@ -130,7 +130,7 @@ impl Outlets {
                     outlet.rows.push(Event { origin, attributes: None, payload });
                 }
             }
-            DeliveryContent::Result(..) => {
+            DeliveryContent::Result(..) | DeliveryContent::Restart(_) => {
                 let outlet = self.inboxes.get_mut(&node);
                 debug_assert!(outlet.is_some(), "{node} has no inbox");
                 if let Some(outlet) = outlet {

@@ -46,6 +46,8 @@ impl Node for Join {
                     return;
                 }
             }
+            // What may be taken back never comes here: where streams meet, nobody can tell what would have to be.
+            Payload::Retract => return,
             _ if branch.items.len() == MAX_WAITING_ITEMS => {
                 cx.dropped(1, "join: a branch ran ahead of the others");
                 return;

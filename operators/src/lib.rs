@@ -6,6 +6,7 @@
 //! core. A new built-in node is a file here, a variant of
 //! [`NodeKind`](rspp_specs::plan::NodeKind), an arm of the compiler's lowering and a golden spec.
 
+mod backchannel;
 pub mod buffers;
 pub mod fan_in;
 pub mod harness;

@@ -68,6 +68,12 @@ impl Node for Llm {
         }
     }
 
+    fn on_restart(&mut self, cx: &mut Context<'_>, call: CallRef) {
+        if self.model == Some(call) {
+            cx.emit(Payload::Retract);
+        }
+    }
+
     fn on_result(&mut self, cx: &mut Context<'_>, call: CallRef, result: ProviderResult) {
         match result {
             ProviderResult::Text(text) => cx.emit(Payload::Text(text)),

@@ -38,6 +38,10 @@ pub trait Node {
     /// A result of a call that the node asked for. The last one of each call is `End`.
     fn on_result(&mut self, _cx: &mut Context<'_>, _call: CallRef, _result: ProviderResult) {}
 
+    /// A call that the node asked for has broken off before anybody used what it gave, and is tried again: what came of
+    /// it counts no more. Who has passed it on passes on a [`Payload::Retract`].
+    fn on_restart(&mut self, _cx: &mut Context<'_>, _call: CallRef) {}
+
     /// What the arbiter decided. Only nodes that live as long as the session need to look: the others are
     /// made afresh when a turn opens and dropped when it is revoked.
     fn on_directive(&mut self, _cx: &mut Context<'_>, _directive: &Directive) {}

@@ -146,6 +146,11 @@ impl Node for Playout {
                 self.wake = None;
                 self.pump(cx);
             }
+            // What the transport has been given is heard; the turn may bring more.
+            Directive::Drop(_) => {
+                self.queue.clear();
+                self.queued = Micros(0);
+            }
             Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish => {}
         }
     }

@@ -1,21 +1,49 @@
 //! Cuts a streamed answer into sentences that can be spoken.
 //!
 //! A sentence ends at `.`, `!`, `?`, `;`, `:` or a line break. A full stop behind a digit or an initial waits for
-//! what follows, so that "3.50" and "p.m." stay whole; the end of the stream, or too many characters, flushes.
+//! what follows, so that "3.50" and "p.m." stay whole; the end of the stream, or too many characters, flushes. So does
+//! time: of an answer that dribbles, the caller hears the words that have come.
 
 use rspp_specs::event::Payload;
 use rspp_specs::ids::PortIndex;
 use rspp_specs::limits::MAX_SPEAKABLE_CHARS;
+use rspp_specs::plan::SegmenterParams;
+use rspp_specs::time::Micros;
 
 use crate::node::{Context, Node};
 
 /// Text in, speakable chunks out.
 #[derive(Debug, Default)]
 pub struct Segmenter {
+    max_wait: Micros,
     text: String,
+    /// Since when the first of the text has waited.
+    since: Option<Micros>,
 }
 
 impl Segmenter {
+    /// With these parameters.
+    pub fn new(params: &SegmenterParams) -> Self {
+        Self { max_wait: params.max_wait, ..Self::default() }
+    }
+
+    /// Words that have waited for too long are spoken as they are, when others come behind them: a stream that has
+    /// stalled is not this node's business, and what nobody has heard of it may still be taken back.
+    fn speak_overdue(&mut self, cx: &mut Context<'_>, spoken: bool) {
+        let since = self.since.filter(|_| !spoken).unwrap_or(cx.now());
+        let overdue = cx.now().since(since) >= self.max_wait && self.max_wait.0 > 0;
+        let words = self.text.trim_end().rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        if overdue && words > 0 {
+            let rest = self.text.split_off(words);
+            let spoken = std::mem::replace(&mut self.text, rest);
+            self.speak(cx, &spoken);
+        }
+        if self.text.trim().is_empty() {
+            self.text.clear();
+        }
+        self.since = (!self.text.is_empty()).then_some(if overdue { cx.now() } else { since });
+    }
+
     /// The length in bytes of the first sentence of what waits, if it is certain that it ends.
     fn sentence_end(&self) -> Option<usize> {
         let mut before = None;
@@ -53,15 +81,20 @@ impl Node for Segmenter {
     fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
         match payload {
             Payload::Text(text) => {
+                let mut spoken = false;
                 self.text.push_str(&text);
                 while let Some(end) = self.sentence_end() {
                     let rest = self.text.split_off(end);
                     let sentence = std::mem::replace(&mut self.text, rest);
                     self.speak(cx, &sentence);
+                    spoken = true;
                 }
-                if self.text.trim().is_empty() {
-                    self.text.clear();
-                }
+                self.speak_overdue(cx, spoken);
+            }
+            Payload::Retract => {
+                self.text.clear();
+                self.since = None;
+                cx.emit(Payload::Retract);
             }
             Payload::End(outcome) => {
                 let rest = std::mem::take(&mut self.text);
@@ -120,6 +153,30 @@ mod tests {
             let Payload::Text(text) = piece else { panic!("only text comes out") };
             assert!(text.chars().count() <= MAX_SPEAKABLE_CHARS && text.ends_with("word"));
         }
+    }
+
+    #[test]
+    fn words_that_have_waited_too_long_are_spoken_when_others_come() {
+        let mut harness = Harness::new(Segmenter::new(&SegmenterParams::default()));
+        harness.at_ms(100).event(Payload::text("well "));
+        harness.at_ms(2_000).event(Payload::text("on sun"));
+        assert!(harness.emitted().is_empty());
+        harness.at_ms(3_200).event(Payload::text("days we"));
+        assert_eq!(harness.emitted(), [Payload::text("well on sundays")]);
+        harness.at_ms(3_300).event(Payload::text(" open. But"));
+        assert_eq!(harness.emitted(), [Payload::text("we open.")]);
+        harness.at_ms(6_200).event(Payload::text(" then "));
+        assert!(harness.emitted().is_empty(), "the second sentence has waited since 3300 only");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_spoken() {
+        let mut harness = Harness::new(Segmenter::default());
+        harness.event(Payload::text("We are"));
+        harness.event(Payload::Retract);
+        assert!(!harness.holds());
+        harness.event(Payload::text("From noon."));
+        assert_eq!(harness.emitted(), [Payload::Retract, Payload::text("From noon.")]);
     }
 
     #[test]

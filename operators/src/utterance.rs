@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use rspp_specs::event::{Payload, SpeechEvent, SpeechMilestone, Transcript, Understanding};
 use rspp_specs::ids::{PortIndex, UtteranceId};
 use rspp_specs::limits::{MAX_OPEN_UTTERANCES, MAX_TEXT_BYTES};
+use rspp_specs::plan::UtteranceParams;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Observation, TurnProposal};
 
+use crate::backchannel::{Backchannels, Heard};
 use crate::node::{Context, Node};
 
 /// Input: milestones of the caller's speech.
@@ -23,10 +25,12 @@ pub const TRANSCRIPTS: PortIndex = PortIndex(1);
 /// Milestones and transcripts in; proposals to the arbiter out.
 #[derive(Debug)]
 pub struct Utterance {
-    min_rejected_speech: Micros,
+    params: UtteranceParams,
+    backchannels: Backchannels,
     latest: UtteranceId,
     /// The last one that was proposed, or dismissed. Transcripts of it, or of an earlier one, come too late.
     settled: UtteranceId,
+    settled_at: Micros,
     open: VecDeque<Open>,
 }
 
@@ -42,9 +46,16 @@ struct Open {
 }
 
 impl Utterance {
-    /// Unintelligible speech of at least `min_rejected_speech` opens a turn all the same.
-    pub fn new(min_rejected_speech: Micros) -> Self {
-        Self { min_rejected_speech, latest: UtteranceId(0), settled: UtteranceId(0), open: VecDeque::new() }
+    /// With these parameters.
+    pub fn new(params: UtteranceParams) -> Self {
+        Self {
+            backchannels: Backchannels::new(&params),
+            params,
+            latest: UtteranceId(0),
+            settled: UtteranceId(0),
+            settled_at: Micros(0),
+            open: VecDeque::new(),
+        }
     }
 
     fn find(&mut self, cx: &mut Context<'_>, utterance: UtteranceId) -> &mut Open {
@@ -77,14 +88,14 @@ impl Utterance {
     fn on_transcript(&mut self, cx: &mut Context<'_>, transcript: &Transcript) {
         // An utterance that has had its turn can't interrupt the answer to itself.
         if transcript.utterance <= self.settled {
-            if transcript.is_final() && transcript.has_words() {
-                cx.dropped(1, "utterance: words came after the final that was complete");
-            }
-            return;
+            return self.on_late(cx, transcript);
         }
         // Late words of an earlier utterance say nothing of the one that may interrupt.
         if transcript.has_words() && transcript.utterance >= self.latest {
-            cx.observe(Observation::Words);
+            cx.observe(match self.backchannels.judge(&transcript.text, transcript.is_final()) {
+                Heard::Words => Observation::Words,
+                Heard::Backchannel => Observation::Backchannel,
+            });
         }
         if !transcript.is_final() {
             return;
@@ -101,16 +112,33 @@ impl Utterance {
         self.fire(cx);
     }
 
+    /// Words of an utterance that has had its turn: a turn of their own, if they are allowed to and not too late.
+    fn on_late(&self, cx: &mut Context<'_>, transcript: &Transcript) {
+        if !transcript.is_final() || !transcript.has_words() {
+            return;
+        }
+        if self.params.late_words.0 == 0 || cx.now() > self.settled_at + self.params.late_words {
+            return cx.dropped(1, "utterance: words came after the final that was complete");
+        }
+        cx.propose_turn(self.proposal(transcript.text.trim(), true, None));
+    }
+
+    fn proposal(&self, text: &str, understood: bool, speech_end: Option<Micros>) -> TurnProposal {
+        let backchannel = understood && self.backchannels.judge(text, true) == Heard::Backchannel;
+        TurnProposal { text: text.into(), understood, speech_end, backchannel }
+    }
+
     /// Proposes what is complete, as long as nothing that was spoken before it is not.
     fn fire(&mut self, cx: &mut Context<'_>) {
         while let Some(speech_end) = self.open.front().and_then(Open::complete_until)
             && let Some(Open { utterance, words, rejected, .. }) = self.open.pop_front()
         {
             self.settled = self.settled.max(utterance);
+            self.settled_at = cx.now();
             let (media_end, speech) = speech_end;
             let understood = !words.is_empty();
-            if understood || (rejected && speech >= self.min_rejected_speech) {
-                cx.propose_turn(TurnProposal { text: words.into(), understood, speech_end: Some(media_end) });
+            if understood || (rejected && speech >= self.params.min_rejected_speech) {
+                cx.propose_turn(self.proposal(&words, understood, Some(media_end)));
             }
         }
     }
@@ -154,7 +182,7 @@ mod tests {
     }
 
     fn check(events: Vec<(PortIndex, Payload)>, expect: Option<(&str, bool)>) {
-        let mut harness = Harness::new(Utterance::new(Micros::from_ms(400)));
+        let mut harness = Harness::new(Utterance::new(UtteranceParams::default()));
         for (port, payload) in events {
             harness.event_on(port, payload);
         }
@@ -204,7 +232,7 @@ mod tests {
 
     #[test]
     fn turns_come_in_the_order_of_speech() {
-        let mut harness = Harness::new(Utterance::new(Micros::from_ms(400)));
+        let mut harness = Harness::new(Utterance::new(UtteranceParams::default()));
         harness.event_on(SPEECH, endpoint(1_000, 900));
         harness.event_on(SPEECH, of(2, endpoint(2_000, 900)));
         harness.event_on(TRANSCRIPTS, of(2, transcript(Understanding::Words, "no, two tables", 2_480)));
@@ -215,7 +243,7 @@ mod tests {
 
     #[test]
     fn words_behind_the_complete_final_are_dropped_and_no_interruption() {
-        let mut harness = Harness::new(Utterance::new(Micros::from_ms(400)));
+        let mut harness = Harness::new(Utterance::new(UtteranceParams::default()));
         harness.event_on(SPEECH, endpoint(1_000, 900));
         harness.event_on(TRANSCRIPTS, transcript(Understanding::Words, "book a table", 1_480));
         assert_eq!(proposed(&mut harness), ["book a table"]);

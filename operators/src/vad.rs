@@ -2,11 +2,12 @@
 //!
 //! An onset is so many frames in a row that are surely speech. From then on an utterance runs: quiet frames add
 //! up to a pause, then to the endpoint; after a pause, a new onset says that the caller goes on. The
-//! detector is pure arithmetic, so a replay on another machine hears the same.
+//! detector is pure arithmetic, so a replay on another machine hears the same. A button says it better than any
+//! detector: while it is down all is speech, and when it goes up the utterance is over.
 
 use std::collections::VecDeque;
 
-use rspp_specs::event::{AudioFrame, Payload, SpeechEvent, SpeechMilestone};
+use rspp_specs::event::{AudioFrame, Payload, SpeechEvent, SpeechMilestone, Talk};
 use rspp_specs::ids::{PortIndex, UtteranceId};
 use rspp_specs::plan::{Detector, VadParams};
 use rspp_specs::time::Micros;
@@ -22,6 +23,8 @@ pub struct Vad {
     /// Surely-speech frames in a row, as long as there is no onset.
     candidate: VecDeque<Micros>,
     speech: Speech,
+    /// The button is down.
+    pressed: bool,
 }
 
 /// Where the caller is.
@@ -51,6 +54,7 @@ impl Vad {
             utterance: UtteranceId(0),
             candidate: VecDeque::new(),
             speech: Speech::Silent,
+            pressed: false,
         }
     }
 
@@ -58,7 +62,8 @@ impl Vad {
         let start = self.media;
         let duration = frame.duration();
         self.media = start + duration;
-        let probability = self.judge.probability(frame);
+        let heard = self.judge.probability(frame);
+        let probability = if self.pressed { 1.0 } else { heard };
         let onset = self.is_onset(probability, start);
         match std::mem::replace(&mut self.speech, Speech::Silent) {
             Speech::Silent => {
@@ -78,6 +83,42 @@ impl Vad {
         if !matches!(self.speech, Speech::Speaking(_)) {
             return;
         }
+        self.candidate.clear();
+    }
+
+    /// Somebody who knows says where speech begins or ends.
+    fn on_talk(&mut self, cx: &mut Context<'_>, talk: Talk) {
+        match talk {
+            Talk::Press => {
+                self.pressed = true;
+                self.candidate.clear();
+                match std::mem::replace(&mut self.speech, Speech::Silent) {
+                    Speech::Silent => self.begin(cx, Micros(0)),
+                    Speech::Speaking(utterance) => self.speech = Speech::Speaking(utterance),
+                    Speech::Paused(utterance) => {
+                        self.say(cx, SpeechMilestone::Onset { media_start: self.media });
+                        self.speech = Speech::Speaking(utterance);
+                    }
+                }
+            }
+            Talk::Release | Talk::EndOfUtterance => {
+                self.pressed = false;
+                self.candidate.clear();
+                match std::mem::replace(&mut self.speech, Speech::Silent) {
+                    Speech::Silent => {}
+                    Speech::Speaking(utterance) => {
+                        self.say(cx, SpeechMilestone::Pause);
+                        self.end(cx, &utterance);
+                    }
+                    Speech::Paused(utterance) => self.end(cx, &utterance),
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, utterance: &Utterance) {
+        let Utterance { media_end, speech, .. } = *utterance;
+        self.say(cx, SpeechMilestone::Endpoint { media_end, speech });
         self.candidate.clear();
     }
 
@@ -117,10 +158,7 @@ impl Vad {
             utterance.quiet = utterance.quiet + duration;
         }
         if utterance.quiet >= self.params.hangover {
-            let Utterance { media_end, speech, .. } = utterance;
-            self.say(cx, SpeechMilestone::Endpoint { media_end, speech });
-            self.candidate.clear();
-            return;
+            return self.end(cx, &utterance);
         }
         let pauses = !paused && utterance.quiet >= self.params.pause;
         if pauses {
@@ -144,8 +182,10 @@ impl Vad {
 
 impl Node for Vad {
     fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
-        if let Payload::Audio(frame) = payload {
-            self.on_frame(cx, &frame);
+        match payload {
+            Payload::Audio(frame) => self.on_frame(cx, &frame),
+            Payload::Talk(talk) => self.on_talk(cx, talk),
+            _ => {}
         }
     }
 }
@@ -154,6 +194,7 @@ impl Node for Vad {
 enum Judge {
     Earshot { detector: Box<earshot::Detector>, window: Vec<i16>, last: f32 },
     Energy,
+    Nobody,
 }
 
 /// Samples that earshot judges at a time: 16 ms at 16 kHz.
@@ -168,12 +209,14 @@ impl Judge {
                 Judge::Earshot { detector: earshot::Detector::default_boxed(), window: Vec::new(), last: 0.0 }
             }
             Detector::Energy => Judge::Energy,
+            Detector::PushToTalk => Judge::Nobody,
         }
     }
 
     /// The highest probability of the windows that end in this frame.
     fn probability(&mut self, frame: &AudioFrame) -> f32 {
         match self {
+            Judge::Nobody => 0.0,
             Judge::Energy => {
                 let power: i64 = frame.samples.iter().map(|sample| i64::from(*sample) * i64::from(*sample)).sum();
                 let loud = power >= LOUD_RMS * LOUD_RMS * frame.samples.len() as i64;
@@ -249,6 +292,33 @@ mod tests {
                 "800 u1 endpoint 320 after 200",
             ],
         );
+    }
+
+    #[test]
+    fn a_button_begins_and_ends_an_utterance() {
+        let params = VadParams { detector: Detector::PushToTalk, ..VadParams::default() };
+        let mut harness = Harness::new(Vad::new(params));
+        let frame =
+            || Payload::Audio(AudioFrame { samples: vec![3_000; 320].into(), rate_hz: 16_000, spoken_by: None });
+        harness.event(frame());
+        assert!(harness.emitted().is_empty(), "nobody listens while the button is up");
+        harness.event(Payload::Talk(Talk::Press)).event(frame()).event(frame());
+        harness.event(Payload::Talk(Talk::Release)).event(frame());
+        let milestones: Vec<SpeechMilestone> = harness
+            .emitted()
+            .into_iter()
+            .map(|payload| match payload {
+                Payload::Speech(event) => event.milestone,
+                other => panic!("only milestones: {other:?}"),
+            })
+            .collect();
+        let ms = Micros::from_ms;
+        let expect = [
+            SpeechMilestone::Onset { media_start: ms(20) },
+            SpeechMilestone::Pause,
+            SpeechMilestone::Endpoint { media_end: ms(60), speech: ms(40) },
+        ];
+        assert_eq!(milestones, expect);
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn of_input(input: &Input) -> DataClass {
         | Input::ProviderHealth { .. }
         | Input::PlayoutAck(_)
         | Input::Observed(_)
+        | Input::Talk(_)
         | Input::Derived(
             Derived::InterruptionProposed(_)
             | Derived::InterruptionConfirmed(..)
@@ -90,6 +91,11 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::PlayoutHold
         | Signal::PlayoutResume { .. }
         | Signal::CancelAccepted { .. }
+        | Signal::SoftCancel { .. }
+        | Signal::NodeCancelled { .. }
+        | Signal::InvocationCancelled { .. }
+        | Signal::CancelSettled { .. }
+        | Signal::CancelIgnored { .. }
         | Signal::ToolProposed { .. }
         | Signal::ToolCommitted { .. }
         | Signal::ToolRevoked { .. }
@@ -127,6 +133,7 @@ fn of_effect(effect: &Effect) -> DataClass {
         },
         Effect::FeedEnd { .. }
         | Effect::CancelInvocation { .. }
+        | Effect::EndInvocation { .. }
         | Effect::ClearTransport { .. }
         | Effect::WakeAt { .. } => DataClass::Metadata,
     }

@@ -43,6 +43,8 @@ pub enum Directive {
     Open(TurnCapability),
     /// A turn was cancelled: whoever holds anything for it drops it.
     Revoke(TurnCapability),
+    /// What a node keeps for its turn is thrown away; the turn goes on. One that lives as long as the session does it itself.
+    Drop(NodeIndex),
     /// Playout stops and keeps what was not heard.
     Hold,
     /// Playout goes on from this position in the turn's samples.

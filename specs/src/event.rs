@@ -73,6 +73,18 @@ pub enum SpeechMilestone {
     },
 }
 
+/// What begins or ends an utterance without a detector: a button, or somebody else who knows (`F-017`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Talk {
+    /// The button goes down: all that comes is speech.
+    Press,
+    /// The button goes up: the utterance is over.
+    Release,
+    /// The utterance is over, wherever the detector is.
+    EndOfUtterance,
+}
+
 /// How a recogniser closes a stretch of speech.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +138,11 @@ pub enum Payload {
     Text(Arc<str>),
     /// A user's own payload, for nodes from outside the tree.
     Custom(Arc<serde_json::Value>),
+    /// Speech begins or ends here, whatever a detector hears. It stands between the frames of the caller's audio.
+    Talk(Talk),
+    /// What has come on this stream so far counts no more: the answer begins anew, because whoever gave it broke off
+    /// before anybody had used any of it. Who keeps some of it drops that, and passes this on.
+    Retract,
     /// Nothing more comes on this stream for this turn. Data, so that it stays behind the last item.
     End(Outcome),
 }
@@ -136,7 +153,7 @@ impl Payload {
         Payload::Text(text.into())
     }
 
-    /// The type that a port must have to carry it; `End` travels on every port.
+    /// The type that a port must have to carry it; `Talk`, `Retract` and `End` travel on every port.
     pub fn port_type(&self) -> Option<PortType> {
         match self {
             Payload::Audio(_) => Some(PortType::Audio),
@@ -144,7 +161,7 @@ impl Payload {
             Payload::Transcript(_) => Some(PortType::Transcript),
             Payload::Text(_) => Some(PortType::Text),
             Payload::Custom(_) => Some(PortType::Custom),
-            Payload::End(_) => None,
+            Payload::Talk(_) | Payload::Retract | Payload::End(_) => None,
         }
     }
 }
@@ -339,4 +356,6 @@ pub enum DeliveryContent {
     Emit(Payload),
     /// A result of the call that the node asked for.
     Result(CallRef, ProviderResult),
+    /// The call that the node asked for begins anew, with another attempt: what it gave so far counts no more.
+    Restart(CallRef),
 }

@@ -69,6 +69,12 @@ pub const MAX_UNHEARD_MS: u64 = 5_000;
 pub const MAX_PREROLL_MS: u64 = 1_000;
 /// Utterances whose end and transcript wait for each other.
 pub const MAX_OPEN_UTTERANCES: usize = 4;
+/// What a listener may say to make a speaker go on, in different words.
+pub const MAX_BACKCHANNELS: usize = 64;
+/// One of them.
+pub const MAX_BACKCHANNEL_CHARS: usize = 64;
+/// Words that may be asked for before speech interrupts.
+pub const MAX_CONFIRM_WORDS: u32 = 16;
 /// Without an acknowledgement for so long, the pacer's playhead is taken for what was heard.
 pub const MAX_PLAYOUT_ACK_WAIT_MS: u64 = 200;
 

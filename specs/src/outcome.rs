@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::{InvocationId, NodeIndex};
+
 /// How an invocation ended, the same for all kinds of provider (`F-160`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +79,42 @@ impl CancelReason {
             CancelReason::Shutdown => "shutdown",
         }
     }
+}
+
+/// A cancellation that is asked for from outside (`F-033` to `F-035`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    /// Why.
+    pub reason: CancelReason,
+    /// Of what.
+    #[serde(default)]
+    pub of: CancelScope,
+    /// What is being said may be said to its end, within the grace of the plan. Of turns only.
+    #[serde(default)]
+    pub soft: bool,
+}
+
+impl Cancellation {
+    /// Of the active turn, at once.
+    pub fn of_turn(reason: CancelReason) -> Self {
+        Self { reason, of: CancelScope::Turn, soft: false }
+    }
+}
+
+/// What a cancellation is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelScope {
+    /// The active turn.
+    #[default]
+    Turn,
+    /// The active turn, and what the session does beside it. Writes that have committed go on.
+    Session,
+    /// What a node does and keeps; its turn goes on.
+    Node(NodeIndex),
+    /// One invocation; its turn goes on.
+    Invocation(InvocationId),
 }
 
 /// Why a turn was aborted, in the order in which causes of one window win: the first wins.

@@ -14,11 +14,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::TurnBudget;
 use crate::event::{Event, PortType, ToolEffect};
 use crate::ids::{NodeIndex, PortIndex};
 use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use crate::time::Micros;
+
+mod policy;
+
+pub use policy::{
+    AdmissionPolicy, Budget, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
+};
 
 /// Digest of a plan's canonical JSON, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,33 +65,6 @@ pub struct PlanParts {
     pub admission: AdmissionPolicy,
 }
 
-/// What new turns need from outside (`F-049`, `F-101`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdmissionPolicy {
-    /// No turn opens without an admission snapshot that is at most so old.
-    pub snapshot_max_age: Option<Micros>,
-    /// What a missing, stale or incompatible snapshot does.
-    pub otherwise: Otherwise,
-}
-
-impl AdmissionPolicy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What happens to a proposal that can't be decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Otherwise {
-    /// It may come again.
-    #[default]
-    Defer,
-    /// It is refused.
-    Reject,
-}
-
 /// One node of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,32 +82,6 @@ pub struct PlanNode {
     /// What is asked of the provider that it calls.
     #[serde(default, skip_serializing_if = "ProviderPolicy::is_default")]
     pub provider: ProviderPolicy,
-}
-
-/// What a node asks of its provider, and what happens when it does not get it (`F-160` to `F-165`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProviderPolicy {
-    /// From the call to its first result; for a recogniser, from the end of its audio to its final.
-    pub first_result: Micros,
-    /// From one result to the next, where there are several.
-    pub stall: Micros,
-    /// So often one provider is tried, as long as nothing of its answer has come.
-    pub attempts: u32,
-    /// Who is called instead, in this order.
-    pub fallback: Vec<String>,
-}
-
-impl Default for ProviderPolicy {
-    fn default() -> Self {
-        Self { first_result: Micros::from_ms(1_000), stall: Micros::from_ms(3_000), attempts: 2, fallback: Vec::new() }
-    }
-}
-
-impl ProviderPolicy {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How long a node's state lives (`F-155`).
@@ -201,9 +153,9 @@ pub enum Comparison {
 }
 
 impl Condition {
-    /// Whether the edge carries this event. The end of a stream passes every condition.
+    /// Whether the edge carries this event. What says something of the whole stream passes every condition.
     pub fn holds(&self, event: &Event) -> bool {
-        if matches!(event.payload, crate::event::Payload::End(_)) {
+        if event.payload.port_type().is_none() {
             return true;
         }
         let value = event.attribute(&self.attribute);
@@ -236,10 +188,7 @@ pub enum NodeKind {
         preroll: Micros,
     },
     /// Joins an utterance's end with its transcript, and proposes a turn.
-    Utterance {
-        /// Unintelligible speech of at least this length opens a turn all the same.
-        min_rejected_speech: Micros,
-    },
+    Utterance(UtteranceParams),
     /// Answers, and calls tools.
     Llm {
         /// Which provider.
@@ -251,7 +200,7 @@ pub enum NodeKind {
         prompt: Option<String>,
     },
     /// Cuts an answer into speakable sentences.
-    Segmenter,
+    Segmenter(SegmenterParams),
     /// Speaks.
     Tts {
         /// Which provider.
@@ -280,9 +229,9 @@ impl NodeKind {
             NodeKind::UserTurn => "user_turn",
             NodeKind::Vad(_) => "vad",
             NodeKind::Stt { .. } => "stt",
-            NodeKind::Utterance { .. } => "utterance",
+            NodeKind::Utterance(_) => "utterance",
             NodeKind::Llm { .. } => "llm",
-            NodeKind::Segmenter => "segmenter",
+            NodeKind::Segmenter(_) => "segmenter",
             NodeKind::Tts { .. } => "tts",
             NodeKind::Playout(_) => "playout",
             NodeKind::Merge => "merge",
@@ -297,6 +246,57 @@ impl NodeKind {
             NodeKind::Stt { binding, .. } | NodeKind::Llm { binding, .. } | NodeKind::Tts { binding } => Some(binding),
             _ => None,
         }
+    }
+}
+
+/// What of the caller's speech is a turn, and what interrupts one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UtteranceParams {
+    /// Unintelligible speech of at least this length opens a turn all the same.
+    pub min_rejected_speech: Micros,
+    /// What listeners say to make a speaker go on, in words; it does not interrupt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backchannels: Vec<String>,
+    /// So many words are needed to interrupt.
+    #[serde(skip_serializing_if = "is_one")]
+    pub confirm_words: u32,
+    /// Words that come after their utterance was closed open a turn of their own, if they are not later than this. Zero
+    /// drops them all, with a notice.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub late_words: Micros,
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_zero(time: &Micros) -> bool {
+    time.0 == 0
+}
+
+impl Default for UtteranceParams {
+    fn default() -> Self {
+        Self {
+            min_rejected_speech: Micros::from_ms(400),
+            backchannels: Vec::new(),
+            confirm_words: 1,
+            late_words: Micros(0),
+        }
+    }
+}
+
+/// How an answer is cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SegmenterParams {
+    /// Words that have waited for so long for the end of their sentence are spoken without it, when others come.
+    pub max_wait: Micros,
+}
+
+impl Default for SegmenterParams {
+    fn default() -> Self {
+        Self { max_wait: Micros::from_ms(3_000) }
     }
 }
 
@@ -342,6 +342,8 @@ pub enum Detector {
     Earshot,
     /// Loud is speech: for scripted callers and for lines without noise.
     Energy,
+    /// None: only the button says what is speech.
+    PushToTalk,
 }
 
 /// A tool that a model may call.
@@ -376,97 +378,6 @@ impl Default for PlayoutParams {
     fn default() -> Self {
         Self { lookahead: Micros::from_ms(40), max_queued: Micros::from_ms(crate::limits::MAX_PLAYOUT_MS) }
     }
-}
-
-/// What speech over an answer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InterruptionPolicy {
-    /// Playout stops at once; words or enough speech confirm; otherwise it goes on where it was heard last.
-    Hold,
-    /// The onset cancels.
-    Immediate,
-    /// Nothing.
-    Ignore,
-}
-
-/// What the arbiter decides by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TurnPolicy {
-    /// What speech over an answer does.
-    pub interruption: InterruptionPolicy,
-    /// The age at which a turn is past its false-interruption grace, and writes may run.
-    pub commit_point: Micros,
-    /// What a turn may take.
-    #[serde(default, skip_serializing_if = "TurnBudgets::is_default")]
-    pub budgets: TurnBudgets,
-    /// How long a turn waits for a transport that is gone or stalled, before it is aborted.
-    #[serde(default = "default_reconnect", skip_serializing_if = "is_default_reconnect")]
-    pub reconnect: Micros,
-}
-
-impl Default for TurnPolicy {
-    fn default() -> Self {
-        Self {
-            interruption: InterruptionPolicy::Hold,
-            commit_point: Micros::from_ms(300),
-            budgets: TurnBudgets::default(),
-            reconnect: default_reconnect(),
-        }
-    }
-}
-
-const fn default_reconnect() -> Micros {
-    Micros::from_ms(5_000)
-}
-
-fn is_default_reconnect(reconnect: &Micros) -> bool {
-    *reconnect == default_reconnect()
-}
-
-/// What a turn may take (`F-109`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TurnBudgets {
-    /// Until the first text that can be spoken; none unless it is given.
-    pub first_speakable: Option<Budget>,
-    /// Until the first audio passes egress.
-    pub first_audio: Budget,
-    /// Until nothing more comes.
-    pub whole: Budget,
-}
-
-impl Default for TurnBudgets {
-    fn default() -> Self {
-        Self {
-            first_speakable: None,
-            first_audio: Budget { limit: Micros::from_ms(2_000), terminate: false },
-            whole: Budget { limit: Micros::from_ms(180_000), terminate: true },
-        }
-    }
-}
-
-impl TurnBudgets {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Those that are set.
-    pub fn each(&self) -> impl Iterator<Item = (TurnBudget, Budget)> {
-        let speakable = self.first_speakable.map(|budget| (TurnBudget::FirstSpeakable, budget));
-        speakable.into_iter().chain([(TurnBudget::FirstAudio, self.first_audio), (TurnBudget::Whole, self.whole)])
-    }
-}
-
-/// One budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// From the turn's opening.
-    pub limit: Micros,
-    /// Whether the turn ends when it is spent; otherwise it is only said.
-    pub terminate: bool,
 }
 
 /// Which invariant of [`Plan`] does not hold, and where.
@@ -524,6 +435,23 @@ impl Plan {
     /// The first node of which `wanted` is true.
     pub fn find(&self, wanted: impl Fn(&NodeKind) -> bool) -> Option<NodeIndex> {
         self.indexed_nodes().find(|(_, node)| wanted(&node.kind)).map(|(index, _)| index)
+    }
+
+    /// Whether what leaves a node meets other streams before anybody uses it: what came of it can't be told from theirs
+    /// any more, and not be taken back.
+    pub fn mingles(&self, from: NodeIndex) -> bool {
+        // Edges lead to higher indices and stand by (from, to), so that one pass reaches all that can be reached.
+        let mut reached = BTreeSet::from([from]);
+        for edge in self.edges().iter().filter(|edge| edge.from >= from) {
+            let to = self.node(edge.to);
+            if reached.contains(&edge.from) && to.kind.binding().is_none() {
+                if to.inputs.len() > 1 {
+                    return true;
+                }
+                reached.insert(edge.to);
+            }
+        }
+        false
     }
 
     /// The edges.

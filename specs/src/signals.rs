@@ -73,7 +73,7 @@ const fn terminal(name: &'static str, fields: &'static [&'static str]) -> Signal
 }
 
 /// The table.
-pub const SIGNALS: [SignalRow; 37] = {
+pub const SIGNALS: [SignalRow; 42] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -87,6 +87,11 @@ pub const SIGNALS: [SignalRow; 37] = {
         row("playout_hold", Turn, Arbiter, &[]),
         row("playout_resume", Turn, Arbiter, &["from_sample", "estimated"]),
         row("cancel_accepted", Turn, Fence, &["reason"]),
+        row("soft_cancel", Turn, Fence, &["reason", "grace_ms"]),
+        row("node_cancelled", Either, Fence, &["node", "reason"]),
+        row("invocation_cancelled", Either, Fence, &["id", "reason"]),
+        row("cancel_settled", Either, Fence, &["id", "after_ms", "late_results"]),
+        row("cancel_ignored", Either, Fence, &["id", "late_results"]),
         row("tool_proposed", Turn, Commitments, &["key", "name"]),
         row("tool_committed", Turn, Commitments, &["key"]),
         row("tool_revoked", Turn, Commitments, &["key"]),
@@ -137,6 +142,11 @@ impl Signal {
             Signal::PlayoutHold => "playout_hold",
             Signal::PlayoutResume { .. } => "playout_resume",
             Signal::CancelAccepted { .. } => "cancel_accepted",
+            Signal::SoftCancel { .. } => "soft_cancel",
+            Signal::NodeCancelled { .. } => "node_cancelled",
+            Signal::InvocationCancelled { .. } => "invocation_cancelled",
+            Signal::CancelSettled { .. } => "cancel_settled",
+            Signal::CancelIgnored { .. } => "cancel_ignored",
             Signal::ToolProposed { .. } => "tool_proposed",
             Signal::ToolCommitted { .. } => "tool_committed",
             Signal::ToolRevoked { .. } => "tool_revoked",

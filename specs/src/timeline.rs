@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
-use crate::event::{AudioFrame, ProviderResult, Request};
+use crate::event::{AudioFrame, ProviderResult, Request, Talk};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_TEXT_BYTES;
-use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::outcome::{AbortReason, CancelReason, Cancellation, Outcome};
 use crate::plan::{Plan, PlanHash};
 use crate::time::{Lane, Micros};
 
@@ -49,8 +49,8 @@ pub enum Input {
     SessionOpen(Box<SessionOpen>),
     /// A session is to end.
     SessionEnd,
-    /// A cancellation of the active turn is asked for from outside.
-    Cancel(CancelReason),
+    /// A cancellation is asked for from outside.
+    Cancel(Cancellation),
     /// Another writer holds the session's lease.
     AuthorityRevoked,
     /// The caller's transport is gone, or has stalled past its timeout.
@@ -83,6 +83,8 @@ pub enum Input {
     Observed(Observation),
     /// The caller's audio.
     CallerAudio(AudioFrame),
+    /// The caller's button, or somebody else who knows, says where speech begins and ends.
+    Talk(Talk),
     /// The caller typed.
     UserText(Arc<str>),
     /// A provider's result.
@@ -97,7 +99,7 @@ impl Input {
     /// Which lane it takes. Only what may overtake data is control.
     pub fn lane(&self) -> Lane {
         match self {
-            Input::CallerAudio(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
+            Input::CallerAudio(_) | Input::Talk(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
             _ => Lane::Control,
         }
     }
@@ -199,6 +201,8 @@ pub enum Observation {
     Pause,
     /// The recogniser has words.
     Words,
+    /// The recogniser has words, and so far they are only such as tell a speaker to go on.
+    Backchannel,
 }
 
 /// What would open a turn.
@@ -210,6 +214,9 @@ pub struct TurnProposal {
     pub understood: bool,
     /// When the caller's last speech frame ended, where there was speech.
     pub speech_end: Option<Micros>,
+    /// Only words that tell a speaker to go on: they do not interrupt.
+    #[serde(default)]
+    pub backchannel: bool,
 }
 
 /// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
@@ -275,6 +282,10 @@ pub enum TimerKey {
     Budget(TurnId, TurnBudget),
     /// A transport that is gone has to be back.
     Reconnect,
+    /// A turn has been on hold for so long without a word.
+    Hold(TurnId),
+    /// The grace of a turn's soft cancellation is over.
+    CancelGrace(TurnId),
 }
 
 /// What the shell is to do: a closed set.
@@ -304,6 +315,11 @@ pub enum Effect {
     },
     /// Nobody waits for this invocation any more.
     CancelInvocation {
+        /// Which.
+        id: InvocationId,
+    },
+    /// An invocation was cancelled, and its provider goes on all the same: end it by force.
+    EndInvocation {
         /// Which.
         id: InvocationId,
     },
@@ -382,6 +398,43 @@ pub enum Signal {
     CancelAccepted {
         /// Why.
         reason: CancelReason,
+    },
+    /// The turn is cancelled softly: nothing new begins, and what is being said has some time to end.
+    SoftCancel {
+        /// Why.
+        reason: CancelReason,
+        /// How long what is being said may go on.
+        grace: Micros,
+    },
+    /// What a node does and keeps is cancelled; its turn goes on.
+    NodeCancelled {
+        /// Which node's.
+        node: NodeIndex,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// An invocation is cancelled; its turn goes on.
+    InvocationCancelled {
+        /// Which.
+        id: InvocationId,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A cancelled invocation has ended.
+    CancelSettled {
+        /// Of which invocation.
+        id: InvocationId,
+        /// How long after it was told.
+        after: Micros,
+        /// What it sent meanwhile, and nobody heard.
+        late_results: u32,
+    },
+    /// A cancelled invocation still gives results when its grace is over.
+    CancelIgnored {
+        /// Of which invocation.
+        id: InvocationId,
+        /// What it sent meanwhile, and nobody heard.
+        late_results: u32,
     },
     /// A model wants to change the world; it waits for the commit point.
     ToolProposed {
@@ -557,6 +610,8 @@ pub enum RejectReason {
     SnapshotStale,
     /// The admission snapshot is of a form that is not understood.
     SnapshotIncompatible,
+    /// The caller only told the speaker to go on.
+    Backchannel,
 }
 
 /// The arbiter's state between ticks.
@@ -600,4 +655,6 @@ pub enum Holder {
     Node(NodeIndex),
     /// Something derived in this tick that the next one acts on.
     Derived,
+    /// It is cancelled softly, and its grace is not over.
+    Grace,
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{InvocationId, NodeIndex};
+use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
 use crate::time::{Lane, Micros};
 use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, Signal, TimerKey, TurnState};
@@ -280,13 +281,15 @@ impl Renderer {
             Holder::Write(key) => key.to_string(),
             Holder::Node(node) => self.node(*node).to_string(),
             Holder::Derived => "derived".to_owned(),
+            Holder::Grace => "grace".to_owned(),
         }
     }
 
     fn input_fields(&self, line: Line, input: &Input) -> Line {
         match input {
             Input::SessionOpen(open) => line.with("session", &open.session).with("plan", open.plan.hash()),
-            Input::Cancel(reason) => line.with("reason", reason.name()),
+            Input::Cancel(cancellation) => self.cancel_fields(line, cancellation),
+            Input::Talk(talk) => line.with("talk", snake(talk)),
             Input::PlayoutAck(ack) => line
                 .with("turn", ack.turn)
                 .with("heard_samples", ack.heard_samples)
@@ -303,6 +306,8 @@ impl Renderer {
             Input::Timer(TimerKey::Retry(id)) => line.with("retry_of", self.invocation(*id)),
             Input::Timer(TimerKey::Budget(turn, budget)) => line.with("budget", snake(budget)).with("turn", turn),
             Input::Timer(TimerKey::Reconnect) => line.with("reconnect", "late"),
+            Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
+            Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
             Input::StaleEpoch { epoch, input } => line.with("epoch", epoch).with("input", input),
             Input::Admission(snapshot) => admission_fields(line, snapshot),
@@ -325,6 +330,11 @@ impl Renderer {
                 line.with("from_sample", from_sample).with("estimated", estimated)
             }
             Signal::CancelAccepted { reason } => line.with("reason", reason.name()),
+            Signal::SoftCancel { .. }
+            | Signal::NodeCancelled { .. }
+            | Signal::InvocationCancelled { .. }
+            | Signal::CancelSettled { .. }
+            | Signal::CancelIgnored { .. } => self.cancelled_fields(line, signal),
             Signal::ToolProposed { key, name } => line.with("key", key).with("name", name),
             Signal::ToolCommitted { key } | Signal::ToolRevoked { key } => line.with("key", key),
             Signal::FenceApplied { generation } => line.with("generation", generation.0),
@@ -336,16 +346,12 @@ impl Renderer {
             Signal::Abort { reason } => line.with("reason", reason.name()),
             Signal::LateAfterCancel { id } => line.with("id", self.invocation(*id)),
             Signal::OutputFenced { frames } => line.with("frames", frames),
-            Signal::ProviderError { id, outcome } => self.with_outcome(line, *id, outcome.name()),
-            Signal::ProviderRetry { id, attempt } => line.with("id", self.invocation(*id)).with("attempt", attempt),
-            Signal::ProviderSwitch { node, binding, cause } => {
-                line.with("node", self.node(*node)).with("binding", binding).with("cause", snake(cause))
-            }
-            Signal::CircuitEvent { binding, state } => line.with("binding", binding).with("state", snake(state)),
-            Signal::ProviderBudget { id, outcome } => self.with_outcome(line, *id, snake(outcome)),
-            Signal::TurnBudgetSpent { budget, outcome } => {
-                line.with("budget", snake(budget)).with("outcome", snake(outcome))
-            }
+            Signal::ProviderError { .. }
+            | Signal::ProviderRetry { .. }
+            | Signal::ProviderSwitch { .. }
+            | Signal::CircuitEvent { .. }
+            | Signal::ProviderBudget { .. }
+            | Signal::TurnBudgetSpent { .. } => self.provider_fields(line, signal),
             Signal::Defer { reason, retry_after } => {
                 line.with("reason", snake(reason)).with("retry_after_ms", or_none(*retry_after))
             }
@@ -370,6 +376,52 @@ impl Renderer {
         }
     }
 
+    fn provider_fields(&self, line: Line, signal: &Signal) -> Line {
+        match signal {
+            Signal::ProviderError { id, outcome } => self.with_outcome(line, *id, outcome.name()),
+            Signal::ProviderRetry { id, attempt } => line.with("id", self.invocation(*id)).with("attempt", attempt),
+            Signal::ProviderSwitch { node, binding, cause } => {
+                line.with("node", self.node(*node)).with("binding", binding).with("cause", snake(cause))
+            }
+            Signal::CircuitEvent { binding, state } => line.with("binding", binding).with("state", snake(state)),
+            Signal::ProviderBudget { id, outcome } => self.with_outcome(line, *id, snake(outcome)),
+            Signal::TurnBudgetSpent { budget, outcome } => {
+                line.with("budget", snake(budget)).with("outcome", snake(outcome))
+            }
+            _ => line,
+        }
+    }
+
+    fn cancelled_fields(&self, line: Line, signal: &Signal) -> Line {
+        match signal {
+            Signal::SoftCancel { reason, grace } => line.with("reason", reason.name()).with("grace_ms", grace),
+            Signal::NodeCancelled { node, reason } => line.with("node", self.node(*node)).with("reason", reason.name()),
+            Signal::InvocationCancelled { id, reason } => {
+                line.with("id", self.invocation(*id)).with("reason", reason.name())
+            }
+            Signal::CancelSettled { id, after, late_results } => {
+                line.with("id", self.invocation(*id)).with("after_ms", after).with("late_results", late_results)
+            }
+            Signal::CancelIgnored { id, late_results } => {
+                line.with("id", self.invocation(*id)).with("late_results", late_results)
+            }
+            _ => line,
+        }
+    }
+
+    /// The scope only where it is not the turn, and softness only where it is soft.
+    fn cancel_fields(&self, line: Line, cancellation: &Cancellation) -> Line {
+        let Cancellation { reason, of, soft } = cancellation;
+        let line = line.with("reason", reason.name());
+        let line = match of {
+            CancelScope::Turn => line,
+            CancelScope::Session => line.with("of", "session"),
+            CancelScope::Node(node) => line.with("of", self.node(*node)),
+            CancelScope::Invocation(id) => line.with("of", self.invocation(*id)),
+        };
+        if *soft { line.with("soft", true) } else { line }
+    }
+
     fn with_outcome(&self, line: Line, id: InvocationId, outcome: impl Into<Value>) -> Line {
         line.with("id", self.invocation(id)).with("outcome", outcome)
     }
@@ -388,7 +440,9 @@ impl Renderer {
                 }
             }
             Effect::Feed { id, frame } => audio_fields(line.with("id", self.invocation(*id)), frame),
-            Effect::FeedEnd { id } | Effect::CancelInvocation { id } => line.with("id", self.invocation(*id)),
+            Effect::FeedEnd { id } | Effect::CancelInvocation { id } | Effect::EndInvocation { id } => {
+                line.with("id", self.invocation(*id))
+            }
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 audio_fields(line.with("turn", turn).with("epoch", epoch.0).with("from_sample", from_sample), frame)
             }
@@ -442,7 +496,8 @@ fn admission_fields(line: Line, snapshot: &AdmissionSnapshot) -> Line {
 fn derived_fields(line: Line, derived: &Derived) -> Line {
     match derived {
         Derived::TurnOpenProposed(proposal) => {
-            line.with("text", &proposal.text).with("understood", proposal.understood)
+            let line = line.with("text", &proposal.text).with("understood", proposal.understood);
+            if proposal.backchannel { line.with("backchannel", true) } else { line }
         }
         Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) | Derived::PlaybackCut(turn) => {
             line.with("turn", turn)
@@ -467,6 +522,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::ProviderHealth { .. } => "provider_health",
         Input::PlayoutAck(_) => "playout_ack",
         Input::Observed(_) => "observed",
+        Input::Talk(_) => "talk",
         Input::CallerAudio(_) => "audio",
         Input::UserText(_) => "user_text",
         Input::Provider(..) => "provider",
@@ -495,6 +551,7 @@ impl Effect {
             Effect::Feed { .. } => (Lane::Data, "feed"),
             Effect::FeedEnd { .. } => (Lane::Data, "feed_end"),
             Effect::CancelInvocation { .. } => (Lane::Control, "cancel_invocation"),
+            Effect::EndInvocation { .. } => (Lane::Control, "end_invocation"),
             Effect::Transmit { .. } => (Lane::Data, "transmit"),
             Effect::ClearTransport { .. } => (Lane::Control, "clear_transport"),
             Effect::WakeAt { .. } => (Lane::Control, "wake_at"),
@@ -518,6 +575,7 @@ fn observation_name(observation: Observation) -> &'static str {
         Observation::Sustained => "sustained",
         Observation::Pause => "pause",
         Observation::Words => "words",
+        Observation::Backchannel => "backchannel",
     }
 }
 

@@ -19,6 +19,7 @@
 //! ```
 
 mod bounded;
+mod cancellations;
 mod effects;
 mod header;
 mod inputs;

@@ -1,7 +1,8 @@
 //! What else comes to a session from its side of the network: an application that cancels, a detector of its own, and
 //! a control plane that takes the lease away.
 
-use rspp_specs::outcome::CancelReason;
+use rspp_specs::ids::{InvocationId, NodeIndex};
+use rspp_specs::outcome::{CancelReason, CancelScope, Cancellation};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Observation};
 
@@ -52,7 +53,7 @@ impl Application {
     /// Everything that it does by now.
     pub(super) fn act(&mut self, now: Micros, inputs: &mut Vec<Input>) {
         if self.cancels_at.is_some_and(|at| at <= now) {
-            inputs.push(Input::Cancel(self.draws.pick(&[CancelReason::UserCancel, CancelReason::Policy])));
+            inputs.push(Input::Cancel(self.cancellation()));
             self.cancels_at = Some(now + self.draws.ms(500, 60_000));
         }
         if self.observes_at.is_some_and(|at| at <= now) {
@@ -67,10 +68,27 @@ impl Application {
         }
     }
 
+    /// Mostly of the turn, at once or softly; sometimes of more, or of less.
+    fn cancellation(&mut self) -> Cancellation {
+        let reason = self.draws.pick(&[CancelReason::UserCancel, CancelReason::Policy]);
+        let of = match self.draws.below(8) {
+            0 => CancelScope::Session,
+            1 => CancelScope::Node(NodeIndex(self.draws.below(12) as u16)),
+            2 => CancelScope::Invocation(InvocationId(self.draws.below(60) as u32)),
+            _ => CancelScope::Turn,
+        };
+        Cancellation { reason, of, soft: of == CancelScope::Turn && self.draws.chance(400) }
+    }
+
     /// An onset, then perhaps words or enough speech, then a pause.
     fn observe(&mut self, now: Micros, inputs: &mut Vec<Input>) {
         let seen = if self.speaking {
-            self.draws.weighted(&[(4, Observation::Pause), (2, Observation::Words), (2, Observation::Sustained)])
+            self.draws.weighted(&[
+                (4, Observation::Pause),
+                (2, Observation::Words),
+                (2, Observation::Sustained),
+                (1, Observation::Backchannel),
+            ])
         } else {
             Observation::Onset { new_utterance: self.draws.chance(700) }
         };
@@ -83,7 +101,7 @@ impl Application {
     /// The lease is gone, and the session ends soon. Sometimes a cancellation comes in the very same tick, before or
     /// behind: authority wins either way.
     fn revoke(&mut self, now: Micros, inputs: &mut Vec<Input>) {
-        let cancel = Input::Cancel(CancelReason::UserCancel);
+        let cancel = Input::Cancel(Cancellation::of_turn(CancelReason::UserCancel));
         match self.authority.below(4) {
             0 => inputs.extend([cancel, Input::AuthorityRevoked]),
             1 => inputs.extend([Input::AuthorityRevoked, cancel]),

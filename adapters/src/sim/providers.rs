@@ -61,6 +61,8 @@ pub(super) struct Providers {
     synthesiser: Synthesiser,
     tools: Draws,
     running: BTreeMap<InvocationId, Running>,
+    /// Those that were cancelled and did not heed it.
+    deaf: BTreeMap<InvocationId, Running>,
     /// What the caller said last: what there is to recognise.
     pub(super) meaning: Meaning,
 }
@@ -94,6 +96,7 @@ impl Providers {
             synthesiser: Synthesiser::new(origin, character),
             tools: Draws::new(origin, Concern::Tools),
             running: BTreeMap::new(),
+            deaf: BTreeMap::new(),
             meaning: Meaning::Noise,
         }
     }
@@ -162,9 +165,17 @@ impl Providers {
 
     fn cancel(&mut self, id: InvocationId, schedule: &mut Schedule) {
         let Some(running) = self.running.remove(&id) else { return };
-        if !running.stubborn {
+        if running.stubborn {
+            self.deaf.insert(id, running);
+        } else {
             running.pending.into_iter().for_each(|ticket| schedule.take_back(ticket));
         }
+    }
+
+    /// Whoever did not heed a cancellation is ended by force.
+    fn end(&mut self, id: InvocationId, schedule: &mut Schedule) {
+        let pending = self.deaf.remove(&id).into_iter().flat_map(|running| running.pending);
+        pending.for_each(|ticket| schedule.take_back(ticket));
     }
 }
 
@@ -177,6 +188,7 @@ impl Peers for Providers {
             Effect::Feed { id, frame } => self.feed(now, *id, frame, schedule),
             Effect::FeedEnd { id } => self.feed_end(now, *id, schedule),
             Effect::CancelInvocation { id } => self.cancel(*id, schedule),
+            Effect::EndInvocation { id } => self.end(*id, schedule),
             _ => {}
         }
         Ok(())

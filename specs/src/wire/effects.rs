@@ -104,6 +104,7 @@ impl Wire for Effect {
             Effect::Feed { id, frame } => Kind::Feed(pb::Feed { invocation: id.0, frame: Some(frame.to_wire()?) }),
             Effect::FeedEnd { id } => Kind::FeedEnd(id.0),
             Effect::CancelInvocation { id } => Kind::CancelInvocation(id.0),
+            Effect::EndInvocation { id } => Kind::EndInvocation(id.0),
             Effect::Transmit { turn, epoch, from_sample, frame } => Kind::Transmit(pb::Transmit {
                 turn: turn.0,
                 epoch: epoch.0,
@@ -131,6 +132,7 @@ impl Wire for Effect {
             }
             Kind::FeedEnd(id) => Effect::FeedEnd { id: InvocationId(id) },
             Kind::CancelInvocation(id) => Effect::CancelInvocation { id: InvocationId(id) },
+            Kind::EndInvocation(id) => Effect::EndInvocation { id: InvocationId(id) },
             Kind::Transmit(pb::Transmit { turn, epoch, from_sample, frame }) => Effect::Transmit {
                 turn: TurnId(turn),
                 epoch: EgressEpoch(epoch),

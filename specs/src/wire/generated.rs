@@ -131,7 +131,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -145,9 +145,6 @@ pub mod input {
         /// A session is to end.
         #[prost(message, tag = "2")]
         SessionEnd(super::Nothing),
-        /// A cancellation of the active turn is asked for from outside.
-        #[prost(enumeration = "super::CancelReason", tag = "3")]
-        Cancel(i32),
         /// Another writer holds the session's lease.
         #[prost(message, tag = "4")]
         AuthorityRevoked(super::Nothing),
@@ -193,6 +190,44 @@ pub mod input {
         /// What others have found out about a provider.
         #[prost(message, tag = "18")]
         ProviderHealth(super::ProviderHealth),
+        /// The caller's button, or somebody else who knows, says where speech begins and ends.
+        #[prost(enumeration = "super::Talk", tag = "19")]
+        Talk(i32),
+        /// A cancellation is asked for from outside.
+        #[prost(message, tag = "20")]
+        Cancel(super::Cancellation),
+    }
+}
+/// A cancellation that is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cancellation {
+    /// Why.
+    #[prost(enumeration = "CancelReason", tag = "1")]
+    pub reason: i32,
+    /// What is being said may be said to its end, within the grace of the plan. Of turns only.
+    #[prost(bool, tag = "6")]
+    pub soft: bool,
+    /// Of what.
+    #[prost(oneof = "cancellation::Of", tags = "2, 3, 4, 5")]
+    pub of: ::core::option::Option<cancellation::Of>,
+}
+/// Nested message and enum types in `Cancellation`.
+pub mod cancellation {
+    /// Of what.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// The active turn.
+        #[prost(message, tag = "2")]
+        Turn(super::Nothing),
+        /// The active turn, and what the session does beside it.
+        #[prost(message, tag = "3")]
+        Session(super::Nothing),
+        /// What this node does and keeps: its index in the plan.
+        #[prost(uint32, tag = "4")]
+        Node(u32),
+        /// This invocation.
+        #[prost(uint32, tag = "5")]
+        Invocation(u32),
     }
 }
 /// Something came under another epoch than the session's. Only its name enters.
@@ -292,7 +327,7 @@ pub struct PlayoutAck {
 /// What a detector saw of the caller's speech.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Observation {
-    #[prost(oneof = "observation::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "observation::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<observation::Kind>,
 }
 /// Nested message and enum types in `Observation`.
@@ -311,6 +346,9 @@ pub mod observation {
         /// The recogniser has words.
         #[prost(message, tag = "4")]
         Words(super::Nothing),
+        /// The recogniser has words, and so far they are only such as tell a speaker to go on.
+        #[prost(message, tag = "5")]
+        Backchannel(super::Nothing),
     }
 }
 /// Speech began; in a new utterance, or again in the same one.
@@ -431,6 +469,9 @@ pub struct TurnProposal {
     /// When the caller's last speech frame ended, where there was speech.
     #[prost(uint64, optional, tag = "3")]
     pub speech_end_us: ::core::option::Option<u64>,
+    /// Only words that tell a speaker to go on: they do not interrupt.
+    #[prost(bool, tag = "4")]
+    pub backchannel: bool,
 }
 /// An interruption is certain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -455,7 +496,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -483,6 +524,12 @@ pub mod timer_key {
         /// A transport that is gone has to be back.
         #[prost(message, tag = "7")]
         Reconnect(super::Nothing),
+        /// This turn has been on hold for so long without a word.
+        #[prost(uint32, tag = "8")]
+        Hold(u32),
+        /// The grace of this turn's soft cancellation is over.
+        #[prost(uint32, tag = "9")]
+        CancelGrace(u32),
     }
 }
 /// When a budget of a turn is spent.
@@ -573,7 +620,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -692,7 +739,75 @@ pub mod signal {
         /// The caller's transport is back.
         #[prost(message, tag = "37")]
         SessionResumed(super::Nothing),
+        /// The turn is cancelled softly: nothing new begins, and what is being said has some time to end.
+        #[prost(message, tag = "38")]
+        SoftCancel(super::SoftCancel),
+        /// What a node does and keeps is cancelled.
+        #[prost(message, tag = "39")]
+        NodeCancelled(super::NodeCancelled),
+        /// An invocation is cancelled, and its turn goes on.
+        #[prost(message, tag = "40")]
+        InvocationCancelled(super::InvocationCancelled),
+        /// A cancelled invocation has ended.
+        #[prost(message, tag = "41")]
+        CancelSettled(super::CancelSettled),
+        /// A cancelled invocation still gives results when its grace is over.
+        #[prost(message, tag = "42")]
+        CancelIgnored(super::CancelIgnored),
     }
+}
+/// The turn is cancelled softly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SoftCancel {
+    /// Why.
+    #[prost(enumeration = "CancelReason", tag = "1")]
+    pub reason: i32,
+    /// How long what is being said may go on.
+    #[prost(uint64, tag = "2")]
+    pub grace_us: u64,
+}
+/// What a node does and keeps is cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeCancelled {
+    /// Which: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// Why.
+    #[prost(enumeration = "CancelReason", tag = "2")]
+    pub reason: i32,
+}
+/// An invocation is cancelled, and its turn goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InvocationCancelled {
+    /// Which.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// Why.
+    #[prost(enumeration = "CancelReason", tag = "2")]
+    pub reason: i32,
+}
+/// A cancelled invocation has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelSettled {
+    /// Of which invocation.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// How long after it was told.
+    #[prost(uint64, tag = "2")]
+    pub after_us: u64,
+    /// What it sent meanwhile, and nobody heard.
+    #[prost(uint32, tag = "3")]
+    pub late_results: u32,
+}
+/// A cancelled invocation still gives results when its grace is over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelIgnored {
+    /// Of which invocation.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// What it sent meanwhile, and nobody heard.
+    #[prost(uint32, tag = "2")]
+    pub late_results: u32,
 }
 /// A turn is open.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -789,7 +904,7 @@ pub struct NodeError {
 /// What the shell is to do.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Effect {
-    #[prost(oneof = "effect::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "effect::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: ::core::option::Option<effect::Kind>,
 }
 /// Nested message and enum types in `Effect`.
@@ -817,6 +932,9 @@ pub mod effect {
         /// Tick again at this time, in microseconds of session time, at the latest.
         #[prost(uint64, tag = "7")]
         WakeAtUs(u64),
+        /// This invocation was cancelled and goes on: end it by force.
+        #[prost(uint32, tag = "8")]
+        EndInvocation(u32),
     }
 }
 /// Start an invocation.
@@ -1027,6 +1145,42 @@ impl DataClass {
             "DATA_CLASS_PHI" => Some(Self::Phi),
             "DATA_CLASS_DERIVED_SUMMARY" => Some(Self::DerivedSummary),
             "DATA_CLASS_METADATA" => Some(Self::Metadata),
+            _ => None,
+        }
+    }
+}
+/// What begins or ends an utterance without a detector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Talk {
+    Unspecified = 0,
+    /// The button goes down: all that comes is speech.
+    Press = 1,
+    /// The button goes up: the utterance is over.
+    Release = 2,
+    /// The utterance is over, wherever the detector is.
+    EndOfUtterance = 3,
+}
+impl Talk {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TALK_UNSPECIFIED",
+            Self::Press => "TALK_PRESS",
+            Self::Release => "TALK_RELEASE",
+            Self::EndOfUtterance => "TALK_END_OF_UTTERANCE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TALK_UNSPECIFIED" => Some(Self::Unspecified),
+            "TALK_PRESS" => Some(Self::Press),
+            "TALK_RELEASE" => Some(Self::Release),
+            "TALK_END_OF_UTTERANCE" => Some(Self::EndOfUtterance),
             _ => None,
         }
     }
@@ -1418,6 +1572,7 @@ pub enum RejectReason {
     SnapshotMissing = 5,
     SnapshotStale = 6,
     SnapshotIncompatible = 7,
+    Backchannel = 8,
 }
 impl RejectReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1434,6 +1589,7 @@ impl RejectReason {
             Self::SnapshotMissing => "REJECT_REASON_SNAPSHOT_MISSING",
             Self::SnapshotStale => "REJECT_REASON_SNAPSHOT_STALE",
             Self::SnapshotIncompatible => "REJECT_REASON_SNAPSHOT_INCOMPATIBLE",
+            Self::Backchannel => "REJECT_REASON_BACKCHANNEL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1447,6 +1603,7 @@ impl RejectReason {
             "REJECT_REASON_SNAPSHOT_MISSING" => Some(Self::SnapshotMissing),
             "REJECT_REASON_SNAPSHOT_STALE" => Some(Self::SnapshotStale),
             "REJECT_REASON_SNAPSHOT_INCOMPATIBLE" => Some(Self::SnapshotIncompatible),
+            "REJECT_REASON_BACKCHANNEL" => Some(Self::Backchannel),
             _ => None,
         }
     }

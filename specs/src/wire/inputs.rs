@@ -10,7 +10,7 @@ use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript};
 use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
 use crate::limits::MAX_FRAME_SAMPLES;
-use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
 use crate::timeline::{
     AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, TimerKey, TurnProposal,
@@ -182,6 +182,34 @@ impl Wire for AdmissionSnapshot {
     }
 }
 
+impl Wire for Cancellation {
+    type Message = pb::Cancellation;
+
+    fn to_wire(&self) -> Result<pb::Cancellation, WireError> {
+        use pb::cancellation::Of;
+        let Cancellation { reason, of, soft } = *self;
+        let of = match of {
+            CancelScope::Turn => Of::Turn(pb::Nothing {}),
+            CancelScope::Session => Of::Session(pb::Nothing {}),
+            CancelScope::Node(node) => Of::Node(to_node("cancel.node", node)?),
+            CancelScope::Invocation(id) => Of::Invocation(id.0),
+        };
+        Ok(pb::Cancellation { reason: reason.number(), of: Some(of), soft })
+    }
+
+    fn of_wire(message: pb::Cancellation) -> Result<Self, WireError> {
+        use pb::cancellation::Of;
+        let pb::Cancellation { reason, of, soft } = message;
+        let of = match known("cancel.of", of)? {
+            Of::Turn(pb::Nothing {}) => CancelScope::Turn,
+            Of::Session(pb::Nothing {}) => CancelScope::Session,
+            Of::Node(node) => CancelScope::Node(of_node("cancel.node", node)?),
+            Of::Invocation(id) => CancelScope::Invocation(InvocationId(id)),
+        };
+        Ok(Cancellation { reason: CancelReason::of_number("cancel.reason", reason)?, of, soft })
+    }
+}
+
 impl Wire for PlayoutAck {
     type Message = pb::PlayoutAck;
 
@@ -214,6 +242,7 @@ impl Wire for Observation {
             Observation::Sustained => Kind::Sustained(pb::Nothing {}),
             Observation::Pause => Kind::Pause(pb::Nothing {}),
             Observation::Words => Kind::Words(pb::Nothing {}),
+            Observation::Backchannel => Kind::Backchannel(pb::Nothing {}),
         };
         Ok(pb::Observation { kind: Some(kind) })
     }
@@ -225,6 +254,7 @@ impl Wire for Observation {
             Kind::Sustained(pb::Nothing {}) => Observation::Sustained,
             Kind::Pause(pb::Nothing {}) => Observation::Pause,
             Kind::Words(pb::Nothing {}) => Observation::Words,
+            Kind::Backchannel(pb::Nothing {}) => Observation::Backchannel,
         })
     }
 }
@@ -233,20 +263,22 @@ impl Wire for TurnProposal {
     type Message = pb::TurnProposal;
 
     fn to_wire(&self) -> Result<pb::TurnProposal, WireError> {
-        let TurnProposal { text, understood, speech_end } = self;
+        let TurnProposal { text, understood, speech_end, backchannel } = self;
         Ok(pb::TurnProposal {
             text: to_text("proposal.text", text)?,
             understood: *understood,
             speech_end_us: speech_end.map(|at| to_us("proposal.speech_end", at)).transpose()?,
+            backchannel: *backchannel,
         })
     }
 
     fn of_wire(message: pb::TurnProposal) -> Result<Self, WireError> {
-        let pb::TurnProposal { text, understood, speech_end_us } = message;
+        let pb::TurnProposal { text, understood, speech_end_us, backchannel } = message;
         Ok(TurnProposal {
             text: of_text("proposal.text", &text)?,
             understood,
             speech_end: speech_end_us.map(|at| of_us("proposal.speech_end", at)).transpose()?,
+            backchannel,
         })
     }
 }
@@ -303,6 +335,8 @@ impl Wire for TimerKey {
                 Kind::Budget(pb::TurnBudgetTimer { turn: turn.0, budget: budget.number() })
             }
             TimerKey::Reconnect => Kind::Reconnect(pb::Nothing {}),
+            TimerKey::Hold(turn) => Kind::Hold(turn.0),
+            TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -319,6 +353,8 @@ impl Wire for TimerKey {
                 TimerKey::Budget(TurnId(turn), Word::of_number("timer.budget", budget)?)
             }
             Kind::Reconnect(pb::Nothing {}) => TimerKey::Reconnect,
+            Kind::Hold(turn) => TimerKey::Hold(TurnId(turn)),
+            Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),
         })
     }
 }
@@ -331,7 +367,8 @@ impl Wire for Input {
         let kind = match self {
             Input::SessionOpen(open) => Kind::SessionOpen(open.to_wire()?),
             Input::SessionEnd => Kind::SessionEnd(pb::Nothing {}),
-            Input::Cancel(reason) => Kind::Cancel(reason.number()),
+            Input::Cancel(cancellation) => Kind::Cancel(cancellation.to_wire()?),
+            Input::Talk(talk) => Kind::Talk(talk.number()),
             Input::AuthorityRevoked => Kind::AuthorityRevoked(pb::Nothing {}),
             Input::TransportLost => Kind::TransportLost(pb::Nothing {}),
             Input::PlayoutAck(ack) => Kind::PlayoutAck(ack.to_wire()?),
@@ -363,7 +400,8 @@ impl Wire for Input {
         Ok(match known("input", message.kind)? {
             Kind::SessionOpen(open) => Input::SessionOpen(Box::new(SessionOpen::of_wire(open)?)),
             Kind::SessionEnd(pb::Nothing {}) => Input::SessionEnd,
-            Kind::Cancel(reason) => Input::Cancel(CancelReason::of_number("cancel.reason", reason)?),
+            Kind::Cancel(cancellation) => Input::Cancel(Cancellation::of_wire(cancellation)?),
+            Kind::Talk(talk) => Input::Talk(Word::of_number("talk", talk)?),
             Kind::AuthorityRevoked(pb::Nothing {}) => Input::AuthorityRevoked,
             Kind::TransportLost(pb::Nothing {}) => Input::TransportLost,
             Kind::PlayoutAck(ack) => Input::PlayoutAck(PlayoutAck::of_wire(ack)?),

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::bounded::{of_node, of_text, of_us, samples, to_node, to_text, to_us};
+use super::cancellations::{
+    of_cancel_ignored, of_cancel_settled, of_invocation_cancelled, of_node_cancelled, of_soft_cancel, to_cancelled,
+};
 use super::generated as pb;
 use super::words::Word;
 use super::{Wire, WireError, known};
@@ -30,6 +33,11 @@ impl Wire for Signal {
             Signal::PlayoutHold => Kind::PlayoutHold(none),
             Signal::PlayoutResume { from_sample: at, estimated } => Kind::PlayoutResume(to_place(*at, *estimated)?),
             Signal::CancelAccepted { reason } => Kind::CancelAccepted(reason.number()),
+            Signal::SoftCancel { .. }
+            | Signal::NodeCancelled { .. }
+            | Signal::InvocationCancelled { .. }
+            | Signal::CancelSettled { .. }
+            | Signal::CancelIgnored { .. } => to_cancelled(self)?,
             Signal::ToolProposed { key, name } => Kind::ToolProposed(to_proposed(key, name)?),
             Signal::ToolCommitted { key } => Kind::ToolCommitted(to_text("tool.key", key)?),
             Signal::ToolRevoked { key } => Kind::ToolRevoked(to_text("tool.key", key)?),
@@ -47,20 +55,12 @@ impl Wire for Signal {
             Signal::Close => Kind::Close(none),
             Signal::LateAfterCancel { id } => Kind::LateAfterCancel(id.0),
             Signal::OutputFenced { frames } => Kind::OutputFenced(*frames),
-            Signal::ProviderError { id, outcome } => {
-                Kind::ProviderError(pb::ProviderError { invocation: id.0, outcome: outcome.number() })
-            }
-            Signal::ProviderRetry { id, attempt } => {
-                Kind::ProviderRetry(pb::ProviderRetry { invocation: id.0, attempt: *attempt })
-            }
-            Signal::ProviderSwitch { node, binding, cause } => Kind::ProviderSwitch(to_switch(*node, binding, *cause)?),
-            Signal::CircuitEvent { binding, state } => Kind::CircuitEvent(to_circuit(binding, *state)?),
-            Signal::ProviderBudget { id, outcome } => {
-                Kind::ProviderBudget(pb::ProviderBudget { invocation: id.0, outcome: outcome.number() })
-            }
-            Signal::TurnBudgetSpent { budget, outcome } => {
-                Kind::TurnBudget(pb::TurnBudgetSpent { budget: budget.number(), outcome: outcome.number() })
-            }
+            Signal::ProviderError { .. }
+            | Signal::ProviderRetry { .. }
+            | Signal::ProviderSwitch { .. }
+            | Signal::CircuitEvent { .. }
+            | Signal::ProviderBudget { .. }
+            | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
             Signal::Defer { reason, retry_after } => Kind::Defer(to_defer(*reason, *retry_after)?),
             Signal::StaleEpochReject { epoch, current } => {
                 Kind::StaleEpochReject(pb::StaleEpochReject { epoch: epoch.0, current: current.0 })
@@ -93,6 +93,11 @@ impl Wire for Signal {
             Kind::CancelAccepted(reason) => {
                 Signal::CancelAccepted { reason: CancelReason::of_number("cancel_accepted.reason", reason)? }
             }
+            Kind::SoftCancel(cancel) => of_soft_cancel(cancel)?,
+            Kind::NodeCancelled(cancelled) => of_node_cancelled(cancelled)?,
+            Kind::InvocationCancelled(cancelled) => of_invocation_cancelled(cancelled)?,
+            Kind::CancelSettled(settled) => of_cancel_settled(settled)?,
+            Kind::CancelIgnored(ignored) => of_cancel_ignored(ignored),
             Kind::ToolProposed(proposed) => of_proposed(&proposed)?,
             Kind::ToolCommitted(key) => Signal::ToolCommitted { key: of_text("tool.key", &key)? },
             Kind::ToolRevoked(key) => Signal::ToolRevoked { key: of_text("tool.key", &key)? },
@@ -116,9 +121,7 @@ impl Wire for Signal {
             Kind::DropNotice(notice) => of_drop_notice(&notice)?,
             Kind::Refused(refused) => of_refused(&refused)?,
             Kind::NodeError(error) => of_node_error(&error)?,
-            Kind::ProviderRetry(pb::ProviderRetry { invocation, attempt }) => {
-                Signal::ProviderRetry { id: InvocationId(invocation), attempt }
-            }
+            Kind::ProviderRetry(retry) => of_retry(retry),
             Kind::ProviderSwitch(switch) => of_switch(&switch)?,
             Kind::CircuitEvent(event) => of_circuit(&event)?,
             Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
@@ -147,9 +150,34 @@ fn to_turn_open(open: &Signal) -> Result<pb::TurnOpen, WireError> {
     })
 }
 
+fn to_provider(signal: &Signal) -> Result<pb::signal::Kind, WireError> {
+    use pb::signal::Kind;
+    Ok(match signal {
+        Signal::ProviderError { id, outcome } => {
+            Kind::ProviderError(pb::ProviderError { invocation: id.0, outcome: outcome.number() })
+        }
+        Signal::ProviderRetry { id, attempt } => {
+            Kind::ProviderRetry(pb::ProviderRetry { invocation: id.0, attempt: *attempt })
+        }
+        Signal::ProviderSwitch { node, binding, cause } => Kind::ProviderSwitch(to_switch(*node, binding, *cause)?),
+        Signal::CircuitEvent { binding, state } => Kind::CircuitEvent(to_circuit(binding, *state)?),
+        Signal::ProviderBudget { id, outcome } => {
+            Kind::ProviderBudget(pb::ProviderBudget { invocation: id.0, outcome: outcome.number() })
+        }
+        Signal::TurnBudgetSpent { budget, outcome } => {
+            Kind::TurnBudget(pb::TurnBudgetSpent { budget: budget.number(), outcome: outcome.number() })
+        }
+        _ => return Err(WireError::Missing { field: "a provider's signal" }),
+    })
+}
+
 fn to_switch(node: NodeIndex, binding: &str, cause: SwitchCause) -> Result<pb::ProviderSwitch, WireError> {
     let binding = to_text("provider_switch.binding", binding)?;
     Ok(pb::ProviderSwitch { node: to_node("provider_switch.node", node)?, binding, cause: cause.number() })
+}
+
+fn of_retry(retry: pb::ProviderRetry) -> Signal {
+    Signal::ProviderRetry { id: InvocationId(retry.invocation), attempt: retry.attempt }
 }
 
 fn to_circuit(binding: &str, state: CircuitState) -> Result<pb::CircuitEvent, WireError> {

@@ -6,7 +6,7 @@ use super::generated as pb;
 use crate::admission::ConnectionState;
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::data_class::DataClass;
-use crate::event::Understanding;
+use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::time::Lane;
 use crate::timeline::{AckOccasion, Confirmation, RejectReason, TurnState};
@@ -53,7 +53,7 @@ words! {
     }
     Confirmation { Words, Speech, Onset }
     RejectReason {
-        TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible,
+        TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible, Backchannel,
     }
     AbortReason {
         AuthorityLoss, Cancelled, BudgetExhausted, NodeTimeoutOrFailure, ProviderFailure,
@@ -65,4 +65,5 @@ words! {
     BudgetOutcome { Continue, Fallback, Terminate }
     CircuitState { Closed, Open, HalfOpen }
     SwitchCause { Failed, CircuitOpen }
+    Talk { Press, Release, EndOfUtterance }
 }

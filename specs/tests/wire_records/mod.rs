@@ -9,11 +9,11 @@ use proptest::sample::select;
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState, Quota};
 use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use rspp_specs::event::{AudioFrame, ContextEntry, PortType, ProviderResult, Request, ToolCall, Transcript};
-use rspp_specs::event::{ToolEffect, Understanding};
+use rspp_specs::event::{Talk, ToolEffect, Understanding};
 use rspp_specs::ids::{
     Generation, InvocationId, LeaseEpoch, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId,
 };
-use rspp_specs::outcome::{AbortReason, CancelReason, Outcome};
+use rspp_specs::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use rspp_specs::plan::{
     AdmissionPolicy, Comparison, Condition, Lifetime, NodeKind, Otherwise, Plan, PlanEdge, PlanHash, PlanNode,
     PlanParts, ProviderPolicy,
@@ -68,6 +68,16 @@ fn outcome() -> BoxedStrategy<Outcome> {
 
 fn cancel_reason() -> BoxedStrategy<CancelReason> {
     select(vec![CancelReason::BargeIn, CancelReason::UserCancel, CancelReason::Policy, CancelReason::Shutdown]).boxed()
+}
+
+fn cancellation() -> BoxedStrategy<Cancellation> {
+    let of = prop_oneof![
+        Just(CancelScope::Turn),
+        Just(CancelScope::Session),
+        node().prop_map(CancelScope::Node),
+        invocation().prop_map(CancelScope::Invocation),
+    ];
+    (cancel_reason(), of, any::<bool>()).prop_map(|(reason, of, soft)| Cancellation { reason, of, soft }).boxed()
 }
 
 fn abort_reason() -> BoxedStrategy<AbortReason> {
@@ -180,7 +190,7 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
 fn observation() -> BoxedStrategy<Observation> {
     prop_oneof![
         any::<bool>().prop_map(|new_utterance| Observation::Onset { new_utterance }),
-        select(vec![Observation::Sustained, Observation::Pause, Observation::Words]),
+        select(vec![Observation::Sustained, Observation::Pause, Observation::Words, Observation::Backchannel]),
     ]
     .boxed()
 }
@@ -194,9 +204,11 @@ fn acknowledgement() -> BoxedStrategy<PlayoutAck> {
 }
 
 fn derived() -> BoxedStrategy<Derived> {
-    let proposal = (text(), any::<bool>(), option::of(micros())).prop_map(|(text, understood, speech_end)| {
-        Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end })
-    });
+    let proposal = (text(), any::<bool>(), option::of(micros()), any::<bool>()).prop_map(
+        |(text, understood, speech_end, backchannel)| {
+            Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end, backchannel })
+        },
+    );
     let by = select(vec![Confirmation::Words, Confirmation::Speech, Confirmation::Onset]);
     prop_oneof![
         proposal,
@@ -252,6 +264,7 @@ fn reject_reason() -> BoxedStrategy<RejectReason> {
         RejectReason::SnapshotMissing,
         RejectReason::SnapshotStale,
         RejectReason::SnapshotIncompatible,
+        RejectReason::Backchannel,
     ])
     .boxed()
 }
@@ -265,6 +278,8 @@ fn timer() -> BoxedStrategy<TimerKey> {
         invocation().prop_map(TimerKey::Retry),
         (turn(), turn_budget()).prop_map(|(turn, budget)| TimerKey::Budget(turn, budget)),
         Just(TimerKey::Reconnect),
+        turn().prop_map(TimerKey::Hold),
+        turn().prop_map(TimerKey::CancelGrace),
     ]
     .boxed()
 }
@@ -287,7 +302,8 @@ fn input() -> BoxedStrategy<Input> {
         admission().prop_map(Input::Admission),
         connection().prop_map(Input::Connection),
         (text(), any::<bool>()).prop_map(|(binding, healthy)| Input::ProviderHealth { binding, healthy }),
-        cancel_reason().prop_map(Input::Cancel),
+        cancellation().prop_map(Input::Cancel),
+        select(vec![Talk::Press, Talk::Release, Talk::EndOfUtterance]).prop_map(Input::Talk),
         acknowledgement().prop_map(Input::PlayoutAck),
         observation().prop_map(Input::Observed),
         frame().prop_map(Input::CallerAudio),
@@ -328,6 +344,15 @@ fn turn_signal() -> BoxedStrategy<Signal> {
     );
     let place = || (samples(), any::<bool>());
     prop_oneof![
+        (cancel_reason(), micros()).prop_map(|(reason, grace)| Signal::SoftCancel { reason, grace }),
+        (node(), cancel_reason()).prop_map(|(node, reason)| Signal::NodeCancelled { node, reason }),
+        (invocation(), cancel_reason()).prop_map(|(id, reason)| Signal::InvocationCancelled { id, reason }),
+        (invocation(), micros(), any::<u32>()).prop_map(|(id, after, late_results)| Signal::CancelSettled {
+            id,
+            after,
+            late_results
+        }),
+        (invocation(), any::<u32>()).prop_map(|(id, late_results)| Signal::CancelIgnored { id, late_results }),
         open,
         place().prop_map(|(from_sample, estimated)| Signal::PlayoutResume { from_sample, estimated }),
         place().prop_map(|(heard_samples, estimated)| Signal::PlaybackCompleted { heard_samples, estimated }),
@@ -400,6 +425,7 @@ fn effect() -> BoxedStrategy<Effect> {
         (invocation(), frame()).prop_map(|(id, frame)| Effect::Feed { id, frame }),
         invocation().prop_map(|id| Effect::FeedEnd { id }),
         invocation().prop_map(|id| Effect::CancelInvocation { id }),
+        invocation().prop_map(|id| Effect::EndInvocation { id }),
         (turn(), epoch(), samples(), frame()).prop_map(|(turn, epoch, from_sample, frame)| Effect::Transmit {
             turn,
             epoch,

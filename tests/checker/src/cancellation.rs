@@ -15,7 +15,8 @@ pub(crate) fn caused(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     }
     let reason = row.text("reason");
     let asked = |input: Row<'_>| match input.input() {
-        Some("cancel") => input.text("reason") == reason,
+        Some("cancel") => input.cancels_the_turn() && input.text("reason") == reason,
+        Some("wake") => input.ends_the_grace_of(number) && turn.soft.as_deref() == reason,
         Some("session_end") => reason == Some("shutdown"),
         Some("turn_open_proposed") => reason == Some("barge_in"),
         Some("interruption_proposed" | "interruption_confirmed") => {
@@ -25,6 +26,33 @@ pub(crate) fn caused(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     };
     if !scene.tick.before(row).any(asked) {
         out.add(Rule::CancelCause, row, "nothing in this tick asks for this cancellation");
+    }
+}
+
+/// A turn that is cancelled softly begins nothing new, and the softness is asked for.
+pub(crate) fn softly(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if row.signal() == Some("soft_cancel") {
+        let asked = |input: Row<'_>| input.cancels_the_turn() && input.flag("soft");
+        if !scene.tick.before(row).any(asked) {
+            out.add(Rule::SoftCancel, row, "nothing in this tick asks for this cancellation");
+        }
+    }
+    let begins = row.signal() == Some("tool_proposed")
+        || (row.effect() == Some("invoke") && row.invocation().is_some_and(|name| name.kind != RECOGNISER));
+    if begins && scene.facts.open_turn().is_some_and(|(_, turn)| turn.soft.is_some()) {
+        out.add(Rule::SoftCancel, row, "a turn that is cancelled softly begins something");
+    }
+}
+
+/// Only what was cancelled, and still sends, is ended by force.
+pub(crate) fn by_force(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if row.effect() != Some("end_invocation") {
+        return;
+    }
+    let cancelled = scene.facts.invocation_of(row).is_some_and(|(_, invocation)| invocation.cancelled.is_some());
+    let late = scene.tick.before(row).any(|before| before.signal() == Some("cancel_ignored"));
+    if !cancelled || !late {
+        out.add(Rule::ForcedEnd, row, "ended by force, and has not ignored a cancellation");
     }
 }
 
@@ -59,7 +87,8 @@ pub(crate) fn spares_what_is_not_the_turns(scene: &Scene<'_>, row: Row<'_>, out:
 
 fn session_ends(tick: Tick<'_>) -> bool {
     let inputs = ["session_end", "authority_revoked", "transport_lost"];
-    tick.signal("session_ended").is_some() || inputs.iter().any(|name| tick.input(name).is_some())
+    let cancelled = || tick.rows().any(|row| row.input() == Some("cancel") && row.text("of") == Some("session"));
+    tick.signal("session_ended").is_some() || cancelled() || inputs.iter().any(|name| tick.input(name).is_some())
 }
 
 /// After the acceptance no frame of the turn is sent, no output of it accepted, no playback of it begins, and nothing

@@ -76,6 +76,8 @@ pub(crate) struct Shown {
 pub(crate) struct Turn {
     pub(crate) generation: Option<u64>,
     pub(crate) cancelled: bool,
+    /// For what reason it was cancelled softly.
+    pub(crate) soft: Option<String>,
     /// Whether an abort or a commit was said.
     pub(crate) terminal: bool,
     pub(crate) closed: bool,
@@ -163,6 +165,8 @@ pub(crate) struct Invocation {
     pub(crate) input_complete: bool,
     /// Whether it gave anything before its end.
     pub(crate) answered: bool,
+    /// Whether anything was made of that: text that nobody has used can be taken back.
+    pub(crate) used: bool,
     /// Whether it was said to have failed.
     pub(crate) failed: bool,
 }
@@ -180,9 +184,9 @@ impl Invocation {
         self.kind != RECOGNISER && !self.write && self.turn == Some(turn)
     }
 
-    /// A call that failed and has given nothing holds its turn until it is made again.
+    /// A call that failed and of which nothing was used holds its turn until it is made again.
     pub(crate) fn may_be_tried_again(&self) -> bool {
-        self.failed && !self.answered
+        self.failed && !self.used
     }
 
     pub(crate) fn in_flight(&self) -> bool {
@@ -190,6 +194,8 @@ impl Invocation {
     }
 }
 
+/// The kind of invocation that gives text.
+const MODEL: &str = "llm";
 /// The kind of invocation that belongs to the session.
 pub(crate) const RECOGNISER: &str = "stt";
 
@@ -304,8 +310,10 @@ impl Facts {
             "provider"
                 if row.text("kind") == Some("text") && row.text("text").is_some_and(|it| it.trim().is_empty()) => {}
             "provider" => {
-                if let Some(invocation) = self.invocation_mut(row) {
-                    invocation.answered |= invocation.in_flight();
+                let is_text = row.text("kind") == Some("text");
+                if let Some(invocation) = self.invocation_mut(row).filter(|invocation| invocation.in_flight()) {
+                    invocation.answered = true;
+                    invocation.used |= !is_text;
                 }
             }
             "admission" => {
@@ -350,6 +358,7 @@ impl Facts {
         match row.line.name.as_ref() {
             "cancel_accepted" => (turn.cancelled, turn.held) = (true, false),
             "commit" | "abort" => (turn.terminal, turn.held) = (true, false),
+            "soft_cancel" => turn.soft = row.text("reason").map(str::to_owned),
             "close" => turn.closed = true,
             "output_accepted" => {
                 turn.audio.accepted.get_or_insert(row.number);
@@ -410,6 +419,9 @@ impl Facts {
         let write = name.kind == "tool" && turn.is_some_and(|(_, turn)| turn.has_proposed(row));
         let turn = turn.map(|(number, _)| number);
         let kind = name.kind.to_owned();
+        if ![MODEL, RECOGNISER].contains(&name.kind) {
+            self.note_used();
+        }
         let invocation = Invocation {
             kind,
             turn,
@@ -418,10 +430,23 @@ impl Facts {
             cancelled: None,
             input_complete: false,
             answered: false,
+            used: false,
             failed: false,
         };
         self.invocations.insert(name.number, invocation);
         self.flying.insert(name.number);
+    }
+
+    /// Something is made of what the models of the open turn have given.
+    fn note_used(&mut self) {
+        let open = self.open;
+        for number in &self.flying {
+            if let Some(invocation) = self.invocations.get_mut(number)
+                && invocation.turn == open
+            {
+                invocation.used |= invocation.answered;
+            }
+        }
     }
 
     fn note_landed(&mut self, row: Row<'_>) {

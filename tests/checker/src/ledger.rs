@@ -7,6 +7,9 @@ use crate::facts::Turn;
 use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
+/// The kind of invocation that speaks.
+const VOICE: &str = "tts";
+
 /// Playback of a turn starts at most once, on the transport's word, and is then completed or cancelled, once; the
 /// samples heard are those acknowledged, unless they are called an estimate; what was heard follows in that tick.
 pub(crate) fn playback(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
@@ -55,15 +58,21 @@ fn samples(number: u32, turn: &Turn, row: Row<'_>, out: &mut Findings) {
     out.add(Rule::HeardSamples, row, detail);
 }
 
-/// A completed playback always leaves words; one that was cut does when it was long enough for one.
+/// A completed playback always leaves words, unless its voice was stopped before the first; one that was cut does when it was long enough for one.
 fn ledger_follows(scene: &Scene<'_>, turn: &Turn, row: Row<'_>, out: &mut Findings) {
     let Some(number) = row.turn() else { return };
     let heard = Micros(row.number_of("heard_samples").unwrap_or(0).saturating_mul(1_000_000));
     let long = heard.0.checked_div(turn.audio.rate_hz).is_some_and(|us| us > scene.limits.wordless.0);
-    let due = long || row.signal() == Some("playback_completed");
+    let due = long || (row.signal() == Some("playback_completed") && !loses_words(scene, number));
     if due && !scene.tick.after(row).any(|later| later.is_signal_of("heard", number)) {
         out.add(Rule::HeardFollows, row, format!("what was heard of t{number} does not follow in this tick"));
     }
+}
+
+/// Whether a voice was stopped, or failed, before it had said all of its sentence.
+fn loses_words(scene: &Scene<'_>, turn: u32) -> bool {
+    let mut voices = scene.facts.invocations.values().filter(|it| it.kind == VOICE && it.turn == Some(turn));
+    voices.any(|voice| voice.cancelled.is_some() || voice.failed)
 }
 
 fn heard(scene: &Scene<'_>, number: u32, row: Row<'_>, out: &mut Findings) {
@@ -73,7 +82,7 @@ fn heard(scene: &Scene<'_>, number: u32, row: Row<'_>, out: &mut Findings) {
     let detail = match (over("playback_completed"), over("playback_cancelled")) {
         _ if twice => "it was said before",
         (false, false) => "no playback is over in this tick",
-        (true, false) if row.flag("cut") => "all of it was heard, and it is called cut",
+        (true, false) if row.flag("cut") && !loses_words(scene, number) => "all of it was heard, and it is called cut",
         _ => return,
     };
     out.add(Rule::HeardFollows, row, detail);

@@ -158,7 +158,7 @@ const INPUT_RULES: [LineRule; 5] = [
     authority::epochs_move_on,
 ];
 
-const SIGNAL_RULES: [LineRule; 27] = [
+const SIGNAL_RULES: [LineRule; 28] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -176,6 +176,7 @@ const SIGNAL_RULES: [LineRule; 27] = [
     lifecycle::nothing_after_the_session,
     cancellation::caused,
     cancellation::reaches_every_invocation,
+    cancellation::softly,
     cancellation::no_output_afterwards,
     playout::hold_and_resume,
     playout::resumes_where_the_caller_stopped_hearing,
@@ -188,7 +189,7 @@ const SIGNAL_RULES: [LineRule; 27] = [
     recovery::follows_a_failure,
 ];
 
-const EFFECT_RULES: [LineRule; 16] = [
+const EFFECT_RULES: [LineRule; 18] = [
     shape::fields_of_inputs_and_effects,
     ordering::time_never_goes_back,
     ordering::invocations_step_by_one,
@@ -197,6 +198,8 @@ const EFFECT_RULES: [LineRule; 16] = [
     lifecycle::inside_a_turn,
     lifecycle::nothing_after_the_session,
     cancellation::spares_what_is_not_the_turns,
+    cancellation::softly,
+    cancellation::by_force,
     cancellation::no_output_afterwards,
     playout::silent_while_held,
     playout::resumes_where_the_caller_stopped_hearing,

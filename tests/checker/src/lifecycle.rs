@@ -188,7 +188,9 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let tick = scene.tick;
     // Whether words cancel at once is the policy's choice; where they did, they count as a cancellation.
     let words = || tick.input("turn_open_proposed").filter(|_| tick.signal_of("cancel_accepted", turn).is_some());
-    let cancel = || tick.input("cancel").or_else(|| tick.input_of("interruption_confirmed", turn)).or_else(words);
+    let grace = || tick.rows().find(|row| row.ends_the_grace_of(turn));
+    let cancel =
+        || tick.hard_cancel().or_else(grace).or_else(|| tick.input_of("interruption_confirmed", turn)).or_else(words);
     let cancel = || cancel().or_else(|| tick.input("session_end"));
     let authority = tick.input("authority_revoked").map(|row| (row, "authority_loss"));
     let cancel = || cancel().map(|row| (row, "cancelled"));

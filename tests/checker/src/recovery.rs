@@ -4,13 +4,13 @@ use crate::Scene;
 use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
-/// Another attempt follows a failure, of a call that has given nothing; and it is made.
+/// Another attempt follows a failure, of a call of which nothing was used; and it is made.
 pub(crate) fn follows_a_failure(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let switched = row.signal() == Some("provider_switch") && row.text("cause") == Some("failed");
     if row.signal() == Some("provider_retry") {
         match scene.facts.invocation_of(row) {
-            Some((name, invocation)) if invocation.answered => {
-                out.add(Rule::Recovery, row, format!("{}#{} has answered already", name.kind, name.number));
+            Some((name, invocation)) if invocation.used => {
+                out.add(Rule::Recovery, row, format!("something of {}#{} was used already", name.kind, name.number));
             }
             Some((_, invocation)) if invocation.failed => {}
             _ => out.add(Rule::Recovery, row, "another attempt, and nothing has failed"),

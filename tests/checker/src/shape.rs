@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 30] = {
+const SHAPES: [Shape; 32] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -35,6 +35,7 @@ const SHAPES: [Shape; 30] = {
         (In, "playout_ack", Control, &[("turn", Turn), ("heard_samples", Number), ("occasion", Word)]),
         (In, "observed", Control, &[("observation", Word)]),
         (In, "audio", Data, &AUDIO),
+        (In, "talk", Data, &[("talk", Word)]),
         (In, "user_text", Data, &[("text", Word)]),
         (In, "provider", Data, &[("id", Invocation), ("kind", Word)]),
         (In, "turn_open_proposed", Control, &[("text", Word)]),
@@ -54,6 +55,7 @@ const SHAPES: [Shape; 30] = {
         (Effect, "feed", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),
         (Effect, "cancel_invocation", Control, &[("id", Invocation)]),
+        (Effect, "end_invocation", Control, &[("id", Invocation)]),
         (Effect, "transmit", Data, &TRANSMIT),
         (Effect, "clear_transport", Control, &[("turn", Turn), ("epoch", Number)]),
         (Effect, "wake_at", Control, &[("at_ms", Word)]),

@@ -38,6 +38,11 @@ impl<'a> Row<'a> {
         self.line.field(key)?.text()
     }
 
+    /// A field as it is written, whatever it holds.
+    pub(crate) fn word(self, key: &str) -> Option<String> {
+        self.line.field(key).map(ToString::to_string)
+    }
+
     pub(crate) fn number_of(self, key: &str) -> Option<u64> {
         self.line.field(key)?.number()
     }
@@ -54,6 +59,19 @@ impl<'a> Row<'a> {
     pub(crate) fn invocation(self) -> Option<Name<'a>> {
         let (kind, id) = self.line.field("id")?.invocation()?;
         Some(Name { kind, number: id.0 })
+    }
+}
+
+impl Row<'_> {
+    /// Whether this is an order to cancel the active turn, at once or softly.
+    pub(crate) fn cancels_the_turn(self) -> bool {
+        self.input() == Some("cancel") && self.word("of").is_none_or(|of| of == "session")
+    }
+
+    /// Whether the time of this turn's soft cancellation is over.
+    pub(crate) fn ends_the_grace_of(self, turn: u32) -> bool {
+        let grace = || Some(self.line.field("cancel_grace")?.turn()?.0);
+        self.input() == Some("wake") && grace() == Some(turn)
     }
 }
 
@@ -107,6 +125,11 @@ impl<'a> Tick<'a> {
 
     pub(crate) fn input_of(self, name: &str, turn: u32) -> Option<Row<'a>> {
         self.rows().find(|row| row.input() == Some(name) && row.turn() == Some(turn))
+    }
+
+    /// An order to cancel the active turn at once: not a smaller thing, and not softly.
+    pub(crate) fn hard_cancel(self) -> Option<Row<'a>> {
+        self.rows().find(|row| row.cancels_the_turn() && !row.flag("soft"))
     }
 
     pub(crate) fn signal(self, name: &str) -> Option<Row<'a>> {

@@ -86,6 +86,10 @@ rules! {
     CancelComplete = "cancel-complete",
     /// A turn that is aborted cancels its unfinished invocations.
     CancelInvocations = "cancel-invocations",
+    /// A turn that is cancelled softly begins nothing new.
+    SoftCancel = "soft-cancel",
+    /// Only who ignores a cancellation is ended by force.
+    ForcedEnd = "forced-end",
     /// Cancelling a turn touches neither recognition nor a committed write.
     CancelScope = "cancel-scope",
     /// From the moment a cancel is accepted, nothing of its turn passes egress, and no playback of it begins.

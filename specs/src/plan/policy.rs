@@ -1,0 +1,177 @@
+//! The policies of a plan: what the arbiter decides by, what is asked of providers, what new turns need.
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::TurnBudget;
+use crate::time::Micros;
+
+/// What speech over an answer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterruptionPolicy {
+    /// Playout stops at once; words or enough speech confirm; otherwise it goes on where it was heard last.
+    Hold,
+    /// The onset cancels.
+    Immediate,
+    /// Nothing.
+    Ignore,
+}
+
+/// What the arbiter decides by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnPolicy {
+    /// What speech over an answer does.
+    pub interruption: InterruptionPolicy,
+    /// The age at which a turn is past its false-interruption grace, and writes may run.
+    pub commit_point: Micros,
+    /// What a turn may take.
+    #[serde(default, skip_serializing_if = "TurnBudgets::is_default")]
+    pub budgets: TurnBudgets,
+    /// How long a turn waits for a transport that is gone or stalled, before it is aborted.
+    #[serde(default = "default_reconnect", skip_serializing_if = "is_default_reconnect")]
+    pub reconnect: Micros,
+    /// What is given some time before it is ended.
+    #[serde(default, skip_serializing_if = "Graces::is_default")]
+    pub graces: Graces,
+}
+
+/// What is given some time before it is ended (`F-036`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Graces {
+    /// How long playout is on hold without a word, before the interruption counts as none.
+    pub hold: Micros,
+    /// How long what is being said may go on after a soft cancellation, and how long a provider has to answer a
+    /// cancellation before it is ended by force.
+    pub cancel: Micros,
+}
+
+impl Default for Graces {
+    fn default() -> Self {
+        Self { hold: Micros::from_ms(2_000), cancel: Micros::from_ms(75) }
+    }
+}
+
+impl Graces {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for TurnPolicy {
+    fn default() -> Self {
+        Self {
+            interruption: InterruptionPolicy::Hold,
+            commit_point: Micros::from_ms(300),
+            budgets: TurnBudgets::default(),
+            reconnect: default_reconnect(),
+            graces: Graces::default(),
+        }
+    }
+}
+
+const fn default_reconnect() -> Micros {
+    Micros::from_ms(5_000)
+}
+
+fn is_default_reconnect(reconnect: &Micros) -> bool {
+    *reconnect == default_reconnect()
+}
+
+/// What a turn may take (`F-109`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TurnBudgets {
+    /// Until the first text that can be spoken; none unless it is given.
+    pub first_speakable: Option<Budget>,
+    /// Until the first audio passes egress.
+    pub first_audio: Budget,
+    /// Until nothing more comes.
+    pub whole: Budget,
+}
+
+impl Default for TurnBudgets {
+    fn default() -> Self {
+        Self {
+            first_speakable: None,
+            first_audio: Budget { limit: Micros::from_ms(2_000), terminate: false },
+            whole: Budget { limit: Micros::from_ms(180_000), terminate: true },
+        }
+    }
+}
+
+impl TurnBudgets {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those that are set.
+    pub fn each(&self) -> impl Iterator<Item = (TurnBudget, Budget)> {
+        let speakable = self.first_speakable.map(|budget| (TurnBudget::FirstSpeakable, budget));
+        speakable.into_iter().chain([(TurnBudget::FirstAudio, self.first_audio), (TurnBudget::Whole, self.whole)])
+    }
+}
+
+/// One budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// From the turn's opening.
+    pub limit: Micros,
+    /// Whether the turn ends when it is spent; otherwise it is only said.
+    pub terminate: bool,
+}
+
+/// What a node asks of its provider, and what happens when it does not get it (`F-160` to `F-165`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderPolicy {
+    /// From the call to its first result; for a recogniser, from the end of its audio to its final.
+    pub first_result: Micros,
+    /// From one result to the next, where there are several.
+    pub stall: Micros,
+    /// So often one provider is tried, as long as nothing of its answer has come.
+    pub attempts: u32,
+    /// Who is called instead, in this order.
+    pub fallback: Vec<String>,
+}
+
+impl Default for ProviderPolicy {
+    fn default() -> Self {
+        Self { first_result: Micros::from_ms(1_000), stall: Micros::from_ms(3_000), attempts: 2, fallback: Vec::new() }
+    }
+}
+
+impl ProviderPolicy {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What new turns need from outside (`F-049`, `F-101`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionPolicy {
+    /// No turn opens without an admission snapshot that is at most so old.
+    pub snapshot_max_age: Option<Micros>,
+    /// What a missing, stale or incompatible snapshot does.
+    pub otherwise: Otherwise,
+}
+
+impl AdmissionPolicy {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What happens to a proposal that can't be decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// It may come again.
+    #[default]
+    Defer,
+    /// It is refused.
+    Reject,
+}
