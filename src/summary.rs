@@ -1,5 +1,6 @@
 //! What a call came to: its turns, what was said and heard, and where time went.
 
+use rspp_specs::buffer::FLUSHED;
 use rspp_specs::event::Request;
 use rspp_specs::ids::TurnId;
 use rspp_specs::time::Micros;
@@ -94,7 +95,9 @@ impl Summary {
         match signal {
             Signal::LateAfterCancel { .. } => self.counts.fenced += 1,
             Signal::OutputFenced { frames } => self.counts.fenced += u64::from(*frames),
-            Signal::DropNotice { items, .. } => self.counts.drops += u64::from(*items),
+            // What a cancelled turn leaves behind is nobody's loss.
+            Signal::DropNotice { reason, .. } if **reason == *FLUSHED => {}
+            Signal::DropNotice { dropped, .. } => self.counts.drops += u64::from(dropped.items),
             Signal::TurnOpen { text, speech_end, .. } => {
                 let (turn, terminal) = (turn.map_or(0, |turn| turn.0), "open".to_owned());
                 let (user_text, speech_end) = (text.to_string(), *speech_end);

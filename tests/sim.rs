@@ -202,11 +202,11 @@ fn the_command_says_what_is_not_built_and_takes_any_spec() {
     let trace: PathBuf = folder.path().join("session.trace");
     let shown = trace.display().to_string();
     let small = ["sim", "--sessions", "2", "--minutes", "1", "--json"];
-    let (code, out, aside) = rspp(&[&small[..], &["--faults", "F5,F3", "--only", "1", "--trace", &shown]].concat());
+    let (code, out, aside) = rspp(&[&small[..], &["--faults", "F8,F3", "--only", "1", "--trace", &shown]].concat());
     assert_eq!(code, 0, "{aside}");
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!(report["faults"]["F5"], serde_json::json!({"injected": 0, "built": false}));
-    assert!(aside.contains("not built yet, and not injected: F5 (partial loss in a group of streams)"), "{aside}");
+    assert_eq!(report["faults"]["F8"], serde_json::json!({"injected": 0, "built": false}));
+    assert!(aside.contains("not built yet, and not injected: F8 (worker loss)"), "{aside}");
     let lines = parse(&std::fs::read_to_string(&trace).expect("it was written")).expect("lines of a trace");
     assert_eq!(report["lines"], lines.len());
 

@@ -24,6 +24,7 @@ use crate::opener::Opener;
 use crate::provider::{Answer, Kind, Provider, ProviderError, Sink, Timed, Wanted};
 use crate::replaceable::Replaceable;
 use crate::transport::{MemoryTransport, TransportTimes};
+use crate::valve::Valve;
 
 /// Silence behind the end of the file, at least: so long an utterance may need to end and to be answered.
 const MIN_TRAIL: Micros = Micros::from_ms(2_000);
@@ -266,6 +267,9 @@ trait Bring {
         schedule: &mut Schedule,
     ) -> Result<(), ProviderError>;
 
+    /// Reads a provider, or does not. In virtual time the schedule alone holds back what has come.
+    fn control_flow(&mut self, _id: InvocationId, _effect: &Effect) {}
+
     /// What has failed since the last look.
     fn failure(&mut self) -> Option<ProviderError> {
         None
@@ -330,6 +334,10 @@ impl<B: Bring> Peers for CallPeers<B> {
             }
             Effect::ClearTransport { turn, epoch } => {
                 self.transport.clear(now, *turn, *epoch, schedule);
+                return Ok(());
+            }
+            Effect::PauseInvocation { id } | Effect::ResumeInvocation { id } | Effect::GrantCredit { id, .. } => {
+                self.providers.control_flow(*id, effect);
                 return Ok(());
             }
             Effect::WakeAt { .. } => return Ok(()),
@@ -431,9 +439,12 @@ struct Threads {
     over: CancellationToken,
 }
 
+/// What a provider's thread is to do: for which invocation, until when, and whether it may give.
+type Errand = (InvocationId, Order, CancellationToken, Valve);
+
 /// To a provider's thread.
 struct Line {
-    orders: SyncSender<(InvocationId, Order, CancellationToken)>,
+    orders: SyncSender<Errand>,
     thread: JoinHandle<()>,
 }
 
@@ -441,6 +452,7 @@ struct Running {
     key: Key,
     /// Cancelled when nobody waits for it any more, or when its last result has come.
     over: CancellationToken,
+    valve: Valve,
 }
 
 impl Threads {
@@ -480,6 +492,12 @@ impl Bring for Threads {
         self.failures.try_recv().ok()
     }
 
+    fn control_flow(&mut self, id: InvocationId, effect: &Effect) {
+        if let Some(running) = self.running.get(&id) {
+            running.valve.set(effect);
+        }
+    }
+
     fn bring(
         &mut self,
         now: Micros,
@@ -497,7 +515,8 @@ impl Bring for Threads {
                     return Ok(());
                 }
                 self.running.retain(|_, running| !running.over.is_cancelled());
-                self.running.insert(id, Running { key, over: self.over.child_token() });
+                let (over, valve) = (self.over.child_token(), Valve::default());
+                self.running.insert(id, Running { key, over, valve });
             }
             Order::Cancel => {
                 // From another thread than the provider's: it hears of it in the middle of its work.
@@ -508,8 +527,8 @@ impl Bring for Threads {
             }
             Order::Feed(_) | Order::FeedEnd => {}
         }
-        let Some(Running { key, over }) = self.running.get(&id) else { return Ok(()) };
-        let order = (id, order, over.clone());
+        let Some(Running { key, over, valve }) = self.running.get(&id) else { return Ok(()) };
+        let order = (id, order, over.clone(), valve.clone());
         let sent = self.lines.get(key).is_some_and(|line| line.orders.try_send(order).is_ok());
         if !sent {
             // The provider is gone, or hopelessly behind: this invocation ends, and the core decides what follows.
@@ -523,13 +542,13 @@ impl Bring for Threads {
 /// One provider's thread: until the call is over, or the provider fails.
 fn serve(
     mut provider: Box<dyn Provider>,
-    orders: &Receiver<(InvocationId, Order, CancellationToken)>,
+    orders: &Receiver<Errand>,
     inbox: &SyncSender<Input>,
     notes: &Notes,
 ) -> Result<(), ProviderError> {
-    while let Ok((id, order, over)) = orders.recv() {
+    while let Ok((id, order, over, valve)) = orders.recv() {
         if !over.is_cancelled() {
-            let mut sink = Inbox { id, inbox, notes, over: over.clone(), ended: false };
+            let mut sink = Inbox { id, inbox, notes, over: over.clone(), valve, ended: false };
             carry_out(provider.as_mut(), &order, &mut sink, &over)?;
             if over.is_cancelled() && !sink.ended {
                 // It has stopped: that is the answer to its cancellation. If the call is over, nobody takes it.
@@ -546,12 +565,14 @@ struct Inbox<'a> {
     inbox: &'a SyncSender<Input>,
     notes: &'a Notes,
     over: CancellationToken,
+    valve: Valve,
     ended: bool,
 }
 
 impl Sink for Inbox<'_> {
     fn take(&mut self, timed: Timed) {
         let ended = matches!(timed.result, ProviderResult::End(_));
+        self.valve.wait(&timed.result, &self.over);
         let sent = self.inbox.send(Input::Provider(self.id, timed.result));
         // Nothing follows the end; and if the call is over, nobody takes what would follow.
         self.ended |= ended;

@@ -3,11 +3,11 @@
 //! In virtual time the clock jumps to whatever comes next, so ten minutes of a call take milliseconds, and the same
 //! inputs always give the same timeline. With a real clock the same loop holds a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use rspp_engine::{Batch, Core, NotTaken, View};
 use rspp_specs::event::ProviderResult;
-use rspp_specs::ids::Slot;
+use rspp_specs::ids::{InvocationId, Slot};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record};
@@ -17,6 +17,34 @@ use rspp_specs::timeline::{Effect, Entry, Input, Record};
 pub struct Schedule {
     inputs: BTreeMap<(Micros, u64), Input>,
     next: u64,
+    /// Invocations whose provider is not read as it comes.
+    gates: BTreeMap<InvocationId, Gate>,
+}
+
+/// Before what a provider gives while nobody has room for it: as a socket that is not read, it keeps what has come.
+#[derive(Debug, Default)]
+struct Gate {
+    paused: bool,
+    /// So many more results may pass; `None` for as many as come.
+    credit: Option<u32>,
+    /// What has come and did not pass, by the ticket that it came with.
+    kept: VecDeque<(u64, Input)>,
+}
+
+impl Gate {
+    /// Whether this passes now; uses credit if it does.
+    fn passes(&mut self, input: &Input) -> bool {
+        let uses = matches!(input, Input::Provider(_, ProviderResult::Text(_) | ProviderResult::Audio(_)));
+        match &mut self.credit {
+            _ if self.paused => false,
+            Some(0) if uses => false,
+            Some(credit) if uses => {
+                *credit -= 1;
+                true
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A place in the schedule, for taking the input back.
@@ -34,17 +62,57 @@ impl Schedule {
 
     /// Takes an input back, if it has not come in.
     pub fn take_back(&mut self, ticket: Ticket) {
-        self.inputs.remove(&(ticket.0, ticket.1));
+        if self.inputs.remove(&(ticket.0, ticket.1)).is_none() {
+            self.gates.values_mut().for_each(|gate| gate.kept.retain(|(number, _)| *number != ticket.1));
+        }
+    }
+
+    /// Carries out what an effect says of reading a provider; gives whether it says anything of that.
+    pub fn control_flow(&mut self, now: Micros, effect: &Effect) -> bool {
+        match effect {
+            Effect::PauseInvocation { id } => self.gates.entry(*id).or_default().paused = true,
+            Effect::ResumeInvocation { id } => {
+                self.gates.entry(*id).or_default().paused = false;
+                self.reopen(now, *id);
+            }
+            Effect::GrantCredit { id, results } => {
+                let credit = &mut self.gates.entry(*id).or_default().credit;
+                *credit = Some(credit.unwrap_or(0).saturating_add(*results));
+                self.reopen(now, *id);
+            }
+            // Nobody waits any more: what is still on its way comes in late, as it would.
+            Effect::CancelInvocation { id } => {
+                if let Some(gate) = self.gates.remove(id) {
+                    self.put_kept(now, gate.kept);
+                }
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// What was kept is before the gate again, in its order and before what follows it.
+    fn reopen(&mut self, now: Micros, id: InvocationId) {
+        let Some(gate) = self.gates.get_mut(&id) else { return };
+        let kept = std::mem::take(&mut gate.kept);
+        self.put_kept(now, kept);
+    }
+
+    fn put_kept(&mut self, now: Micros, kept: VecDeque<(u64, Input)>) {
+        for (number, input) in kept {
+            self.inputs.insert((now, number), input);
+        }
     }
 
     /// How many inputs are in it.
     pub fn len(&self) -> usize {
-        self.inputs.len()
+        self.inputs.len() + self.gates.values().map(|gate| gate.kept.len()).sum::<usize>()
     }
 
     /// Whether nothing is going to come in.
     pub fn is_empty(&self) -> bool {
-        self.inputs.is_empty()
+        self.len() == 0
     }
 
     /// When the next input comes in.
@@ -52,10 +120,23 @@ impl Schedule {
         self.inputs.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The next input, if it comes in by `now`.
+    /// The next input, if it comes in by `now` and somebody has room for it.
     pub fn pop_until(&mut self, now: Micros) -> Option<Input> {
-        self.next_at().filter(|at| *at <= now)?;
-        self.inputs.pop_first().map(|(_, input)| input)
+        loop {
+            self.next_at().filter(|at| *at <= now)?;
+            let ((_, number), input) = self.inputs.pop_first()?;
+            let Input::Provider(id, result) = &input else { return Some(input) };
+            let Some(gate) = self.gates.get_mut(id) else { return Some(input) };
+            // Behind what is kept nothing passes, the end of the invocation neither.
+            if !gate.kept.is_empty() || !gate.passes(&input) {
+                gate.kept.push_back((number, input));
+                continue;
+            }
+            if matches!(result, ProviderResult::End(_)) {
+                self.gates.remove(id);
+            }
+            return Some(input);
+        }
     }
 }
 
@@ -141,6 +222,7 @@ pub fn run<P: Peers>(
         on_tick(&records, view.as_ref());
         for record in records.drain(..) {
             if let Entry::Effect(effect) = &record.entry {
+                schedule.control_flow(now, effect);
                 peers.perform(now, effect, schedule)?;
             }
         }

@@ -27,4 +27,5 @@ pub mod sim;
 pub mod tone;
 pub mod tools;
 pub mod transport;
+mod valve;
 pub mod wyoming;

@@ -255,7 +255,11 @@ impl Peers for ScriptedPeers {
                 self.transport.play(now, *turn, *epoch, *from_sample, frame, schedule);
             }
             Effect::ClearTransport { turn, epoch } => self.transport.clear(now, *turn, *epoch, schedule),
-            Effect::WakeAt { .. } => {}
+            // The schedule holds back what is not read.
+            Effect::WakeAt { .. }
+            | Effect::PauseInvocation { .. }
+            | Effect::ResumeInvocation { .. }
+            | Effect::GrantCredit { .. } => {}
         }
         Ok(())
     }

@@ -1,12 +1,17 @@
 //! A spec as it is written: YAML or JSON, with the place of each value that a finding may name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use rspp_specs::buffer::{EdgeSync, SyncDrop, SyncGroup};
 use rspp_specs::limits::MAX_SPEC_BYTES;
-use rspp_specs::plan::{Detector, ToolSpec};
-use serde::Deserialize;
+use rspp_specs::plan::{Comparison, Detector, JoinBy, MergeOrder, ToolSpec};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
+use crate::buffer::BufferDocument;
 use crate::finding::{Finding, Findings, Place, did_you_mean};
 use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
 
@@ -76,6 +81,18 @@ pub(crate) struct NodeDocument {
     pub(crate) lookahead_ms: Option<u64>,
     #[serde(default)]
     pub(crate) max_queued_ms: Option<u64>,
+    /// Of a merge: in which order what one tick brings goes on.
+    #[serde(default)]
+    pub(crate) order: Option<MergeOrder>,
+    /// Of a join: what belongs together.
+    #[serde(default)]
+    pub(crate) by: Option<JoinBy>,
+    /// Of a select: what must hold of the input that is let through.
+    #[serde(default)]
+    pub(crate) when: Option<WhenDocument>,
+    /// Of a fallback: so long the first branch may take.
+    #[serde(default)]
+    pub(crate) after_ms: Option<u64>,
     /// A custom node's own parameters.
     #[serde(default)]
     pub(crate) config: Option<serde_json::Value>,
@@ -99,32 +116,90 @@ impl NodeDocument {
             ("max_wait_ms", self.max_wait_ms.is_some()),
             ("lookahead_ms", self.lookahead_ms.is_some()),
             ("max_queued_ms", self.max_queued_ms.is_some()),
+            ("order", self.order.is_some()),
+            ("by", self.by.is_some()),
+            ("when", self.when.is_some()),
+            ("after_ms", self.after_ms.is_some()),
             ("config", self.config.is_some()),
         ];
         fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
 }
 
-/// One edge: `a.port -> b.port`, or the same with a condition.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum EdgeDocument {
-    Arrow(String),
-    Conditional { edge: String, when: WhenDocument },
+/// One edge: `a.port -> b.port`, or the same with more to say.
+#[derive(Clone, Debug)]
+pub(crate) struct EdgeDocument {
+    pub(crate) arrow: String,
+    pub(crate) rest: EdgeRest,
 }
 
-impl EdgeDocument {
-    pub(crate) fn arrow(&self) -> &str {
-        match self {
-            EdgeDocument::Arrow(arrow) | EdgeDocument::Conditional { edge: arrow, .. } => arrow,
-        }
-    }
+/// What may be said of an edge.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EdgeRest {
+    edge: Option<String>,
+    pub(crate) when: Option<WhenDocument>,
+    pub(crate) buffer: Option<BufferDocument>,
+    pub(crate) sync: Option<SyncDocument>,
+    pub(crate) fallback: Option<FallbackDocument>,
+}
 
-    pub(crate) fn when(&self) -> Option<&WhenDocument> {
-        match self {
-            EdgeDocument::Arrow(_) => None,
-            EdgeDocument::Conditional { when, .. } => Some(when),
+/// With what an edge plays together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncDocument {
+    pub(crate) group: String,
+    #[serde(default = "media")]
+    pub(crate) domain: String,
+    #[serde(default = "atomic")]
+    pub(crate) on_drop: SyncDrop,
+}
+
+impl SyncDocument {
+    /// The membership.
+    pub(crate) fn sync(&self) -> EdgeSync {
+        let group = SyncGroup { id: self.group.as_str().into(), domain: self.domain.as_str().into() };
+        EdgeSync { group, on_drop: self.on_drop }
+    }
+}
+
+fn media() -> String {
+    "media".to_owned()
+}
+
+fn atomic() -> SyncDrop {
+    SyncDrop::AtomicDrop
+}
+
+/// When an edge carries in the place of the one that ends at the same input.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FallbackDocument {
+    #[serde(default)]
+    pub(crate) after_ms: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for EdgeDocument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Edge;
+        impl<'de> Visitor<'de> for Edge {
+            type Value = EdgeDocument;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an edge: `node -> node`, or a map with the field `edge`")
+            }
+
+            fn visit_str<E: Error>(self, arrow: &str) -> Result<EdgeDocument, E> {
+                Ok(EdgeDocument { arrow: arrow.to_owned(), rest: EdgeRest::default() })
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<EdgeDocument, M::Error> {
+                let mut rest = EdgeRest::deserialize(MapAccessDeserializer::new(map))?;
+                let arrow = rest.edge.take().ok_or_else(|| M::Error::missing_field("edge"))?;
+                Ok(EdgeDocument { arrow, rest })
+            }
         }
+        deserializer.deserialize_any(Edge)
     }
 }
 
@@ -141,6 +216,18 @@ pub(crate) struct WhenDocument {
     pub(crate) at_least: Option<f64>,
     #[serde(default)]
     pub(crate) below: Option<f64>,
+}
+
+impl WhenDocument {
+    /// The comparisons that are given; it should be one.
+    pub(crate) fn comparisons(&self) -> Vec<Comparison> {
+        let mut comparisons = Vec::new();
+        comparisons.extend(self.equals.clone().map(Comparison::Equals));
+        comparisons.extend(self.differs.clone().map(Comparison::Differs));
+        comparisons.extend(self.at_least.map(Comparison::AtLeast));
+        comparisons.extend(self.below.map(Comparison::Below));
+        comparisons
+    }
 }
 
 /// Reads a document.

@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use rspp_specs::buffer::{BufferSpec, Shed};
 use rspp_specs::event::ToolEffect;
 use rspp_specs::plan::{Comparison, Lifetime, NodeKind, Plan, PlanEdge};
+
+use crate::{buffer, fan_in};
 
 /// Says what a plan does: its nodes in order, its edges and where something can wait, how it takes turns.
 pub fn explain(plan: &Plan) -> String {
@@ -68,8 +71,9 @@ fn what(kind: &NodeKind) -> String {
             params.lookahead,
             params.max_queued.as_ms() / 1_000
         ),
-        NodeKind::Merge => "passes on what its inputs bring, by cause, then port".to_owned(),
-        NodeKind::Join => "waits for one item from each input".to_owned(),
+        NodeKind::Merge { .. } | NodeKind::Join { .. } | NodeKind::Select { .. } | NodeKind::Fallback { .. } => {
+            fan_in::in_words(kind)
+        }
         NodeKind::Custom { type_name, .. } => format!("runs {type_name}, a node from outside the tree"),
     }
 }
@@ -88,13 +92,16 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
         let of = &from.outputs[usize::from(edge.from_port.0)];
         let into = &to.inputs[usize::from(edge.to_port.0)];
         let only = condition(edge);
-        let buffer = match to.kind {
-            NodeKind::Playout(_) => "waits in playout, within its bound",
-            _ => "buffer: none (synchronous edge)",
+        let buffer = match edge.buffer.as_deref() {
+            Some(spec) => format!("{}; {}", in_words(spec), buffer::why(&to.kind)),
+            None => "buffer: none (synchronous edge)".to_owned(),
         };
+        let together = edge.sync.as_deref().map_or_else(String::new, |sync| {
+            format!("; plays with group {} by {} ({})", sync.group.id, sync.group.domain, sync.on_drop.name())
+        });
         writeln!(
             text,
-            "  {}.{} -> {}.{} ({}){only}; {buffer}",
+            "  {}.{} -> {}.{} ({}){only}; {buffer}{together}",
             from.name,
             of.name,
             to.name,
@@ -109,6 +116,36 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
         writeln!(text, "  {from} ~> {to}: a proposal, through the sequencer; the arbiter decides")?;
     }
     Ok(())
+}
+
+/// What may wait, what happens to more, and who said so.
+fn in_words(spec: &BufferSpec) -> String {
+    let mut text = format!("buffer: {} items, {} bytes", spec.max_items, spec.max_bytes);
+    // Writing to a string can't fail.
+    let _ = write_buffer(&mut text, spec);
+    text
+}
+
+fn write_buffer(text: &mut String, spec: &BufferSpec) -> std::fmt::Result {
+    if let Some(max_latency) = spec.max_latency {
+        write!(text, ", {max_latency} ms of audio")?;
+    }
+    if let Some(max_queue) = spec.max_queue {
+        write!(text, ", {max_queue} ms in queue")?;
+    }
+    if let Some(max_block) = spec.max_block {
+        write!(text, "; blocks above {}% until {}%", spec.high_percent, spec.low_percent)?;
+        write!(text, ", for {max_block} ms at most, by {}; then {}", spec.flow.name(), spec.shed.name())?;
+    } else {
+        write!(text, "; {}", spec.shed.name())?;
+    }
+    if let Shed::Sample { every } = spec.shed {
+        write!(text, " (one of {every})")?;
+    }
+    match spec.defaulted.as_slice() {
+        [] => Ok(()),
+        defaulted => write!(text, " (by the profile: {})", defaulted.join(", ")),
+    }
 }
 
 fn condition(edge: &PlanEdge) -> String {

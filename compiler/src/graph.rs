@@ -5,24 +5,40 @@ use std::collections::BTreeMap;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex as GraphIndex};
 use petgraph::visit::EdgeRef;
+use rspp_specs::buffer::{BufferSpec, EdgeSync, SyncGroup};
 use rspp_specs::event::PortType;
 use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
-    Comparison, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, PlayoutParams, Port,
-    ProviderPolicy, SegmenterParams, UtteranceParams, VadParams,
+    Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, PlayoutParams, Port, ProviderPolicy,
+    SegmenterParams, UtteranceParams, VadParams,
 };
 use rspp_specs::time::Micros;
 
-use crate::document::{Document, NodeDocument, WhenDocument};
+use crate::buffer;
+use crate::document::{Document, NodeDocument, SyncDocument, WhenDocument};
+use crate::fan_in;
 use crate::finding::{Collector, Findings, Place, did_you_mean};
 use crate::policy::ProviderDocument;
 use crate::registry::Registry;
 use crate::template::{Draft, DraftEdge};
 
 const PROFILE: &str = "simple/v1";
-const BUILT_IN: [&str; 11] =
-    ["caller", "user_turn", "vad", "stt", "utterance", "llm", "segmenter", "tts", "playout", "merge", "join"];
+const BUILT_IN: [&str; 13] = [
+    "caller",
+    "user_turn",
+    "vad",
+    "stt",
+    "utterance",
+    "llm",
+    "segmenter",
+    "tts",
+    "playout",
+    "merge",
+    "join",
+    "select",
+    "fallback",
+];
 
 type Graph = DiGraph<Vertex, Link>;
 
@@ -42,6 +58,8 @@ struct Link {
     from_port: usize,
     to_port: usize,
     when: Option<Condition>,
+    buffer: Option<BufferSpec>,
+    sync: Option<EdgeSync>,
 }
 
 /// Checks a draft and makes its plan.
@@ -54,6 +72,7 @@ pub(crate) fn plan(source: &str, document: &Document, draft: &Draft, registry: &
     let graph = build(&mut findings, draft, registry);
     check_size(&mut findings, document, &graph);
     check_cycles(&mut findings, &graph);
+    check_sync(&mut findings, &graph);
     check_ends(&mut findings, &graph);
     let place = Place::from(document.name.referenced);
     let parts = findings.finish(|| seal(document, &graph))?;
@@ -106,7 +125,7 @@ fn build(findings: &mut Collector<'_>, draft: &Draft, registry: &Registry) -> Gr
         }
     }
     for edge in &draft.edges {
-        connect(findings, &mut graph, &by_name, draft, edge);
+        connect(findings, &mut graph, &by_name, draft, edge, registry);
     }
     graph
 }
@@ -132,6 +151,9 @@ fn kind_of(
         findings.report("RSPP0008", place.clone(), format!("{path}.{field}"), message, hint);
     }
     check_values(findings, &path, place, node);
+    if let Some(when) = &node.when {
+        condition(findings, place, &format!("{path}.when"), when);
+    }
     if let Some(provider) = &node.provider {
         provider.check(findings, &path, place);
     }
@@ -175,6 +197,7 @@ fn check_values(findings: &mut Collector<'_>, path: &str, place: &Place, node: &
         ("max_wait_ms", node.max_wait_ms),
         ("lookahead_ms", node.lookahead_ms),
         ("max_queued_ms", node.max_queued_ms),
+        ("after_ms", node.after_ms),
     ];
     for (field, ms) in times.into_iter().filter_map(|(field, ms)| Some((field, ms?))) {
         if ms > MAX_FIELD_MS {
@@ -215,9 +238,7 @@ fn built_in(node: &NodeDocument) -> Option<(NodeKind, &'static [&'static str])> 
             let max_queued = ms(node.max_queued_ms, default.max_queued.as_ms());
             (NodeKind::Playout(PlayoutParams { lookahead, max_queued }), &["lookahead_ms", "max_queued_ms"])
         }
-        "merge" => (NodeKind::Merge, &[]),
-        "join" => (NodeKind::Join, &[]),
-        _ => return None,
+        _ => return fan_in::built_in(node),
     })
 }
 
@@ -247,7 +268,8 @@ fn ports_of(kind: &NodeKind) -> (Ports, Ports) {
         NodeKind::Llm { .. } | NodeKind::Segmenter(_) => (&[("text", Text)], &[("text", Text)]),
         NodeKind::Tts { .. } => (&[("text", Text)], &[("audio", Audio)]),
         NodeKind::Playout(_) => (&[("audio", Audio)], &[]),
-        NodeKind::Merge | NodeKind::Join => (&[], &[("out", Any)]),
+        NodeKind::Merge { .. } | NodeKind::Join { .. } | NodeKind::Select { .. } => (&[], &[("out", Any)]),
+        NodeKind::Fallback { .. } => (&[("first", Any), ("second", Any)], &[("out", Any)]),
         NodeKind::Custom { .. } => (&[], &[]),
     }
 }
@@ -294,6 +316,7 @@ fn connect(
     by_name: &BTreeMap<&str, GraphIndex>,
     draft: &Draft,
     edge: &DraftEdge,
+    registry: &Registry,
 ) {
     let place = &edge.place;
     let path = format!("edges: {}", edge.arrow);
@@ -317,7 +340,7 @@ fn connect(
             return None;
         };
         let vertex = &mut graph[*index];
-        if matches!(vertex.kind, NodeKind::Merge | NodeKind::Join) && !output {
+        if fan_in::grows(&vertex.kind) && !output {
             let name = port.map_or_else(|| format!("in{}", vertex.inputs.len()), str::to_owned);
             vertex.inputs.push(Port::new(&name, PortType::Any));
             return Some((*index, vertex.inputs.len() - 1));
@@ -341,11 +364,39 @@ fn connect(
         }
         found.map(|port| (*index, port))
     };
-    let (from, to) = (end(from, true), end(to, false));
-    let (Some((from, from_port)), Some((to, to_port))) = (from, to) else { return };
+    let (Some((from, from_port)), Some((to, to_port))) = (end(from, true), end(to, false)) else { return };
     check_types(findings, graph, edge, (from, from_port), (to, to_port));
-    let when = edge.when.as_ref().and_then(|when| condition(findings, place, &path, when));
-    graph.add_edge(from, to, Link { place: place.clone(), from_port, to_port, when });
+    let when = edge.rest.when.as_ref().and_then(|when| condition(findings, place, &path, when));
+    let buffer = buffer_before(findings, (&graph[from], &graph[to]), to_port, edge, registry);
+    let (place, sync) = (place.clone(), edge.rest.sync.as_ref().map(SyncDocument::sync));
+    graph.add_edge(from, to, Link { place, from_port, to_port, when, buffer, sync });
+}
+
+/// What may wait before a node; reports a buffer that makes no sense.
+fn buffer_before(
+    findings: &mut Collector<'_>,
+    (from, to): (&Vertex, &Vertex),
+    port: usize,
+    edge: &DraftEdge,
+    registry: &Registry,
+) -> Option<BufferSpec> {
+    let path = format!("edges: {}", edge.arrow);
+    let document = edge.rest.buffer.as_ref();
+    if !buffer::is_paced(&to.kind, registry) {
+        if document.is_some() {
+            buffer::refuse(findings, &edge.place, &path, &to.name);
+        }
+        return None;
+    }
+    let written = document.is_some();
+    let document = document.cloned().unwrap_or_default();
+    let mut spec = document.spec(&to.kind, to.inputs[port].port_type);
+    document.check(findings, &edge.place, &path, &spec);
+    buffer::check_credit(findings, edge, &from.kind, spec.flow);
+    if !written {
+        spec.defaulted = vec!["all".to_owned()];
+    }
+    Some(spec)
 }
 
 fn check_types(
@@ -382,11 +433,7 @@ fn check_types(
 }
 
 fn condition(findings: &mut Collector<'_>, place: &Place, path: &str, when: &WhenDocument) -> Option<Condition> {
-    let mut comparisons = Vec::new();
-    comparisons.extend(when.equals.clone().map(Comparison::Equals));
-    comparisons.extend(when.differs.clone().map(Comparison::Differs));
-    comparisons.extend(when.at_least.map(Comparison::AtLeast));
-    comparisons.extend(when.below.map(Comparison::Below));
+    let mut comparisons = when.comparisons();
     let endless = [when.at_least, when.below].into_iter().flatten().any(|bound| !bound.is_finite());
     if endless {
         findings.report("RSPP0016", place.clone(), path, "a bound is not a number", "give a finite number");
@@ -412,6 +459,30 @@ fn check_cycles(findings: &mut Collector<'_>, graph: &Graph) {
             let place = inside.map_or(Place { line: 0, column: 0 }, |edge| edge.weight().place.clone());
             let hint = "an edge can't lead back; results, timers and proposals come round through the sequencer";
             findings.report("RSPP0017", place, "edges", message, hint);
+        }
+    }
+}
+
+/// What plays together ends at one node, in buffers: nobody else can drop it together.
+fn check_sync(findings: &mut Collector<'_>, graph: &Graph) {
+    let mut groups: BTreeMap<&SyncGroup, Vec<petgraph::graph::EdgeReference<'_, Link>>> = BTreeMap::new();
+    for edge in graph.edge_references() {
+        if let Some(sync) = &edge.weight().sync {
+            groups.entry(&sync.group).or_default().push(edge);
+        }
+    }
+    for (group, edges) in groups {
+        let first = &edges[0];
+        let differs = |edge: &petgraph::graph::EdgeReference<'_, Link>| {
+            let policy = |edge: &Link| edge.sync.as_ref().map(|sync| sync.on_drop);
+            edge.target() != first.target()
+                || edge.weight().buffer.is_none()
+                || policy(edge.weight()) != policy(first.weight())
+        };
+        if let Some(odd) = edges.iter().find(|edge| differs(edge) || edges.len() < 2) {
+            let message = format!("the edges of group {} do not play together", group.id);
+            let hint = "a group has two edges or more, which end at one paced node and have the same `on_drop`";
+            findings.report("RSPP0025", odd.weight().place.clone(), "edges.sync", message, hint);
         }
     }
 }
@@ -490,6 +561,8 @@ fn seal(document: &Document, graph: &Graph) -> PlanParts {
             to: place[&edge.target()],
             to_port: PortIndex(edge.weight().to_port as u8),
             when: edge.weight().when.clone(),
+            buffer: edge.weight().buffer.clone().map(Box::new),
+            sync: edge.weight().sync.clone().map(Box::new),
         })
         .collect();
     edges.sort_by_key(|edge| (edge.to, edge.to_port, edge.from, edge.from_port));

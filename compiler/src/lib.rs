@@ -3,8 +3,10 @@
 //! [`compile`] goes from text to a [`Plan`], and reports every finding at once.
 //! [`lower`] builds the plan's timely operators. Both are pure: no files, no clock.
 
+mod buffer;
 mod document;
 mod explain;
+mod fan_in;
 mod finding;
 mod graph;
 mod lower;

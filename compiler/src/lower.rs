@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rspp_operators::Node;
-use rspp_operators::host::{Factory, Hosted, Inputs, Shared, host};
+use rspp_operators::buffered::Buffered;
+use rspp_operators::fallback::Fallback;
+use rspp_operators::host::{Hosted, Inputs, Shared, host};
 use rspp_operators::ingress::ingress;
 use rspp_operators::join::Join;
 use rspp_operators::kept::Kept;
@@ -12,14 +14,16 @@ use rspp_operators::llm::Llm;
 use rspp_operators::merge::Merge;
 use rspp_operators::playout::Playout;
 use rspp_operators::segmenter::Segmenter;
+use rspp_operators::select::Select;
 use rspp_operators::stt::Stt;
+use rspp_operators::timed_join::TimedJoin;
 use rspp_operators::tts::Tts;
 use rspp_operators::utterance::Utterance;
 use rspp_operators::vad::Vad;
 use rspp_specs::dataflow::{AskQueue, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::{NodeIndex, PortIndex};
-use rspp_specs::plan::{NodeKind, Plan, PlanEdge, PlanNode};
+use rspp_specs::plan::{JoinBy, NodeKind, Plan, PlanEdge, PlanNode};
 use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::{Scope, StreamVec};
 
@@ -71,7 +75,8 @@ pub fn lower_tapped<'s>(
             name: node.name.clone(),
             lifetime: node.lifetime,
             outputs: node.outputs.len(),
-            factory,
+            order: node.kind.order(),
+            factory: Rc::new(move |plan, index| Buffered::around(factory(plan.node(index)), plan, index)),
         };
         let edges = plan.edges().iter().filter(|edge| edge.to == index).map(|edge| {
             let from = outputs[&(edge.from, edge.from_port)].clone();
@@ -104,8 +109,11 @@ fn calls_providers(kind: &NodeKind, registry: &Registry) -> bool {
     }
 }
 
+/// Makes a node's state from its parameters in a session's plan.
+type Make = Rc<dyn Fn(&PlanNode) -> Box<dyn Node>>;
+
 /// How to make a node's state for a session; `None` for sources, which the ingress is.
-fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
+fn factory(kind: &NodeKind, registry: &Registry) -> Option<Make> {
     /// Parameters come from the session's own plan, whose node at this place has the same type.
     macro_rules! make {
         ($kind:pat => $node:expr) => {
@@ -124,8 +132,16 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
         NodeKind::Segmenter(_) => make!(NodeKind::Segmenter(params) => Segmenter::new(params)),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
         NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
-        NodeKind::Merge => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
-        NodeKind::Join => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
+        NodeKind::Merge { .. } => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
+        NodeKind::Join { by: JoinBy::Items } => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
+        NodeKind::Join { by: JoinBy::Watermark } => Rc::new(|node| Box::new(TimedJoin::new(node.inputs.len()))),
+        NodeKind::Select { .. } => Rc::new(|node| {
+            let NodeKind::Select { when } = &node.kind else {
+                unreachable!("plans of one shape have the same types in place")
+            };
+            Box::new(Select::new(node.inputs.len(), when.clone()))
+        }),
+        NodeKind::Fallback { .. } => make!(NodeKind::Fallback { after } => Fallback::new(*after)),
         NodeKind::Custom { type_name, .. } => {
             let make = registry.get(type_name).expect("the compiler knew the type").make.clone();
             Rc::new(move |node| {

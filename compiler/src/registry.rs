@@ -16,6 +16,7 @@ pub struct NodeType {
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
     pub(crate) calls_providers: bool,
+    pub(crate) paced: bool,
     pub(crate) make: Rc<Make>,
 }
 
@@ -28,7 +29,7 @@ impl NodeType {
         make: impl Fn(&Value) -> Result<Box<dyn Node>, String> + 'static,
     ) -> Self {
         let (inputs, outputs) = (vec![Port::new("in", input)], vec![Port::new("out", output)]);
-        Self { inputs, outputs, calls_providers: false, make: Rc::new(make) }
+        Self { inputs, outputs, calls_providers: false, paced: false, make: Rc::new(make) }
     }
 
     /// With other ports.
@@ -40,6 +41,12 @@ impl NodeType {
     /// It makes invocations, and gets their results.
     pub fn calling_providers(self) -> Self {
         Self { calls_providers: true, ..self }
+    }
+
+    /// It does not take everything at once: [`Node::accepts`] says when it takes more, and what comes meanwhile waits in a
+    /// buffer before each of its inputs.
+    pub fn paced(self) -> Self {
+        Self { paced: true, ..self }
     }
 }
 

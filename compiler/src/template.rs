@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::{Document, NodeDocument, WhenDocument};
+use crate::document::{Document, EdgeRest, NodeDocument};
+use crate::fan_in;
 use crate::finding::{Collector, Findings, Place, did_you_mean};
 
 /// A graph as it was written or as its template gives it, before anything is checked.
@@ -17,7 +18,7 @@ pub(crate) struct Draft {
 pub(crate) struct DraftEdge {
     pub(crate) place: Place,
     pub(crate) arrow: String,
-    pub(crate) when: Option<WhenDocument>,
+    pub(crate) rest: EdgeRest,
 }
 
 /// The one template there is: caller -> VAD -> recogniser -> turn -> model -> sentences -> voice -> playout.
@@ -66,10 +67,17 @@ pub(crate) fn apply(source: &str, document: &Document, bindings: &BTreeMap<Strin
     for (name, node) in &document.nodes {
         draft.nodes.insert(name.clone(), (Place::from(node.referenced), node.value.clone()));
     }
+    let of_the_template = draft.edges.len();
     for edge in &document.edges {
-        let (arrow, when) = (edge.value.arrow().to_owned(), edge.value.when().cloned());
-        draft.edges.push(DraftEdge { place: Place::from(edge.referenced), arrow, when });
+        let (arrow, rest) = (edge.value.arrow.clone(), edge.value.rest.clone());
+        let edge = DraftEdge { place: Place::from(edge.referenced), arrow, rest };
+        // An edge that the template has already is said anew: with a buffer, say.
+        match draft.edges[..of_the_template].iter_mut().find(|known| same_ends(&known.arrow, &edge.arrow)) {
+            Some(known) => *known = edge,
+            None => draft.edges.push(edge),
+        }
     }
+    fan_in::place_fallbacks(&mut findings, &mut draft);
     check_bindings(&mut findings, document, &draft);
     for (name, binding) in bindings {
         bind(&mut findings, &mut draft, name, binding);
@@ -88,8 +96,14 @@ fn fill(draft: &mut Draft, document: &Document, place: &Place) {
         draft.nodes.insert(name.to_owned(), (place.clone(), node));
     }
     for arrow in VOICE_ASSISTANT_EDGES {
-        draft.edges.push(DraftEdge { place: place.clone(), arrow: arrow.to_owned(), when: None });
+        draft.edges.push(DraftEdge { place: place.clone(), arrow: arrow.to_owned(), rest: EdgeRest::default() });
     }
+}
+
+/// Whether two arrows join the same ends, as they are written.
+fn same_ends(one: &str, other: &str) -> bool {
+    let ends = |arrow: &str| arrow.split_once("->").map(|(from, to)| (from.trim().to_owned(), to.trim().to_owned()));
+    ends(one).is_some() && ends(one) == ends(other)
 }
 
 /// Binds a node to another provider than the document says.

@@ -95,6 +95,7 @@ impl Session {
     fn on_timer(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, key: TimerKey) {
         match key {
             TimerKey::Node(node) => self.direct(desk, cause, Directive::Wake(node)),
+            TimerKey::Buffers(node) => self.direct(desk, cause, Directive::WakeBuffers(node)),
             TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
             TimerKey::CommitPoint(_) => {}
             TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, turn),
@@ -402,6 +403,7 @@ impl Session {
         desk.timers.cancel(self.slot, TimerKey::CommitPoint(turn));
         self.stop_budgets(desk, turn);
         self.closed_in = self.tick;
+        self.clear_flow();
         self.say_of(desk, turn, Signal::Close);
     }
 

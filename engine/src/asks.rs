@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rspp_specs::budget::TurnBudget;
+use rspp_specs::buffer::Dropped;
 use rspp_specs::dataflow::{Ask, AskKind};
 use rspp_specs::event::{AudioFrame, ContextEntry, Request, ToolCall};
 use rspp_specs::ids::{CallRef, NodeIndex, Scope, TurnCapability};
@@ -21,7 +22,7 @@ pub(crate) const UNDECLARED_TOOL: &str = "undeclared-tool";
 impl Session {
     /// What an operator asks for. What it asks in the name of a turn that is no more is not done.
     pub(crate) fn on_ask(&mut self, desk: &mut Desk<'_>, ask: Ask) {
-        let Ask { node, scope, kind, .. } = ask;
+        let Ask { node, scope, cause, kind, .. } = ask;
         let allowed = scope.capability().is_none_or(|capability| self.admits(capability));
         if let (AskKind::Invoke(..) | AskKind::ProposeWrite(..) | AskKind::Transmit(_), Some(turn)) =
             (&kind, scope.capability())
@@ -57,8 +58,12 @@ impl Session {
             AskKind::Observe(observation) => self.observe(observation),
             AskKind::Propose(proposal) => self.derive(Derived::TurnOpenProposed(proposal)),
             AskKind::Fail(failure) => self.fail(desk, node, failure.message),
+            AskKind::Edge(port, report) => self.on_edge(desk, node, port, scope, report),
+            AskKind::WakeBuffersAt(at) => desk.timers.set(self.slot, TimerKey::Buffers(node), at),
+            AskKind::BranchFallback(fault) => self.say_here(desk, Signal::BranchFallback { node, fault }),
             AskKind::Dropped { items, reason } => {
-                self.say_here(desk, Signal::DropNotice { node, items, reason: reason.into() });
+                let dropped = Dropped { items, ..Dropped::one(cause) };
+                self.say_dropped(desk, self.active(), node, None, dropped, reason);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, Directive};
+use rspp_specs::dataflow::{Ask, Directive, Flushed};
 use rspp_specs::ids::Slot;
 use rspp_specs::limits::MAX_WORKER_SESSIONS;
 use rspp_specs::plan::Shape;
@@ -37,6 +37,7 @@ pub struct Core {
     /// The worker's own count of ticks: tells a session that was touched in this one.
     ticks: u64,
     asks: Vec<Ask>,
+    flushed: Vec<Flushed>,
 }
 
 /// A slot: its generations outlive its sessions.
@@ -78,6 +79,7 @@ impl Core {
             ended: Vec::new(),
             ticks: 0,
             asks: Vec::new(),
+            flushed: Vec::new(),
         }
     }
 
@@ -129,9 +131,7 @@ impl Core {
             self.take_control(now, slot, Input::Timer(key), timeline);
         }
         self.each_touched(now, timeline, Session::begin_end);
-        for flow in &mut self.flows {
-            flow.run_control(&mut self.worker);
-        }
+        self.run_control(now, timeline);
         self.each_touched(now, timeline, Session::finish_end);
         // With thousands of sessions each look at one waits for memory; looks that follow each other closely wait together.
         for slot in batch.data_slots() {
@@ -236,6 +236,18 @@ impl Core {
         for place in 0..self.touched.len() {
             self.with(now, self.touched[place], timeline, work);
         }
+    }
+
+    fn run_control(&mut self, now: Micros, timeline: &mut Vec<Record>) {
+        let mut flushed = std::mem::take(&mut self.flushed);
+        for flow in 0..self.flows.len() {
+            self.flows[flow].run_control(&mut self.worker);
+            self.flows[flow].hand_over_flushed(&mut flushed);
+            for one in flushed.drain(..) {
+                self.with(now, one.slot, timeline, |session, desk| session.on_flushed(desk, one));
+            }
+        }
+        self.flushed = flushed;
     }
 
     fn run_data(&mut self, now: Micros, timeline: &mut Vec<Record>) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use rspp_specs::dataflow::{Ask, AskQueue, Row};
+use rspp_specs::dataflow::{Ask, AskQueue, Flushed, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::NodeIndex;
 use rspp_specs::limits::MAX_SUBTICK_STEPS;
@@ -82,6 +82,11 @@ impl Dataflow {
         self.control.clear();
         self.mid_tick = true;
         self.run_to(worker, SubTick::data(self.tick));
+    }
+
+    /// What the control lane's revocations have flushed from the buffers.
+    pub(crate) fn hand_over_flushed(&self, flushed: &mut Vec<Flushed>) {
+        self.asks.hand_over_flushed(flushed);
     }
 
     /// Runs the data lane of the tick, and hands over what was asked in all of it, in canonical order.

@@ -209,6 +209,12 @@ impl Invocations {
         }
     }
 
+    /// Models and voices that may still give something, oldest first, each with its node.
+    pub(crate) fn streams(&self) -> Vec<(InvocationId, NodeIndex)> {
+        let of = self.rows.iter().filter(|(_, row)| matches!(row.kind, Kind::Chat | Kind::Speak));
+        of.map(|(id, row)| (*id, row.node)).collect()
+    }
+
     /// Who is waited for by this turn.
     pub(crate) fn holding(&self, turn: TurnCapability) -> impl Iterator<Item = InvocationId> + '_ {
         let all = self.rows.iter().chain(&self.waiting);

@@ -19,6 +19,7 @@ mod connection;
 mod core;
 mod dataflow;
 mod fence;
+mod flow;
 mod invocations;
 mod ledger;
 mod recovery;

@@ -67,6 +67,9 @@ impl Session {
             // A recogniser listens as long as the caller speaks: its time begins with the end of the audio.
             Kind::Transcribe => {}
         }
+        if matches!(kind, Kind::Chat | Kind::Speak) {
+            self.begin_stream(desk, id, node);
+        }
     }
 
     /// What is being spoken stands in the ledger, one chunk behind the other; a second attempt in the place of the first.
@@ -139,6 +142,7 @@ impl Session {
     ) {
         desk.timers.cancel(self.slot, TimerKey::Result(id));
         self.invocations.end(id);
+        self.end_stream(desk, id, row.node);
         self.note_circuit(desk, &row, outcome);
         if outcome != Outcome::Success {
             self.say_here(desk, Signal::ProviderError { id, outcome });

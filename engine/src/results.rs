@@ -60,6 +60,7 @@ impl Session {
         if !says_nothing {
             self.note_progress(desk, id, is_text);
         }
+        self.use_credit(desk, id, &result);
         if let Some(scope) = results_to {
             self.deliver(desk, cause, node, scope, DeliveryContent::Result(call, result));
         }
@@ -98,7 +99,7 @@ impl Session {
             return false;
         }
         match (row.kind, row.holds()) {
-            (Kind::Chat | Kind::Speak, Some(capability)) => {
+            (Kind::Chat | Kind::Speak, Some(capability)) if !self.plan.is_backed(row.node) => {
                 self.derive(Derived::TurnFailed(capability.turn(), AbortReason::ProviderFailure));
                 return true;
             }

@@ -19,6 +19,7 @@ use crate::circuit::Circuits;
 use crate::commitments::Commitments;
 use crate::dataflow::Dataflow;
 use crate::fence::Fence;
+use crate::flow::Flow;
 use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
 use crate::timers::Timers;
@@ -68,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) invocations: Invocations,
     pub(crate) playback: Option<Playback>,
     pub(crate) conversation: Conversation,
+    /// Edges under pressure, if any are.
+    pub(crate) flow: Option<Box<Flow>>,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -178,6 +181,7 @@ impl Session {
             admission: None,
             circuits: Circuits::default(),
             closed_in: 0,
+            flow: None,
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! Inside a tick, a short path delivers before a long one, and which is shorter depends on the rest of the
 //! graph. A fan-in therefore holds what it got for `(n, lane)` until all its input frontiers have passed it,
-//! and sorts by (slot, cause, port). Every synchronous path finishes inside the tick, so this costs no
+//! and sorts by its rule: (slot, cause, port) unless its plan says otherwise. Every synchronous path finishes inside the tick, so this costs no
 //! waiting; and a session's events come out in the same order whatever shares its ticks.
 
 use rspp_specs::ids::{RuntimeSequence, Slot};
+use rspp_specs::plan::MergeOrder;
 
 /// What a fan-in holds for one sub-tick.
 #[derive(Debug)]
@@ -25,8 +26,11 @@ impl<T> Waiting<T> {
 
     /// Hands over all rows in canonical order. The sort is stable: rows of one path keep the order in which
     /// they were emitted.
-    pub(crate) fn drain_in_order(&mut self) -> impl Iterator<Item = T> + '_ {
-        self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *cause, *port));
+    pub(crate) fn drain_in_order(&mut self, order: MergeOrder) -> impl Iterator<Item = T> + '_ {
+        match order {
+            MergeOrder::ByCause => self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *cause, *port)),
+            MergeOrder::ByPort => self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *port, *cause)),
+        }
         self.rows.drain(..).map(|(_, _, _, row)| row)
     }
 }

@@ -27,6 +27,8 @@ pub struct Harness<N> {
     outbox: Outbox,
     calls: u32,
     sequence: u64,
+    /// Events that follow have the cause of the one before.
+    same_cause: bool,
     at: Micros,
     capability: TurnCapability,
 }
@@ -35,7 +37,15 @@ impl<N: Node> Harness<N> {
     /// Around this node, at time 0.
     pub fn new(node: N) -> Self {
         let capability = TurnCapability::mint(Slot(0), TurnId(1), Generation(1));
-        Self { node, outbox: Outbox::new(MAX_NODE_PORTS), calls: 0, sequence: 0, at: Micros(0), capability }
+        Self {
+            node,
+            outbox: Outbox::new(MAX_NODE_PORTS),
+            calls: 0,
+            sequence: 0,
+            same_cause: false,
+            at: Micros(0),
+            capability,
+        }
     }
 
     /// Moves time to so many milliseconds.
@@ -57,6 +67,15 @@ impl<N: Node> Harness<N> {
     /// An event with attributes, on the first input.
     pub fn event_with(&mut self, attributes: Attributes, payload: Payload) -> &mut Self {
         self.react(Some(attributes), |node, cx| node.on_event(cx, PortIndex(0), payload))
+    }
+
+    /// All that happens in `run` has one cause, as what comes by several ways has.
+    pub fn same_cause(&mut self, run: impl FnOnce(&mut Self)) -> &mut Self {
+        self.sequence += 1;
+        self.same_cause = true;
+        run(self);
+        self.same_cause = false;
+        self
     }
 
     /// A result of a call that the node asked for.
@@ -90,7 +109,7 @@ impl<N: Node> Harness<N> {
     }
 
     fn react(&mut self, attributes: Option<Attributes>, reaction: impl FnOnce(&mut N, &mut Context<'_>)) -> &mut Self {
-        self.sequence += 1;
+        self.sequence += u64::from(!self.same_cause);
         let (scope, cause) = (Scope::Turn(self.capability), RuntimeSequence(self.sequence));
         let origin = Origin { slot: Slot(0), scope, cause, at: self.at };
         let mut cx = Context {

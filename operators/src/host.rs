@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, NodeFailure};
+use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, Flushed, NodeFailure};
 use rspp_specs::event::{Attributes, Delivery, DeliveryContent, Event, Origin};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
-use rspp_specs::plan::{Lifetime, Plan, PlanNode};
+use rspp_specs::plan::{Lifetime, MergeOrder, Plan};
 use rspp_specs::time::SubTick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -30,7 +30,7 @@ use crate::kept::{Kept, Place};
 use crate::node::{Context, Node, Outbox};
 
 /// Makes a node's state from its parameters in a session's plan.
-pub type Factory = Rc<dyn Fn(&PlanNode) -> Box<dyn Node>>;
+pub type Factory = Rc<dyn Fn(&Plan, NodeIndex) -> Box<dyn Node>>;
 
 /// What is hosted.
 pub struct Hosted {
@@ -42,6 +42,8 @@ pub struct Hosted {
     pub lifetime: Lifetime,
     /// How many outputs it has.
     pub outputs: usize,
+    /// In which order it takes what comes in one tick, where paths meet.
+    pub order: MergeOrder,
     /// Makes its state.
     pub factory: Factory,
 }
@@ -120,6 +122,7 @@ struct Reactor {
     outlets: Outlets,
     /// More than one path leads here: rows wait by frontier.
     paths_meet: bool,
+    order: MergeOrder,
     ports: usize,
     /// What control released, for the data lane of its tick.
     releases: Outbox,
@@ -132,12 +135,13 @@ struct Reactor {
 
 impl Reactor {
     fn new(hosted: Hosted, outlets: Outlets, paths_meet: bool, kept: &Kept) -> Self {
-        let (node, outputs) = (hosted.node, hosted.outputs);
+        let (node, outputs, order) = (hosted.node, hosted.outputs, hosted.order);
         Self {
             seats: Seats::new(hosted),
             ports: outlets.events.len(),
             outlets,
             paths_meet,
+            order,
             releases: Outbox::new(outputs),
             released: kept.place(node),
             waiting: Waiting::new(),
@@ -148,6 +152,7 @@ impl Reactor {
 
     fn on_control(&mut self, capability: &InputCapability<u64>, rows: impl Iterator<Item = ControlRow>) {
         self.seats.each(rows, &mut self.releases, |seats, row, outbox| seats.on_control(&row, outbox));
+        self.outlets.asks.put_flushed(&mut self.releases.flushed);
         if !self.releases.is_empty() {
             let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
             self.released.keep((0..self.ports).map(|port| capability.delayed(&data, port)));
@@ -189,7 +194,7 @@ impl Reactor {
     /// Reacts to what waited, once no more can come.
     fn catch_up(&mut self, frontiers: &[MutableAntichain<u64>]) {
         if self.waited.time().is_some_and(|data| passed(frontiers, data)) {
-            self.seats.each(self.waiting.drain_in_order(), &mut self.outbox, Seats::on_arrival);
+            self.seats.each(self.waiting.drain_in_order(self.order), &mut self.outbox, Seats::on_arrival);
             self.outlets.send_kept(&mut self.outbox, &mut self.waited);
         }
     }
@@ -343,13 +348,22 @@ impl Seats {
         match &row.directive {
             Directive::Begin(plan) => return self.begin(row.slot, plan),
             Directive::Finish => return self.finish(row.slot),
-            Directive::Wake(node) | Directive::Drop(node) if *node != self.hosted.node => return,
+            Directive::Wake(node) | Directive::WakeBuffers(node) | Directive::Drop(node)
+                if *node != self.hosted.node =>
+            {
+                return;
+            }
             _ => {}
         }
         let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
+        let mut concerns = self.hosted.lifetime == Lifetime::Session;
         match row.directive {
             Directive::Open(capability) => seat.start_turn(Some(capability), self.hosted.lifetime),
+            Directive::Wake(_) => concerns = true,
+            // Whose buffers are gone has nothing to be woken for.
+            Directive::WakeBuffers(_) => concerns = seat.node.is_some(),
             Directive::Revoke(capability) if seat.open == Some(capability) => {
+                seat.flush(self.hosted.node, capability, &mut outbox.flushed);
                 seat.start_turn(None, self.hosted.lifetime);
                 // What a directive of this very tick released for the turn goes with it.
                 outbox.asks.retain(|ask| ask.scope != EventScope::Turn(capability));
@@ -358,13 +372,19 @@ impl Seats {
                 }
             }
             Directive::Drop(_) if self.hosted.lifetime == Lifetime::Turn => {
+                if let (Some(capability), true) = (seat.open, seat.node.is_some()) {
+                    let scope = EventScope::Turn(capability);
+                    let origin = Origin { slot: row.slot, scope, cause: row.cause, at: row.at };
+                    // What waits before it is let go of by rule, and said.
+                    seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+                }
                 seat.node = None;
                 seat.note_holds(self.hosted.node, row.slot, row.cause, outbox);
                 return;
             }
             _ => {}
         }
-        if self.hosted.lifetime == Lifetime::Session || matches!(row.directive, Directive::Wake(_)) {
+        if concerns {
             let scope = seat.open.map_or(EventScope::Session, EventScope::Turn);
             let origin = Origin { slot: row.slot, scope, cause: row.cause, at: row.at };
             self.reacting = Some(origin);
@@ -416,6 +436,14 @@ fn seat_of<'a>(place_of: &[u32], seats: &'a mut [Option<Seat>], slot: Slot) -> O
 }
 
 impl Seat {
+    /// What waits for a turn that is revoked goes, and is accounted for.
+    fn flush(&mut self, node: NodeIndex, turn: TurnCapability, flushed: &mut Vec<Flushed>) {
+        let Some(of) = &mut self.node else { return };
+        let slot = turn.slot();
+        let gone = of.flush(EventScope::Turn(turn)).into_iter();
+        flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node, port, dropped }));
+    }
+
     fn start_turn(&mut self, open: Option<TurnCapability>, lifetime: Lifetime) {
         self.open = open;
         self.holds = false;
@@ -453,7 +481,7 @@ impl Seat {
         if self.failed {
             return;
         }
-        let node = self.node.get_or_insert_with(|| (hosted.factory)(self.plan.node(hosted.node)));
+        let node = self.node.get_or_insert_with(|| (hosted.factory)(&self.plan, hosted.node));
         let mut cx = Context { origin, node: hosted.node, attributes, calls: &mut self.calls, outbox };
         reaction(node.as_mut(), &mut cx);
         self.note_holds(hosted.node, origin.slot, origin.cause, outbox);

@@ -7,7 +7,10 @@
 //! [`NodeKind`](rspp_specs::plan::NodeKind), an arm of the compiler's lowering and a golden spec.
 
 mod backchannel;
+pub mod buffered;
 pub mod buffers;
+mod edge_buffer;
+pub mod fallback;
 pub mod fan_in;
 pub mod harness;
 pub mod host;
@@ -19,7 +22,9 @@ pub mod merge;
 pub mod node;
 pub mod playout;
 pub mod segmenter;
+pub mod select;
 pub mod stt;
+pub mod timed_join;
 pub mod tts;
 pub mod utterance;
 pub mod vad;

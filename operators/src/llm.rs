@@ -20,12 +20,21 @@ pub struct Llm {
     pending_tools: Vec<CallRef>,
     tools_this_round: bool,
     rounds: u32,
+    /// How the model ended last.
+    outcome: Outcome,
 }
 
 impl Llm {
     /// With these tools.
     pub fn new(tools: Vec<ToolSpec>) -> Self {
-        Self { tools, model: None, pending_tools: Vec::new(), tools_this_round: false, rounds: 0 }
+        Self {
+            tools,
+            model: None,
+            pending_tools: Vec::new(),
+            tools_this_round: false,
+            rounds: 0,
+            outcome: Outcome::Success,
+        }
     }
 
     fn ask_model(&mut self, cx: &mut Context<'_>) {
@@ -56,7 +65,7 @@ impl Llm {
         if self.tools_this_round {
             self.ask_model(cx);
         } else {
-            cx.emit(Payload::End(Outcome::Success));
+            cx.emit(Payload::End(self.outcome));
         }
     }
 }
@@ -66,6 +75,11 @@ impl Node for Llm {
         if let Payload::Text(_) = payload {
             self.ask_model(cx);
         }
+    }
+
+    /// One question after the other.
+    fn accepts(&self, _port: PortIndex) -> bool {
+        self.model.is_none() && self.pending_tools.is_empty()
     }
 
     fn on_restart(&mut self, cx: &mut Context<'_>, call: CallRef) {
@@ -78,8 +92,9 @@ impl Node for Llm {
         match result {
             ProviderResult::Text(text) => cx.emit(Payload::Text(text)),
             ProviderResult::ToolCall(tool) => self.on_tool_call(cx, tool),
-            ProviderResult::End(_) => {
+            ProviderResult::End(outcome) => {
                 if self.model == Some(call) {
+                    self.outcome = outcome;
                     self.model = None;
                 }
                 self.pending_tools.retain(|pending| *pending != call);

@@ -3,7 +3,8 @@
 use std::iter::once_with;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, AskKind, Directive, NodeFailure};
+use rspp_specs::buffer::{BranchFault, Dropped, EdgeReport};
+use rspp_specs::dataflow::{Ask, AskKind, Directive, Flushed, NodeFailure};
 use rspp_specs::event::{Attributes, AudioFrame, Event, Origin, Payload, ProviderResult, Request, ToolCall};
 use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, Scope, TurnCapability};
 use rspp_specs::time::Micros;
@@ -46,6 +47,19 @@ pub trait Node {
     /// made afresh when a turn opens and dropped when it is revoked.
     fn on_directive(&mut self, _cx: &mut Context<'_>, _directive: &Directive) {}
 
+    /// Whether it takes another item on this input now. A node that is slower than its input says no while it has enough
+    /// to do: what comes meanwhile waits in the buffer that its plan puts before it, and is handed over, in order, after
+    /// the reaction that makes it say yes. Without a buffer nobody asks.
+    fn accepts(&self, _port: PortIndex) -> bool {
+        true
+    }
+
+    /// Drops what waits in this scope, which was revoked, and says what that was. Only nodes in which what came in waits as
+    /// it came need to look.
+    fn flush(&mut self, _scope: Scope) -> Vec<(PortIndex, Dropped)> {
+        Vec::new()
+    }
+
     /// Whether it keeps something that may still become output: half a sentence, unsent audio. While it does,
     /// the turn does not commit.
     fn holds(&self) -> bool {
@@ -60,12 +74,14 @@ pub struct Outbox {
     pub events: Vec<Vec<Event>>,
     /// What is asked of the core.
     pub asks: Vec<Ask>,
+    /// What a revocation has flushed.
+    pub flushed: Vec<Flushed>,
 }
 
 impl Outbox {
     /// With so many output ports.
     pub fn new(ports: usize) -> Self {
-        Self { events: vec![Vec::new(); ports], asks: Vec::new() }
+        Self { events: vec![Vec::new(); ports], asks: Vec::new(), flushed: Vec::new() }
     }
 
     /// Whether nothing is in it.
@@ -168,6 +184,21 @@ impl Context<'_> {
     /// Says that data was dropped by a declared rule. Nothing is dropped in silence.
     pub fn dropped(&mut self, items: u32, reason: &'static str) {
         self.ask(AskKind::Dropped { items, reason });
+    }
+
+    /// What the buffer before one of the node's inputs says of itself.
+    pub(crate) fn report(&mut self, port: PortIndex, report: EdgeReport) {
+        self.ask(AskKind::Edge(port, report));
+    }
+
+    /// Says that the first branch of a fallback did not carry.
+    pub(crate) fn fall_back(&mut self, fault: BranchFault) {
+        self.ask(AskKind::BranchFallback(fault));
+    }
+
+    /// Asks that the buffers before the node be woken; replaces what was asked before.
+    pub(crate) fn wake_buffers_at(&mut self, at: Micros) {
+        self.ask(AskKind::WakeBuffersAt(at));
     }
 
     /// Gives up: the node can't go on in this turn.

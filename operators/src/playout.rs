@@ -1,14 +1,15 @@
 //! Hands audio to the transport a little ahead of its time, and takes back what was not heard.
 //!
-//! It is the one place where synthesized audio waits. Its playhead is its own: it starts at the
+//! What it does not send yet waits in the buffer before it. Its playhead is its own: it starts at the
 //! first frame sent, and again after it ran dry. On hold nothing more is sent; a resume rewinds to the first
 //! sample that was not heard, so nothing is heard twice and nothing is skipped.
 
 use std::collections::VecDeque;
 
+use rspp_specs::buffer::Dropped;
 use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{AudioFrame, Payload};
-use rspp_specs::ids::{PortIndex, TurnCapability};
+use rspp_specs::ids::{PortIndex, RuntimeSequence, Scope, TurnCapability};
 use rspp_specs::limits::MAX_UNHEARD_MS;
 use rspp_specs::plan::PlayoutParams;
 use rspp_specs::time::Micros;
@@ -21,10 +22,11 @@ pub struct Playout {
     params: PlayoutParams,
     turn: Option<TurnCapability>,
     held: bool,
-    queue: VecDeque<AudioFrame>,
-    queued: Micros,
+    /// The frame that is next, and what a resume took back; each with its cause. More does not come in: it waits in the
+    /// buffer before this node.
+    queue: VecDeque<(RuntimeSequence, AudioFrame)>,
     /// Sent, and perhaps not heard; with the position of the sample behind the last.
-    sent: VecDeque<AudioFrame>,
+    sent: VecDeque<(RuntimeSequence, AudioFrame)>,
     sent_end: u64,
     /// When all that was sent will have played, by our own clock.
     playhead_end: Micros,
@@ -40,7 +42,6 @@ impl Playout {
             turn: None,
             held: false,
             queue: VecDeque::new(),
-            queued: Micros(0),
             sent: VecDeque::new(),
             sent_end: 0,
             playhead_end: Micros(0),
@@ -52,27 +53,17 @@ impl Playout {
         self.turn = turn;
         self.held = false;
         self.queue.clear();
-        self.queued = Micros(0);
         self.sent.clear();
         self.sent_end = 0;
         self.playhead_end = Micros(0);
         self.wake = None;
     }
 
-    fn push(&mut self, cx: &mut Context<'_>, frame: AudioFrame) {
-        if self.queued + frame.duration() > self.params.max_queued {
-            cx.dropped(1, "playout: the answer is longer than what may wait");
-            return;
-        }
-        self.queued = self.queued + frame.duration();
-        self.queue.push_back(frame);
-    }
-
     /// Sends what is due, and asks to be woken for the next frame.
     fn pump(&mut self, cx: &mut Context<'_>) {
         let (Some(turn), false) = (self.turn, self.held) else { return };
         let now = cx.now();
-        while let Some(front) = self.queue.front() {
+        while let Some((_, front)) = self.queue.front() {
             let duration = front.duration();
             let plays_until = self.playhead_end.max(now) + duration;
             if plays_until.since(now) > self.params.lookahead.max(duration) {
@@ -83,20 +74,19 @@ impl Playout {
                 }
                 return;
             }
-            let Some(frame) = self.queue.pop_front() else { return };
-            self.queued = self.queued.since(duration);
+            let Some((cause, frame)) = self.queue.pop_front() else { return };
             self.playhead_end = plays_until;
             self.sent_end += frame.samples.len() as u64;
-            self.sent.push_back(frame.clone());
+            self.sent.push_back((cause, frame.clone()));
             self.forget_heard();
             cx.under(turn, |cx| cx.transmit(frame));
         }
     }
 
     fn forget_heard(&mut self) {
-        let mut kept: u64 = self.sent.iter().map(|frame| frame.duration().0).sum();
+        let mut kept: u64 = self.sent.iter().map(|(_, frame)| frame.duration().0).sum();
         while kept > MAX_UNHEARD_MS * 1_000
-            && let Some(oldest) = self.sent.pop_front()
+            && let Some((_, oldest)) = self.sent.pop_front()
         {
             kept -= oldest.duration().0;
         }
@@ -105,16 +95,15 @@ impl Playout {
     /// Takes back everything from this sample on; a frame that was heard in part is cut there.
     fn rewind(&mut self, from_sample: u64) {
         while self.sent_end > from_sample
-            && let Some(last) = self.sent.pop_back()
+            && let Some((cause, last)) = self.sent.pop_back()
         {
             let length = last.samples.len() as u64;
             let heard = from_sample.saturating_sub(self.sent_end - length).min(length);
             let rest = AudioFrame { samples: last.samples[heard as usize..].into(), ..last.clone() };
             self.sent_end -= rest.samples.len() as u64;
-            self.queued = self.queued + rest.duration();
-            self.queue.push_front(rest);
+            self.queue.push_front((cause, rest));
             if heard > 0 {
-                self.sent.push_back(AudioFrame { samples: last.samples[..heard as usize].into(), ..last });
+                self.sent.push_back((cause, AudioFrame { samples: last.samples[..heard as usize].into(), ..last }));
             }
         }
     }
@@ -126,7 +115,7 @@ impl Node for Playout {
             && self.turn.is_some()
             && self.turn == cx.scope().capability()
         {
-            self.push(cx, frame);
+            self.queue.push_back((cx.origin.cause, frame));
             self.pump(cx);
         }
     }
@@ -149,10 +138,20 @@ impl Node for Playout {
             // What the transport has been given is heard; the turn may bring more.
             Directive::Drop(_) => {
                 self.queue.clear();
-                self.queued = Micros(0);
             }
-            Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish => {}
+            Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish | Directive::WakeBuffers(_) => {}
         }
+    }
+
+    /// The next frame, and no more: what follows it waits before this node, within that edge's bounds.
+    fn accepts(&self, _port: PortIndex) -> bool {
+        !self.held && self.queue.is_empty()
+    }
+
+    fn flush(&mut self, scope: Scope) -> Vec<(PortIndex, Dropped)> {
+        let ours = self.turn.is_some() && self.turn == scope.capability();
+        let gone = self.queue.drain(..).filter(|_| ours).map(|(cause, _)| Dropped::one(cause));
+        gone.reduce(Dropped::with).map(|dropped| (PortIndex(0), dropped)).into_iter().collect()
     }
 
     fn holds(&self) -> bool {

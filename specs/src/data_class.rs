@@ -120,6 +120,13 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::SessionSuspended
         | Signal::SessionResumed
         | Signal::DropNotice { .. }
+        | Signal::Watermark { .. }
+        | Signal::FlowXoff { .. }
+        | Signal::FlowXon { .. }
+        | Signal::CreditGrant { .. }
+        | Signal::Merged { .. }
+        | Signal::Discontinuity { .. }
+        | Signal::BranchFallback { .. }
         | Signal::Refused { .. } => DataClass::Metadata,
     }
 }
@@ -135,6 +142,9 @@ fn of_effect(effect: &Effect) -> DataClass {
         | Effect::CancelInvocation { .. }
         | Effect::EndInvocation { .. }
         | Effect::ClearTransport { .. }
+        | Effect::PauseInvocation { .. }
+        | Effect::ResumeInvocation { .. }
+        | Effect::GrantCredit { .. }
         | Effect::WakeAt { .. } => DataClass::Metadata,
     }
 }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::buffer::{BranchFault, Dropped, EdgeReport};
 use crate::event::{AudioFrame, Delivery, Request, ToolCall};
-use crate::ids::{CallRef, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability};
+use crate::ids::{CallRef, NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, TurnCapability};
 use crate::plan::Plan;
 use crate::time::Micros;
 use crate::timeline::{Observation, TurnProposal};
@@ -54,6 +55,8 @@ pub enum Directive {
     },
     /// A node's timer is due.
     Wake(NodeIndex),
+    /// The timer of the buffers before a node is due.
+    WakeBuffers(NodeIndex),
 }
 
 /// What an operator asks of the core, in the name of one node and session.
@@ -76,7 +79,7 @@ pub struct Ask {
 /// It is no stream: nobody inside the dataflow waits for an ask, and an output less for each operator is a third of
 /// what timely has to keep track of.
 #[derive(Clone, Debug, Default)]
-pub struct AskQueue(Rc<RefCell<Vec<Ask>>>);
+pub struct AskQueue(Rc<RefCell<Vec<Ask>>>, Rc<RefCell<Vec<Flushed>>>);
 
 impl AskQueue {
     /// Takes what was asked; nothing is left behind.
@@ -91,6 +94,32 @@ impl AskQueue {
         asks.append(&mut self.0.borrow_mut());
         asks.sort_by_key(|ask| (ask.slot, ask.cause, ask.node));
     }
+
+    /// Takes what revocations have flushed.
+    pub fn put_flushed(&self, flushed: &mut Vec<Flushed>) {
+        if !flushed.is_empty() {
+            self.1.borrow_mut().append(flushed);
+        }
+    }
+
+    /// Hands over what revocations have flushed, by (slot, node, input). It is asked for once the control lane has passed.
+    pub fn hand_over_flushed(&self, flushed: &mut Vec<Flushed>) {
+        flushed.append(&mut self.1.borrow_mut());
+        flushed.sort_by_key(|one| (one.slot, one.node, one.port));
+    }
+}
+
+/// What a buffer held of a turn that was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The session's row.
+    pub slot: Slot,
+    /// Before which node.
+    pub node: NodeIndex,
+    /// Before which of its inputs.
+    pub port: PortIndex,
+    /// What it was.
+    pub dropped: Dropped,
 }
 
 /// What can be asked.
@@ -116,6 +145,12 @@ pub enum AskKind {
     Propose(TurnProposal),
     /// The node can't go on.
     Fail(NodeFailure),
+    /// What the buffer before one of the node's inputs says of itself.
+    Edge(PortIndex, EdgeReport),
+    /// Wake the buffers before this node at this time; replaces what was asked for before.
+    WakeBuffersAt(Micros),
+    /// A fallback's first branch did not carry: the second one does.
+    BranchFallback(BranchFault),
     /// The node dropped data, by a rule that says so.
     Dropped {
         /// How many items.

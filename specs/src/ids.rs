@@ -41,6 +41,10 @@ id!(
     NodeIndex(u16), "n"
 );
 id!(
+    /// An edge's place in its plan.
+    EdgeIndex(u16), "e"
+);
+id!(
     /// A port's place among its node's inputs or outputs.
     PortIndex(u8), "p"
 );

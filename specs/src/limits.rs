@@ -12,6 +12,14 @@ pub const MAX_RATE_HZ: u32 = 48_000;
 pub const MAX_PLAN_NODES: usize = 64;
 /// Edges in one plan.
 pub const MAX_PLAN_EDGES: usize = 256;
+/// Items that may wait on one edge.
+pub const MAX_EDGE_ITEMS: u32 = 65_536;
+/// Bytes that may wait on one edge.
+pub const MAX_EDGE_BYTES: u64 = 16 << 20;
+/// How long an edge may block its producer.
+pub const MAX_EDGE_BLOCK_MS: u64 = 60_000;
+/// Items of an edge that may go on as one.
+pub const MAX_MERGE_LINEAGE: usize = 16;
 /// Ports of one node, inputs and outputs apart.
 pub const MAX_NODE_PORTS: usize = 16;
 /// A spec's text.

@@ -7,15 +7,17 @@
 //! 3. There are at most [`MAX_PLAN_NODES`] nodes and
 //!    [`MAX_PLAN_EDGES`] edges, and names of nodes differ.
 //! 4. An input port takes one edge. A merge and a join have a port for each.
-//! 5. The hash covers everything that can change what a session does.
+//! 5. Every buffer is bounded, and its low watermark is below its high one.
+//! 6. The hash covers everything that can change what a session does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, PortType, ToolEffect};
-use crate::ids::{NodeIndex, PortIndex};
+use crate::buffer::{BufferSpec, EdgeSync};
+use crate::event::{PortType, ToolEffect};
+use crate::ids::{EdgeIndex, NodeIndex, PortIndex};
 use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use crate::time::Micros;
 
@@ -126,48 +128,15 @@ pub struct PlanEdge {
     /// What must hold of an event for the edge to carry it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// What may wait before the node; `None` where nothing can, because the node takes everything at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Box<BufferSpec>>,
+    /// With which other edges to its node it plays together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Box<EdgeSync>>,
 }
 
-/// What a conditional edge asks of an event (`F-018`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Condition {
-    /// The attribute's name.
-    pub attribute: String,
-    /// What its value must be.
-    pub is: Comparison,
-}
-
-/// How a condition compares.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Comparison {
-    /// The same value. A missing attribute equals nothing.
-    Equals(serde_json::Value),
-    /// Any other value, or none.
-    Differs(serde_json::Value),
-    /// A number, and at least this.
-    AtLeast(f64),
-    /// A number, and below this.
-    Below(f64),
-}
-
-impl Condition {
-    /// Whether the edge carries this event. What says something of the whole stream passes every condition.
-    pub fn holds(&self, event: &Event) -> bool {
-        if event.payload.port_type().is_none() {
-            return true;
-        }
-        let value = event.attribute(&self.attribute);
-        let number = value.as_ref().and_then(serde_json::Value::as_f64);
-        match &self.is {
-            Comparison::Equals(wanted) => value.as_ref() == Some(wanted),
-            Comparison::Differs(unwanted) => value.as_ref() != Some(unwanted),
-            Comparison::AtLeast(bound) => number.is_some_and(|number| number >= *bound),
-            Comparison::Below(bound) => number.is_some_and(|number| number < *bound),
-        }
-    }
-}
+pub use crate::condition::{Comparison, Condition};
 
 /// What a node does, with its parameters. A new built-in node is one variant here, one file in `operators`,
 /// one arm in the lowering and one golden spec.
@@ -208,10 +177,28 @@ pub enum NodeKind {
     },
     /// Sink: hands audio to the transport a little ahead of its time.
     Playout(PlayoutParams),
-    /// Passes on what its inputs bring, in canonical order.
-    Merge,
-    /// Waits for one item from each of its inputs, turn by turn, and passes them on together.
-    Join,
+    /// Passes on what its inputs bring, in a declared order.
+    Merge {
+        /// The order.
+        order: MergeOrder,
+    },
+    /// Waits for each of its inputs, and passes on what they bring together.
+    Join {
+        /// What belongs together.
+        by: JoinBy,
+    },
+    /// Lets one of its inputs through: the one that is written first, or the first of which a condition holds.
+    Select {
+        /// The condition.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        when: Option<Condition>,
+    },
+    /// Lets its first input through; the second where the first fails, or gives nothing in time.
+    Fallback {
+        /// So long the first may take once the second has something.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Micros>,
+    },
     /// A node from outside the tree, found in the registry by its type.
     Custom {
         /// The name it is registered under.
@@ -234,9 +221,28 @@ impl NodeKind {
             NodeKind::Segmenter(_) => "segmenter",
             NodeKind::Tts { .. } => "tts",
             NodeKind::Playout(_) => "playout",
-            NodeKind::Merge => "merge",
-            NodeKind::Join => "join",
+            NodeKind::Merge { .. } => "merge",
+            NodeKind::Join { .. } => "join",
+            NodeKind::Select { .. } => "select",
+            NodeKind::Fallback { .. } => "fallback",
             NodeKind::Custom { type_name, .. } => type_name,
+        }
+    }
+
+    /// What of it decides how it is built: its type, and what a fan-in goes by.
+    fn shape(&self) -> String {
+        match self {
+            NodeKind::Merge { order } => order.name().to_owned(),
+            NodeKind::Join { by: JoinBy::Watermark } => "timed_join".to_owned(),
+            kind => kind.type_name().to_owned(),
+        }
+    }
+
+    /// The order in which it takes what one tick brings, where paths meet at it.
+    pub fn order(&self) -> MergeOrder {
+        match self {
+            NodeKind::Merge { order } => *order,
+            _ => MergeOrder::default(),
         }
     }
 
@@ -248,6 +254,8 @@ impl NodeKind {
         }
     }
 }
+
+pub use crate::merge_order::{JoinBy, MergeOrder};
 
 /// What of the caller's speech is a turn, and what interrupts one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -459,6 +467,35 @@ impl Plan {
         &self.parts.edges
     }
 
+    /// Whether all that a node gives has another branch in its place: then its failure is not the turn's.
+    pub fn is_backed(&self, node: NodeIndex) -> bool {
+        let mut out = self.edges().iter().filter(|edge| edge.from == node).peekable();
+        let backed = |edge: &PlanEdge| {
+            let first = edge.to_port == PortIndex(0);
+            matches!(self.node(edge.to).kind, NodeKind::Fallback { .. }) && first || self.is_backed(edge.to)
+        };
+        out.peek().is_some() && out.all(backed)
+    }
+
+    /// One edge.
+    pub fn edge(&self, index: EdgeIndex) -> &PlanEdge {
+        &self.parts.edges[usize::from(index.0)]
+    }
+
+    /// The edge that ends at this input.
+    pub fn edge_into(&self, node: NodeIndex, port: PortIndex) -> Option<EdgeIndex> {
+        let place = self.edges().iter().position(|edge| edge.to == node && edge.to_port == port)?;
+        Some(EdgeIndex(place as u16))
+    }
+
+    /// An edge's name in traces and messages: `segmenter.text->tts.text`.
+    pub fn name_of(&self, edge: &PlanEdge) -> String {
+        let (from, to) = (self.node(edge.from), self.node(edge.to));
+        let port = |ports: &[Port], index: PortIndex| ports[usize::from(index.0)].name.clone();
+        let (output, input) = (port(&from.outputs, edge.from_port), port(&to.inputs, edge.to_port));
+        format!("{}.{output}->{}.{input}", from.name, to.name)
+    }
+
     /// What the arbiter decides by.
     pub fn turn_policy(&self) -> &TurnPolicy {
         &self.parts.turn
@@ -475,10 +512,12 @@ impl Plan {
     }
 
     /// What decides which dataflow a session of this plan runs in: types of nodes, and edges. Parameters,
-    /// bindings and policies travel with the session.
+    /// bindings, buffers and policies travel with the session.
     pub fn shape(&self) -> Shape {
-        let nodes: Vec<String> = self.nodes().iter().map(|node| node.kind.type_name().to_owned()).collect();
-        let edges = serde_json::to_string(&self.parts.edges).expect("edges hold only values that JSON has");
+        let nodes: Vec<String> = self.nodes().iter().map(|node| node.kind.shape()).collect();
+        let edges: Vec<PlanEdge> =
+            self.edges().iter().map(|edge| PlanEdge { buffer: None, sync: None, ..edge.clone() }).collect();
+        let edges = serde_json::to_string(&edges).expect("edges hold only values that JSON has");
         Shape { nodes, edges }
     }
 }
@@ -508,6 +547,9 @@ impl PlanParts {
         let mut taken = BTreeSet::new();
         for edge in &self.edges {
             self.check_edge(edge)?;
+            if let Some(Err(field)) = edge.buffer.as_deref().map(BufferSpec::check) {
+                return fail(5, format!("the buffer of an edge to {}: {field}", edge.to));
+            }
             if !taken.insert((edge.to, edge.to_port)) {
                 let to = &self.nodes[usize::from(edge.to.0)];
                 return fail(4, format!("several edges end at an input of {}", to.name));

@@ -73,7 +73,7 @@ const fn terminal(name: &'static str, fields: &'static [&'static str]) -> Signal
 }
 
 /// The table.
-pub const SIGNALS: [SignalRow; 42] = {
+pub const SIGNALS: [SignalRow; 49] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -116,7 +116,14 @@ pub const SIGNALS: [SignalRow; 42] = {
         row("lease_rotated", OfSession, Session, &["epoch"]),
         row("session_suspended", OfSession, Session, &[]),
         row("session_resumed", OfSession, Session, &[]),
-        row("drop_notice", Either, Host, &["node", "items", "reason"]),
+        row("drop_notice", Either, Host, &["node", "edge", "lane", "items", "from_seq", "to_seq", "reason"]),
+        row("watermark", Either, Host, &["edge", "level", "items", "bytes", "queued_ms", "percent"]),
+        row("flow_xoff", Either, Host, &["edge"]),
+        row("flow_xon", Either, Host, &["edge", "cause"]),
+        row("credit_grant", Either, Host, &["edge", "items"]),
+        row("merged", Either, Host, &["edge", "group", "sequences"]),
+        row("discontinuity", Either, Host, &["edge", "gap", "sync", "domain", "items", "from_seq", "to_seq"]),
+        row("branch_fallback", Either, Host, &["node", "fault"]),
         row("refused", Either, Arbiter, &["state", "input"]),
         row("node_error", Either, Host, &["node", "message"]),
     ]
@@ -172,6 +179,13 @@ impl Signal {
             Signal::SessionSuspended => "session_suspended",
             Signal::SessionResumed => "session_resumed",
             Signal::DropNotice { .. } => "drop_notice",
+            Signal::Watermark { .. } => "watermark",
+            Signal::FlowXoff { .. } => "flow_xoff",
+            Signal::FlowXon { .. } => "flow_xon",
+            Signal::CreditGrant { .. } => "credit_grant",
+            Signal::Merged { .. } => "merged",
+            Signal::Discontinuity { .. } => "discontinuity",
+            Signal::BranchFallback { .. } => "branch_fallback",
             Signal::Refused { .. } => "refused",
             Signal::NodeError { .. } => "node_error",
         }

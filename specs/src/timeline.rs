@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use crate::buffer::{BranchFault, Dropped, Held, SyncGroup, WatermarkLevel, XonCause};
 use crate::event::{AudioFrame, ProviderResult, Request, Talk};
-use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
+use crate::ids::{EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::outcome::{AbortReason, CancelReason, Cancellation, Outcome};
 use crate::plan::{Plan, PlanHash};
 use crate::time::{Lane, Micros};
+
+pub use crate::turn_state::{Holder, RejectReason, TurnState};
 
 /// One line of a session's timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -286,6 +289,8 @@ pub enum TimerKey {
     Hold(TurnId),
     /// The grace of a turn's soft cancellation is over.
     CancelGrace(TurnId),
+    /// What waits before this node has waited long enough, or has been blocked long enough.
+    Buffers(NodeIndex),
 }
 
 /// What the shell is to do: a closed set.
@@ -345,6 +350,23 @@ pub enum Effect {
     WakeAt {
         /// When.
         at: Micros,
+    },
+    /// Stop reading what an invocation's provider gives: nobody has room for it.
+    PauseInvocation {
+        /// Which.
+        id: InvocationId,
+    },
+    /// Go on reading what an invocation's provider gives.
+    ResumeInvocation {
+        /// Which.
+        id: InvocationId,
+    },
+    /// Read so many more of an invocation's results, pieces of text or frames of audio, and then wait for the next grant.
+    GrantCredit {
+        /// Which.
+        id: InvocationId,
+        /// How many more.
+        results: u32,
     },
 }
 
@@ -571,10 +593,69 @@ pub enum Signal {
     DropNotice {
         /// At which node.
         node: NodeIndex,
-        /// How many items.
-        items: u32,
+        /// On which edge to it, where it waited on one.
+        edge: Option<EdgeIndex>,
+        /// How many items, and what had caused them.
+        dropped: Dropped,
         /// Which rule.
         reason: Arc<str>,
+    },
+    /// An edge's buffer is filling up, or has room again.
+    Watermark {
+        /// Which edge's.
+        edge: EdgeIndex,
+        /// Which watermark was passed.
+        level: WatermarkLevel,
+        /// What waits.
+        held: Held,
+        /// Of the bound that is nearest, in percent.
+        percent: u32,
+    },
+    /// Who fills an edge's buffer has to stop.
+    FlowXoff {
+        /// Which edge's.
+        edge: EdgeIndex,
+    },
+    /// Who fills an edge's buffer may go on.
+    FlowXon {
+        /// Which edge's.
+        edge: EdgeIndex,
+        /// Why.
+        cause: XonCause,
+    },
+    /// Who fills an edge's buffer may give so many more items.
+    CreditGrant {
+        /// Which edge's.
+        edge: EdgeIndex,
+        /// How many.
+        items: u32,
+    },
+    /// Items of an edge went on as one.
+    Merged {
+        /// Which edge's.
+        edge: EdgeIndex,
+        /// The group's number at this edge, from 1.
+        group: u32,
+        /// What had caused the items.
+        sequences: Arc<[RuntimeSequence]>,
+    },
+    /// A gap was left in a stream that plays together with others.
+    Discontinuity {
+        /// On which edge.
+        edge: EdgeIndex,
+        /// The gap's number at this edge, from 1.
+        gap: u32,
+        /// The group of streams, and its clock.
+        sync: SyncGroup,
+        /// What is missing.
+        dropped: Dropped,
+    },
+    /// The second branch of a fallback carries from now on.
+    BranchFallback {
+        /// The node at which the branches meet.
+        node: NodeIndex,
+        /// What the first branch did.
+        fault: BranchFault,
     },
     /// An input does not fit the state it met; nothing changed.
     Refused {
@@ -590,71 +671,4 @@ pub enum Signal {
         /// What it said.
         message: Arc<str>,
     },
-}
-
-/// Why a proposal was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectReason {
-    /// A turn is active, and the policy ignores interruptions.
-    TurnActive,
-    /// The session takes no new turn.
-    Draining,
-    /// The caller's transport is gone.
-    Suspended,
-    /// There is nothing left for new turns.
-    NoQuota,
-    /// The plan asks for an admission snapshot, and there is none.
-    SnapshotMissing,
-    /// The admission snapshot is too old.
-    SnapshotStale,
-    /// The admission snapshot is of a form that is not understood.
-    SnapshotIncompatible,
-    /// The caller only told the speaker to go on.
-    Backchannel,
-}
-
-/// The arbiter's state between ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TurnState {
-    /// No turn.
-    Idle,
-    /// A proposal is being decided; within one tick.
-    Opening,
-    /// A turn is open.
-    Active,
-    /// A turn is open, and playout is on hold.
-    Held,
-    /// A turn ended in this tick.
-    Closed,
-}
-
-impl TurnState {
-    /// The name in traces.
-    pub const fn name(self) -> &'static str {
-        match self {
-            TurnState::Idle => "idle",
-            TurnState::Opening => "opening",
-            TurnState::Active => "active",
-            TurnState::Held => "held",
-            TurnState::Closed => "closed",
-        }
-    }
-}
-
-/// Who holds a turn: a row in the core's tables.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Holder {
-    /// An invocation in flight.
-    Invocation(InvocationId),
-    /// A write that waits for its commit point, or for its result.
-    Write(Arc<str>),
-    /// A node that keeps something.
-    Node(NodeIndex),
-    /// Something derived in this tick that the next one acts on.
-    Derived,
-    /// It is cancelled softly, and its grace is not over.
-    Grace,
 }

@@ -20,8 +20,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::admission::{AdmissionSnapshot, Quota};
+use crate::buffer::Dropped;
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
-use crate::ids::{InvocationId, NodeIndex};
+use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
 use crate::time::{Lane, Micros};
@@ -177,6 +178,7 @@ pub fn parse(text: &str) -> Result<Vec<Line>, LineError> {
 #[derive(Debug)]
 pub struct Renderer {
     node_names: Vec<Arc<str>>,
+    edge_names: Vec<Arc<str>>,
     unknown: Arc<str>,
     invocations: BTreeMap<InvocationId, &'static str>,
     last_state: Option<(TurnState, Vec<Holder>)>,
@@ -197,8 +199,10 @@ impl Renderer {
     /// For a session of this plan.
     pub fn new(plan: &Plan) -> Self {
         let node_names = plan.nodes().iter().map(|node| Arc::from(node.name.as_str())).collect();
+        let edge_names = plan.edges().iter().map(|edge| Arc::from(plan.name_of(edge))).collect();
         Self {
             node_names,
+            edge_names,
             unknown: Arc::from("unknown"),
             invocations: BTreeMap::new(),
             last_state: None,
@@ -275,6 +279,10 @@ impl Renderer {
         self.node_names.get(usize::from(node.0)).unwrap_or(&self.unknown)
     }
 
+    fn edge(&self, edge: EdgeIndex) -> &Arc<str> {
+        self.edge_names.get(usize::from(edge.0)).unwrap_or(&self.unknown)
+    }
+
     fn holder(&self, holder: &Holder) -> String {
         match holder {
             Holder::Invocation(id) => self.invocation(*id).to_string(),
@@ -305,6 +313,7 @@ impl Renderer {
             Input::Timer(TimerKey::Result(id)) => line.with("result_of", self.invocation(*id)),
             Input::Timer(TimerKey::Retry(id)) => line.with("retry_of", self.invocation(*id)),
             Input::Timer(TimerKey::Budget(turn, budget)) => line.with("budget", snake(budget)).with("turn", turn),
+            Input::Timer(TimerKey::Buffers(node)) => line.with("buffers_of", self.node(*node)),
             Input::Timer(TimerKey::Reconnect) => line.with("reconnect", "late"),
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
@@ -320,12 +329,7 @@ impl Renderer {
     fn signal_fields(&self, line: Line, signal: &Signal) -> Line {
         match signal {
             Signal::Reject { reason } => line.with("reason", snake(reason)),
-            Signal::TurnOpen { plan, generation, text, understood, speech_end } => line
-                .with("plan", plan)
-                .with("generation", generation.0)
-                .with("text", text)
-                .with("understood", understood)
-                .with("speech_end_ms", or_none(*speech_end)),
+            open @ Signal::TurnOpen { .. } => turn_open_fields(line, open),
             Signal::PlayoutResume { from_sample, estimated } => {
                 line.with("from_sample", from_sample).with("estimated", estimated)
             }
@@ -357,9 +361,14 @@ impl Renderer {
             }
             Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
             Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
-            Signal::DropNotice { node, items, reason } => {
-                line.with("node", self.node(*node)).with("items", items).with("reason", reason)
-            }
+            of_an_edge @ (Signal::DropNotice { .. }
+            | Signal::Watermark { .. }
+            | Signal::FlowXoff { .. }
+            | Signal::FlowXon { .. }
+            | Signal::CreditGrant { .. }
+            | Signal::Merged { .. }
+            | Signal::Discontinuity { .. }
+            | Signal::BranchFallback { .. }) => self.edge_fields(line, of_an_edge),
             Signal::Refused { state, input } => line.with("state", state.name()).with("input", input),
             Signal::NodeError { node, message } => line.with("node", self.node(*node)).with("message", message),
             Signal::SessionReady
@@ -373,6 +382,39 @@ impl Renderer {
             | Signal::PlaybackStarted
             | Signal::Commit
             | Signal::Close => line,
+        }
+    }
+
+    fn edge_fields(&self, line: Line, signal: &Signal) -> Line {
+        match signal {
+            Signal::DropNotice { node, edge, dropped, reason } => {
+                let line = line.with("node", self.node(*node));
+                let line = match edge {
+                    Some(edge) => line.with("edge", self.edge(*edge)),
+                    None => line.with("edge", "none"),
+                };
+                dropped_fields(line.with("lane", snake(&dropped.lane)), dropped).with("reason", reason)
+            }
+            Signal::Watermark { edge, level, held, percent } => line
+                .with("edge", self.edge(*edge))
+                .with("level", snake(level))
+                .with("items", held.items)
+                .with("bytes", held.bytes)
+                .with("queued_ms", held.queued)
+                .with("percent", percent),
+            Signal::FlowXoff { edge } => line.with("edge", self.edge(*edge)),
+            Signal::FlowXon { edge, cause } => line.with("edge", self.edge(*edge)).with("cause", snake(cause)),
+            Signal::CreditGrant { edge, items } => line.with("edge", self.edge(*edge)).with("items", items),
+            Signal::Merged { edge, group, sequences } => {
+                let sequences: Vec<String> = sequences.iter().map(ToString::to_string).collect();
+                line.with("edge", self.edge(*edge)).with("group", group).with("sequences", sequences.join(","))
+            }
+            Signal::Discontinuity { edge, gap, sync, dropped } => {
+                let line = line.with("edge", self.edge(*edge)).with("gap", gap).with("sync", &sync.id);
+                dropped_fields(line.with("domain", &sync.domain), dropped)
+            }
+            Signal::BranchFallback { node, fault } => line.with("node", self.node(*node)).with("fault", snake(fault)),
+            _ => line,
         }
     }
 
@@ -440,9 +482,12 @@ impl Renderer {
                 }
             }
             Effect::Feed { id, frame } => audio_fields(line.with("id", self.invocation(*id)), frame),
-            Effect::FeedEnd { id } | Effect::CancelInvocation { id } | Effect::EndInvocation { id } => {
-                line.with("id", self.invocation(*id))
-            }
+            Effect::FeedEnd { id }
+            | Effect::CancelInvocation { id }
+            | Effect::EndInvocation { id }
+            | Effect::PauseInvocation { id }
+            | Effect::ResumeInvocation { id } => line.with("id", self.invocation(*id)),
+            Effect::GrantCredit { id, results } => line.with("id", self.invocation(*id)).with("results", results),
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 audio_fields(line.with("turn", turn).with("epoch", epoch.0).with("from_sample", from_sample), frame)
             }
@@ -454,6 +499,19 @@ impl Renderer {
 
 fn or_none(time: Option<Micros>) -> String {
     time.map_or_else(|| "none".to_owned(), |time| time.to_string())
+}
+
+fn turn_open_fields(line: Line, open: &Signal) -> Line {
+    let Signal::TurnOpen { plan, generation, text, understood, speech_end } = open else { return line };
+    line.with("plan", plan)
+        .with("generation", generation.0)
+        .with("text", text)
+        .with("understood", understood)
+        .with("speech_end_ms", or_none(*speech_end))
+}
+
+fn dropped_fields(line: Line, dropped: &Dropped) -> Line {
+    line.with("items", dropped.items).with("from_seq", dropped.from.0).with("to_seq", dropped.to.0)
 }
 
 fn audio_fields(line: Line, frame: &AudioFrame) -> Line {
@@ -555,6 +613,9 @@ impl Effect {
             Effect::Transmit { .. } => (Lane::Data, "transmit"),
             Effect::ClearTransport { .. } => (Lane::Control, "clear_transport"),
             Effect::WakeAt { .. } => (Lane::Control, "wake_at"),
+            Effect::PauseInvocation { .. } => (Lane::Control, "pause_invocation"),
+            Effect::ResumeInvocation { .. } => (Lane::Control, "resume_invocation"),
+            Effect::GrantCredit { .. } => (Lane::Control, "grant_credit"),
         }
     }
 }

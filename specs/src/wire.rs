@@ -20,6 +20,7 @@
 
 mod bounded;
 mod cancellations;
+mod edges;
 mod effects;
 mod header;
 mod inputs;

@@ -1,5 +1,6 @@
 //! A call as lines, while it runs.
 
+use rspp_specs::buffer::FLUSHED;
 use rspp_specs::event::{ProviderResult, Request, Transcript, Understanding};
 use rspp_specs::ids::TurnId;
 use rspp_specs::time::Micros;
@@ -119,8 +120,8 @@ impl Live {
                 lines.push(line(at, Role::Cut, "failed", &plain(format!("{who}: {}", outcome.name()))));
             }
             Signal::NodeError { message, .. } => lines.push(line(at, Role::Cut, "failed", &plain(message.to_string()))),
-            Signal::DropNotice { items, reason, .. } => {
-                lines.push(line(at, Role::Cut, "dropped", &plain(format!("{items}: {reason}"))));
+            Signal::DropNotice { dropped, reason, .. } if **reason != *FLUSHED => {
+                lines.push(line(at, Role::Cut, "dropped", &plain(format!("{}: {reason}", dropped.items))));
             }
             Signal::SessionEnded => {
                 lines.extend(self.fenced(at));

@@ -9,7 +9,7 @@ use rspp_adapters::sim::{Load, Watch, Which};
 use rspp_checker::{Checker, Limits};
 use rspp_engine::View;
 use rspp_specs::limits::MAX_SESSION_INVOCATIONS;
-use rspp_specs::plan::{NodeKind, Plan};
+use rspp_specs::plan::{NodeKind, Plan, PlanEdge};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::Record;
 use rspp_specs::trace::{Line, Renderer, Section};
@@ -282,6 +282,15 @@ impl Watch for Judge {
     }
 }
 
+/// Whether all that voices give goes to playout, and nowhere else.
+fn voices_are_heard(plan: &Plan) -> bool {
+    let speaks = |edge: &&PlanEdge| matches!(plan.node(edge.from).kind, NodeKind::Tts { .. });
+    plan.edges()
+        .iter()
+        .filter(speaks)
+        .all(|edge| edge.when.is_none() && matches!(plan.node(edge.to).kind, NodeKind::Playout(_)))
+}
+
 impl Call {
     fn new(plan: &Plan) -> Self {
         let lookahead = plan.nodes().iter().find_map(|node| match &node.kind {
@@ -289,7 +298,8 @@ impl Call {
             _ => None,
         });
         let contract = Limits::CONTRACT;
-        let limits = Limits { playout_lookahead: lookahead.unwrap_or(contract.playout_lookahead), ..contract };
+        let playout_lookahead = lookahead.unwrap_or(contract.playout_lookahead);
+        let limits = Limits { playout_lookahead, voices_are_heard: voices_are_heard(plan), ..contract };
         Self {
             renderer: Renderer::new(plan),
             checker: Checker::new(limits),

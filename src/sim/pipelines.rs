@@ -6,8 +6,10 @@ use std::sync::Arc;
 use rspp_adapters::sim::{Fault, Faults, NODE_FAILS, NODE_PANICS, Pipeline};
 use rspp_compiler::{Findings, NodeType, Registry, compile};
 use rspp_operators::{Context, Node};
+use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{Payload, PortType};
 use rspp_specs::ids::PortIndex;
+use rspp_specs::time::Micros;
 
 /// The type's name in specs: a node that passes text on until it is told to break.
 const BREAKABLE: &str = "breakable";
@@ -28,9 +30,48 @@ impl Node for Breakable {
     }
 }
 
+/// The type's name in specs: a face that is moved by the text and the gestures that it is given, a step at a time.
+const FACE: &str = "face";
+
+/// Takes a step each 40 ms, of both its streams, and passes the text on.
+#[derive(Default)]
+struct Face {
+    moves: bool,
+}
+
+impl Node for Face {
+    fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
+        if matches!(payload, Payload::Text(_)) {
+            self.moves = true;
+            cx.wake_at(cx.now() + STEP);
+        }
+        if port == PortIndex(0) {
+            cx.emit(payload);
+        }
+    }
+
+    fn on_directive(&mut self, _: &mut Context<'_>, directive: &Directive) {
+        self.moves &= !matches!(directive, Directive::Wake(_));
+    }
+
+    fn accepts(&self, _: PortIndex) -> bool {
+        !self.moves
+    }
+
+    fn holds(&self) -> bool {
+        self.moves
+    }
+}
+
+/// How long a face takes for one step.
+const STEP: Micros = Micros::from_ms(40);
+
 /// These node types, and the one that breaks.
 pub(super) fn with_breakable(registry: Registry) -> Registry {
-    registry.with(BREAKABLE, NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Breakable))))
+    let face = NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Face::default())));
+    let face = face.with_ports(&[("words", PortType::Text), ("gestures", PortType::Text)], &[("out", PortType::Text)]);
+    let breakable = NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Breakable)));
+    registry.with(BREAKABLE, breakable).with(FACE, face.paced())
 }
 
 /// One of the assistants.
@@ -137,15 +178,46 @@ edges:
     )
 }
 
+/// Two streams of one answer that play together before a face, the second with little room; what is lost in one is dropped in
+/// the other, or marked.
+fn together(on_drop: &str) -> String {
+    let sync = format!("sync: {{group: face, on_drop: {on_drop}}}");
+    format!(
+        "kind: PipelineSpec
+name: simulated-together
+version: 1
+nodes:
+  user_turn: {{type: user_turn}}
+  llm: {{type: llm, bind: simulated}}
+  words: {{type: merge}}
+  face: {{type: {FACE}}}
+  segmenter: {{type: segmenter}}
+  tts: {{type: tts, bind: simulated}}
+  playout: {{type: playout}}
+edges:
+  - user_turn -> llm
+  - llm -> words
+  - {{edge: words -> face.words, {sync}}}
+  - {{edge: words -> face.gestures, buffer: {{max_items: 3, strategy: drop_oldest}}, {sync}}}
+  - face -> segmenter
+  - segmenter -> tts
+  - tts -> playout
+"
+    )
+}
+
 /// The pipelines and their shares, of a hundred.
 pub(super) fn mixture(registry: &Registry, faults: Faults) -> Result<Vec<Pipeline>, Findings> {
     let narrow = if faults.has(Fault::EdgeOverflow) { 14 } else { 0 };
+    let together = if faults.has(Fault::SyncLoss) { 16 } else { 0 };
     let specs = [
-        (52 - narrow, HOLD.spec()),
+        (52 - narrow - together, HOLD.spec()),
         (14, IMMEDIATE.spec()),
         (11, IGNORE.spec()),
         (narrow, NARROW.spec()),
         (5, NEURAL.spec()),
+        (together / 2, self::together("atomic_drop")),
+        (together / 2, self::together("drop_with_discontinuity")),
         (8, typed()),
         (10, branches()),
     ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rspp_adapters::sim::Fault;
+use rspp_specs::buffer::FLUSHED;
 use rspp_specs::trace::{Line, Section};
 use serde::Serialize;
 
@@ -164,7 +165,7 @@ impl Report {
             "output_fenced" => self.fenced_outputs += number("frames"),
             "late_after_cancel" => self.late_results += 1,
             "refused" => self.refused_inputs += 1,
-            "drop_notice" => self.drops += number("items"),
+            "drop_notice" if reason() != FLUSHED => self.drops += number("items"),
             "cancel_accepted" => self.gates.cancels_accepted += 1,
             _ => {}
         }

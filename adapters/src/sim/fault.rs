@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rspp_specs::buffer::{FLUSHED, SYNC};
 use rspp_specs::trace::{Line, Section};
 
 /// A class of failure that the runtime must shape.
@@ -69,7 +70,7 @@ impl Fault {
 
     /// Whether the simulator can inject it. What the kernel can't answer yet is not injected.
     pub const fn is_built(self) -> bool {
-        !matches!(self, Fault::AdmissionOverload | Fault::SyncLoss | Fault::WorkerLoss)
+        !matches!(self, Fault::AdmissionOverload | Fault::WorkerLoss)
     }
 
     /// Whether this line of a trace shows that a fault of this class struck, and was answered. Nothing else counts as
@@ -83,8 +84,12 @@ impl Fault {
             Fault::AdmissionOverload => matches!(line.name.as_ref(), "defer" | "shed"),
             Fault::NodeFailure => line.name == "node_error",
             Fault::ProviderFailure => line.name == "provider_error",
-            Fault::EdgeOverflow => line.name == "drop_notice",
-            Fault::SyncLoss => line.name == "discontinuity",
+            Fault::EdgeOverflow => match line.name.as_ref() {
+                "drop_notice" => !reason(FLUSHED) && !reason(SYNC),
+                "watermark" => line.field("level").and_then(|level| level.text()) == Some("high"),
+                name => name == "flow_xoff",
+            },
+            Fault::SyncLoss => line.name == "discontinuity" || line.name == "drop_notice" && reason(SYNC),
             Fault::TransportLoss => line.name == "abort" && reason("transport_disconnect_or_stall"),
             Fault::AuthorityConflict => matches!(line.name.as_ref(), "deauthorized_drain" | "stale_epoch_reject"),
             Fault::WorkerLoss => line.name == "migration_start",

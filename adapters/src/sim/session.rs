@@ -262,6 +262,7 @@ impl Call {
                     self.network.perform(now, effect, &mut self.sent);
                 }
                 Entry::Effect(effect) => {
+                    self.sent.control_flow(now, effect);
                     let Ok(()) = self.providers.perform(now, effect, &mut self.sent);
                 }
                 Entry::Signal(_, Signal::SessionEnded) => self.ended = true,

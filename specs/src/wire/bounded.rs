@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::WireError;
-use crate::ids::NodeIndex;
-use crate::limits::{MAX_PLAN_NODES, MAX_TEXT_BYTES};
+use crate::ids::{EdgeIndex, NodeIndex, RuntimeSequence};
+use crate::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES, MAX_TEXT_BYTES};
 use crate::time::Micros;
 
 /// The highest sampling rate, in samples a second.
@@ -73,4 +73,19 @@ pub(super) fn of_node(field: &'static str, node: u32) -> Result<NodeIndex, WireE
     let limit = MAX_PLAN_NODES as u64 - 1;
     within(field, u64::from(node), limit)?;
     u16::try_from(node).map(NodeIndex).map_err(|_| WireError::OutOfRange { field, value: u64::from(node), limit })
+}
+
+pub(super) fn to_edge(field: &'static str, edge: EdgeIndex) -> Result<u32, WireError> {
+    within(field, u64::from(edge.0), MAX_PLAN_EDGES as u64 - 1)?;
+    Ok(u32::from(edge.0))
+}
+
+pub(super) fn of_edge(field: &'static str, edge: u32) -> Result<EdgeIndex, WireError> {
+    let limit = MAX_PLAN_EDGES as u64 - 1;
+    within(field, u64::from(edge), limit)?;
+    u16::try_from(edge).map(EdgeIndex).map_err(|_| WireError::OutOfRange { field, value: u64::from(edge), limit })
+}
+
+pub(super) fn sequence(field: &'static str, value: u64) -> Result<RuntimeSequence, WireError> {
+    count(field, value).map(RuntimeSequence)
 }

@@ -115,6 +115,11 @@ impl Wire for Effect {
                 Kind::ClearTransport(pb::ClearTransport { turn: turn.0, epoch: epoch.0 })
             }
             Effect::WakeAt { at } => Kind::WakeAtUs(to_us("wake_at.at", *at)?),
+            Effect::PauseInvocation { id } => Kind::PauseInvocation(id.0),
+            Effect::ResumeInvocation { id } => Kind::ResumeInvocation(id.0),
+            Effect::GrantCredit { id, results } => {
+                Kind::GrantCredit(pb::GrantCredit { invocation: id.0, results: *results })
+            }
         };
         Ok(pb::Effect { kind: Some(kind) })
     }
@@ -143,6 +148,11 @@ impl Wire for Effect {
                 Effect::ClearTransport { turn: TurnId(turn), epoch: EgressEpoch(epoch) }
             }
             Kind::WakeAtUs(at) => Effect::WakeAt { at: of_us("wake_at.at", at)? },
+            Kind::PauseInvocation(id) => Effect::PauseInvocation { id: InvocationId(id) },
+            Kind::ResumeInvocation(id) => Effect::ResumeInvocation { id: InvocationId(id) },
+            Kind::GrantCredit(pb::GrantCredit { invocation, results }) => {
+                Effect::GrantCredit { id: InvocationId(invocation), results }
+            }
         })
     }
 }

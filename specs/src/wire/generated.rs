@@ -62,16 +62,16 @@ pub struct Envelope {
     /// Derived: the key under which a tool call runs at most once.
     #[prost(string, optional, tag = "20")]
     pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
-    /// Streams with the same sync id and domain play together.
+    /// Derived: streams with the same sync id and domain play together.
     #[prost(string, optional, tag = "21")]
     pub sync_id: ::core::option::Option<::prost::alloc::string::String>,
-    /// The clock domain of `sync_id`.
+    /// Derived: the clock domain of `sync_id`.
     #[prost(string, optional, tag = "22")]
     pub sync_domain: ::core::option::Option<::prost::alloc::string::String>,
-    /// Names a gap that was left on purpose.
+    /// Derived: names a gap that was left on purpose.
     #[prost(string, optional, tag = "23")]
     pub discontinuity_id: ::core::option::Option<::prost::alloc::string::String>,
-    /// Names the merge that this event came out of.
+    /// Derived: names the merge that this event came out of.
     #[prost(string, optional, tag = "24")]
     pub merge_group: ::core::option::Option<::prost::alloc::string::String>,
     /// Derived: the event tells of a result that came after its turn was cancelled.
@@ -92,7 +92,7 @@ pub mod envelope {
         /// A node's index in the plan.
         #[prost(uint32, tag = "18")]
         Node(u32),
-        /// An edge's index in the plan. No event of this version has one.
+        /// An edge's index in the plan.
         #[prost(uint32, tag = "19")]
         Edge(u32),
     }
@@ -496,7 +496,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -530,6 +530,9 @@ pub mod timer_key {
         /// The grace of this turn's soft cancellation is over.
         #[prost(uint32, tag = "9")]
         CancelGrace(u32),
+        /// What waits in the buffers before this node, by its index in the plan, has waited long enough.
+        #[prost(uint32, tag = "10")]
+        Buffers(u32),
     }
 }
 /// When a budget of a turn is spent.
@@ -620,7 +623,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -754,6 +757,27 @@ pub mod signal {
         /// A cancelled invocation still gives results when its grace is over.
         #[prost(message, tag = "42")]
         CancelIgnored(super::CancelIgnored),
+        /// An edge's buffer is fuller than its high watermark, or again emptier than its low one.
+        #[prost(message, tag = "43")]
+        Watermark(super::Watermark),
+        /// Who fills an edge's buffer has to stop. Its index in the plan.
+        #[prost(uint32, tag = "44")]
+        FlowXoff(u32),
+        /// Who fills an edge's buffer may go on.
+        #[prost(message, tag = "45")]
+        FlowXon(super::FlowXon),
+        /// Who fills an edge's buffer may give so many more.
+        #[prost(message, tag = "46")]
+        CreditGrant(super::CreditGrant),
+        /// Items of an edge went on as one.
+        #[prost(message, tag = "47")]
+        Merged(super::Merged),
+        /// A gap was left in a stream that plays together with others.
+        #[prost(message, tag = "48")]
+        Discontinuity(super::Discontinuity),
+        /// The second branch carries, since the first did not.
+        #[prost(message, tag = "49")]
+        BranchFallback(super::BranchFallback),
     }
 }
 /// The turn is cancelled softly.
@@ -808,6 +832,95 @@ pub struct CancelIgnored {
     /// What it sent meanwhile, and nobody heard.
     #[prost(uint32, tag = "2")]
     pub late_results: u32,
+}
+/// How full an edge's buffer is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Watermark {
+    /// Which edge: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub edge: u32,
+    /// Which watermark was passed.
+    #[prost(enumeration = "WatermarkLevel", tag = "2")]
+    pub level: i32,
+    /// What waits, in items.
+    #[prost(uint32, tag = "3")]
+    pub items: u32,
+    /// What waits, in bytes.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// The audio that waits, in microseconds of its media time.
+    #[prost(uint64, tag = "5")]
+    pub queued_us: u64,
+    /// Of the bound that is nearest, in percent.
+    #[prost(uint32, tag = "6")]
+    pub percent: u32,
+}
+/// Who fills an edge's buffer may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowXon {
+    /// Which edge: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub edge: u32,
+    /// Why.
+    #[prost(enumeration = "XonCause", tag = "2")]
+    pub cause: i32,
+}
+/// More may be given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreditGrant {
+    /// To which edge: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub edge: u32,
+    /// How much more, in items.
+    #[prost(uint32, tag = "2")]
+    pub items: u32,
+}
+/// Items of an edge went on as one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Merged {
+    /// Which edge: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub edge: u32,
+    /// The group's number at this edge, from 1.
+    #[prost(uint32, tag = "2")]
+    pub group: u32,
+    /// The sequences of the inputs that caused the items: ascending, at most 16.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sequences: ::prost::alloc::vec::Vec<u64>,
+}
+/// A gap in a stream that plays together with others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Discontinuity {
+    /// In which edge's stream: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub edge: u32,
+    /// The gap's number at this edge, from 1.
+    #[prost(uint32, tag = "2")]
+    pub gap: u32,
+    /// The group of streams.
+    #[prost(string, tag = "3")]
+    pub sync_id: ::prost::alloc::string::String,
+    /// The group's clock.
+    #[prost(string, tag = "4")]
+    pub sync_domain: ::prost::alloc::string::String,
+    /// How many items are missing.
+    #[prost(uint32, tag = "5")]
+    pub items: u32,
+    /// The first sequence and the last of the inputs that caused them.
+    #[prost(uint64, tag = "6")]
+    pub from_sequence: u64,
+    #[prost(uint64, tag = "7")]
+    pub to_sequence: u64,
+}
+/// The second branch of a fallback carries.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BranchFallback {
+    /// The node at which the branches meet: its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// Why.
+    #[prost(enumeration = "BranchFault", tag = "2")]
+    pub fault: i32,
 }
 /// A turn is open.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -880,6 +993,17 @@ pub struct DropNotice {
     /// Which rule.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// On which edge to the node, where it was on one: its index in the plan.
+    #[prost(uint32, optional, tag = "4")]
+    pub edge: ::core::option::Option<u32>,
+    /// From which lane.
+    #[prost(enumeration = "Lane", tag = "5")]
+    pub lane: i32,
+    /// The first sequence and the last of the inputs that caused what was dropped.
+    #[prost(uint64, tag = "6")]
+    pub from_sequence: u64,
+    #[prost(uint64, tag = "7")]
+    pub to_sequence: u64,
 }
 /// An input does not fit the state it met.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -904,7 +1028,7 @@ pub struct NodeError {
 /// What the shell is to do.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Effect {
-    #[prost(oneof = "effect::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "effect::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<effect::Kind>,
 }
 /// Nested message and enum types in `Effect`.
@@ -935,7 +1059,26 @@ pub mod effect {
         /// This invocation was cancelled and goes on: end it by force.
         #[prost(uint32, tag = "8")]
         EndInvocation(u32),
+        /// Stop reading what this invocation's provider gives.
+        #[prost(uint32, tag = "9")]
+        PauseInvocation(u32),
+        /// Go on reading what this invocation's provider gives.
+        #[prost(uint32, tag = "10")]
+        ResumeInvocation(u32),
+        /// Read so much of what an invocation's provider gives, and then wait for more credit.
+        #[prost(message, tag = "11")]
+        GrantCredit(super::GrantCredit),
     }
+}
+/// Read so much and no more, until the next grant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantCredit {
+    /// Which invocation.
+    #[prost(uint32, tag = "1")]
+    pub invocation: u32,
+    /// How many more pieces of text or frames of audio.
+    #[prost(uint32, tag = "2")]
+    pub results: u32,
 }
 /// Start an invocation.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1556,6 +1699,100 @@ impl SwitchCause {
             "SWITCH_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
             "SWITCH_CAUSE_FAILED" => Some(Self::Failed),
             "SWITCH_CAUSE_CIRCUIT_OPEN" => Some(Self::CircuitOpen),
+            _ => None,
+        }
+    }
+}
+/// The watermarks of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WatermarkLevel {
+    Unspecified = 0,
+    High = 1,
+    Low = 2,
+}
+impl WatermarkLevel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WATERMARK_LEVEL_UNSPECIFIED",
+            Self::High => "WATERMARK_LEVEL_HIGH",
+            Self::Low => "WATERMARK_LEVEL_LOW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WATERMARK_LEVEL_UNSPECIFIED" => Some(Self::Unspecified),
+            "WATERMARK_LEVEL_HIGH" => Some(Self::High),
+            "WATERMARK_LEVEL_LOW" => Some(Self::Low),
+            _ => None,
+        }
+    }
+}
+/// Why a producer may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum XonCause {
+    Unspecified = 0,
+    /// There is room again.
+    Drained = 1,
+    /// It was blocked for as long as the edge allows; what is over is shed from now on.
+    Expired = 2,
+}
+impl XonCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "XON_CAUSE_UNSPECIFIED",
+            Self::Drained => "XON_CAUSE_DRAINED",
+            Self::Expired => "XON_CAUSE_EXPIRED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "XON_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "XON_CAUSE_DRAINED" => Some(Self::Drained),
+            "XON_CAUSE_EXPIRED" => Some(Self::Expired),
+            _ => None,
+        }
+    }
+}
+/// What the first branch of a fallback did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BranchFault {
+    Unspecified = 0,
+    /// It gave nothing in time.
+    Timeout = 1,
+    /// It failed.
+    Failed = 2,
+}
+impl BranchFault {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BRANCH_FAULT_UNSPECIFIED",
+            Self::Timeout => "BRANCH_FAULT_TIMEOUT",
+            Self::Failed => "BRANCH_FAULT_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BRANCH_FAULT_UNSPECIFIED" => Some(Self::Unspecified),
+            "BRANCH_FAULT_TIMEOUT" => Some(Self::Timeout),
+            "BRANCH_FAULT_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }

@@ -2,8 +2,9 @@
 
 use super::generated as pb;
 use super::words::Word;
+use crate::buffer::SyncGroup;
 use crate::event::{ProviderResult, Request};
-use crate::ids::{NodeIndex, TurnId};
+use crate::ids::{EdgeIndex, NodeIndex, TurnId};
 use crate::time::{Lane, Micros};
 use crate::timeline::{Effect, Entry, Input, Signal, TimerKey};
 
@@ -21,7 +22,13 @@ pub(super) fn derived(entry: &Entry) -> pb::Envelope {
         event_type: event_type.to_owned(),
         data_class: entry.data_class().number(),
         turn: turn(entry).map(|turn| turn.0),
-        place: node(entry).map(|node| pb::envelope::Place::Node(u32::from(node.0))),
+        place: edge(entry)
+            .map(|edge| pb::envelope::Place::Edge(u32::from(edge.0)))
+            .or_else(|| node(entry).map(|node| pb::envelope::Place::Node(u32::from(node.0)))),
+        sync_id: sync(entry).map(|sync| sync.id.to_string()),
+        sync_domain: sync(entry).map(|sync| sync.domain.to_string()),
+        discontinuity_id: discontinuity(entry),
+        merge_group: merge_group(entry),
         idempotency_key: idempotency_key(entry).map(str::to_owned),
         late_after_cancel: matches!(entry, Entry::Signal(_, Signal::LateAfterCancel { .. })),
         ..pb::Envelope::default()
@@ -38,6 +45,10 @@ pub(super) fn contradiction(found: &pb::Envelope, derived: &pb::Envelope) -> Opt
         ("data_class", found.data_class == derived.data_class),
         ("turn", found.turn == derived.turn),
         ("place", found.place == derived.place),
+        ("sync_id", found.sync_id == derived.sync_id),
+        ("sync_domain", found.sync_domain == derived.sync_domain),
+        ("discontinuity_id", found.discontinuity_id == derived.discontinuity_id),
+        ("merge_group", found.merge_group == derived.merge_group),
         ("idempotency_key", found.idempotency_key == derived.idempotency_key),
         ("late_after_cancel", found.late_after_cancel == derived.late_after_cancel),
     ];
@@ -68,11 +79,51 @@ fn turn(entry: &Entry) -> Option<TurnId> {
 
 fn node(entry: &Entry) -> Option<NodeIndex> {
     match entry {
-        Entry::Input(_, Input::Timer(TimerKey::Node(node))) => Some(*node),
+        Entry::Input(_, Input::Timer(TimerKey::Node(node) | TimerKey::Buffers(node))) => Some(*node),
         Entry::Signal(
             _,
-            Signal::DropNotice { node, .. } | Signal::NodeError { node, .. } | Signal::ProviderSwitch { node, .. },
+            Signal::DropNotice { node, .. }
+            | Signal::BranchFallback { node, .. }
+            | Signal::NodeError { node, .. }
+            | Signal::ProviderSwitch { node, .. },
         ) => Some(*node),
+        _ => None,
+    }
+}
+
+fn edge(entry: &Entry) -> Option<EdgeIndex> {
+    match entry {
+        Entry::Signal(
+            _,
+            Signal::DropNotice { edge: Some(edge), .. }
+            | Signal::Watermark { edge, .. }
+            | Signal::FlowXoff { edge }
+            | Signal::FlowXon { edge, .. }
+            | Signal::CreditGrant { edge, .. }
+            | Signal::Merged { edge, .. }
+            | Signal::Discontinuity { edge, .. },
+        ) => Some(*edge),
+        _ => None,
+    }
+}
+
+fn sync(entry: &Entry) -> Option<&SyncGroup> {
+    match entry {
+        Entry::Signal(_, Signal::Discontinuity { sync, .. }) => Some(sync),
+        _ => None,
+    }
+}
+
+fn discontinuity(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Signal(_, Signal::Discontinuity { edge, gap, .. }) => Some(format!("{edge}.{gap}")),
+        _ => None,
+    }
+}
+
+fn merge_group(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Signal(_, Signal::Merged { edge, group, .. }) => Some(format!("{edge}.{group}")),
         _ => None,
     }
 }

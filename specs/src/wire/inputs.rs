@@ -337,6 +337,7 @@ impl Wire for TimerKey {
             TimerKey::Reconnect => Kind::Reconnect(pb::Nothing {}),
             TimerKey::Hold(turn) => Kind::Hold(turn.0),
             TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
+            TimerKey::Buffers(node) => Kind::Buffers(to_node("timer.buffers", node)?),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -355,6 +356,7 @@ impl Wire for TimerKey {
             Kind::Reconnect(pb::Nothing {}) => TimerKey::Reconnect,
             Kind::Hold(turn) => TimerKey::Hold(TurnId(turn)),
             Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),
+            Kind::Buffers(node) => TimerKey::Buffers(of_node("timer.buffers", node)?),
         })
     }
 }

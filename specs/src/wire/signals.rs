@@ -8,7 +8,7 @@ use super::cancellations::{
 };
 use super::generated as pb;
 use super::words::Word;
-use super::{Wire, WireError, known};
+use super::{Wire, WireError, edges, known};
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
@@ -49,7 +49,7 @@ impl Wire for Signal {
             Signal::PlaybackCancelled { heard_samples: at, estimated } => {
                 Kind::PlaybackCancelled(to_place(*at, *estimated)?)
             }
-            Signal::Heard { text, cut } => Kind::Heard(pb::Heard { text: to_text("heard.text", text)?, cut: *cut }),
+            Signal::Heard { text, cut } => Kind::Heard(to_heard(text, *cut)?),
             Signal::Commit => Kind::Commit(none),
             Signal::Abort { reason } => Kind::Abort(reason.number()),
             Signal::Close => Kind::Close(none),
@@ -68,9 +68,9 @@ impl Wire for Signal {
             Signal::LeaseMoved { epoch } => Kind::LeaseMoved(epoch.0),
             Signal::SessionSuspended => Kind::SessionSuspended(none),
             Signal::SessionResumed => Kind::SessionResumed(none),
-            Signal::DropNotice { node, items, reason } => Kind::DropNotice(to_drop_notice(*node, *items, reason)?),
             Signal::Refused { state, input } => Kind::Refused(to_refused(*state, input)?),
             Signal::NodeError { node, message } => Kind::NodeError(to_node_error(*node, message)?),
+            of_an_edge => edges::to_kind(of_an_edge)?,
         };
         Ok(pb::Signal { kind: Some(kind) })
     }
@@ -118,7 +118,6 @@ impl Wire for Signal {
             Kind::LateAfterCancel(id) => Signal::LateAfterCancel { id: InvocationId(id) },
             Kind::OutputFenced(frames) => Signal::OutputFenced { frames },
             Kind::ProviderError(error) => of_provider_error(&error)?,
-            Kind::DropNotice(notice) => of_drop_notice(&notice)?,
             Kind::Refused(refused) => of_refused(&refused)?,
             Kind::NodeError(error) => of_node_error(&error)?,
             Kind::ProviderRetry(retry) => of_retry(retry),
@@ -127,14 +126,21 @@ impl Wire for Signal {
             Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
             Kind::TurnBudget(budget) => of_turn_budget(budget)?,
             Kind::Defer(defer) => of_defer(defer)?,
-            Kind::StaleEpochReject(pb::StaleEpochReject { epoch, current }) => {
-                Signal::StaleEpochReject { epoch: LeaseEpoch(epoch), current: LeaseEpoch(current) }
-            }
+            Kind::StaleEpochReject(stale) => of_stale_epoch(stale),
             Kind::LeaseMoved(epoch) => Signal::LeaseMoved { epoch: LeaseEpoch(epoch) },
             Kind::SessionSuspended(pb::Nothing {}) => Signal::SessionSuspended,
             Kind::SessionResumed(pb::Nothing {}) => Signal::SessionResumed,
+            of_an_edge => edges::of_kind(of_an_edge)?,
         })
     }
+}
+
+fn to_heard(text: &str, cut: bool) -> Result<pb::Heard, WireError> {
+    Ok(pb::Heard { text: to_text("heard.text", text)?, cut })
+}
+
+fn of_stale_epoch(stale: pb::StaleEpochReject) -> Signal {
+    Signal::StaleEpochReject { epoch: LeaseEpoch(stale.epoch), current: LeaseEpoch(stale.current) }
 }
 
 fn to_turn_open(open: &Signal) -> Result<pb::TurnOpen, WireError> {
@@ -209,11 +215,6 @@ fn of_defer(defer: pb::Defer) -> Result<Signal, WireError> {
     Ok(Signal::Defer { reason: Word::of_number("defer.reason", defer.reason)?, retry_after })
 }
 
-fn to_drop_notice(node: NodeIndex, items: u32, reason: &str) -> Result<pb::DropNotice, WireError> {
-    let (node, reason) = (to_node("drop_notice.node", node)?, to_text("drop_notice.reason", reason)?);
-    Ok(pb::DropNotice { node, items, reason })
-}
-
 fn to_refused(state: TurnState, input: &str) -> Result<pb::Refused, WireError> {
     Ok(pb::Refused { state: state.number(), input: to_text("refused.input", input)? })
 }
@@ -266,12 +267,6 @@ fn of_switch(switch: &pb::ProviderSwitch) -> Result<Signal, WireError> {
         binding: of_text("provider_switch.binding", binding)?,
         cause: Word::of_number("provider_switch.cause", *cause)?,
     })
-}
-
-fn of_drop_notice(notice: &pb::DropNotice) -> Result<Signal, WireError> {
-    let pb::DropNotice { node, items, reason } = notice;
-    let node = of_node("drop_notice.node", *node)?;
-    Ok(Signal::DropNotice { node, items: *items, reason: of_text("drop_notice.reason", reason)? })
 }
 
 fn of_refused(refused: &pb::Refused) -> Result<Signal, WireError> {

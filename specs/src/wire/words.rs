@@ -5,6 +5,7 @@ use super::WireError;
 use super::generated as pb;
 use crate::admission::ConnectionState;
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use crate::buffer::{BranchFault, WatermarkLevel, XonCause};
 use crate::data_class::DataClass;
 use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
@@ -66,4 +67,7 @@ words! {
     CircuitState { Closed, Open, HalfOpen }
     SwitchCause { Failed, CircuitOpen }
     Talk { Press, Release, EndOfUtterance }
+    WatermarkLevel { High, Low }
+    XonCause { Drained, Expired }
+    BranchFault { Timeout, Failed }
 }

@@ -8,10 +8,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState, Quota};
 use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use rspp_specs::buffer::{
+    BranchFault, BufferSpec, Dropped, EdgeSync, FlowControl, Held, Shed, SyncDrop, SyncGroup, WatermarkLevel, XonCause,
+};
 use rspp_specs::event::{AudioFrame, ContextEntry, PortType, ProviderResult, Request, ToolCall, Transcript};
 use rspp_specs::event::{Talk, ToolEffect, Understanding};
 use rspp_specs::ids::{
-    Generation, InvocationId, LeaseEpoch, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId,
+    EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId,
 };
 use rspp_specs::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use rspp_specs::plan::{
@@ -19,7 +22,7 @@ use rspp_specs::plan::{
     PlanParts, ProviderPolicy,
 };
 use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
-use rspp_specs::time::Micros;
+use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{
     AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record,
     RejectReason, Resume, SessionOpen, Signal, TimerKey, TurnProposal, TurnState,
@@ -172,6 +175,22 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
                 to: NodeIndex(2),
                 to_port: PortIndex(0),
                 when: Some(Condition { attribute: "confidence".into(), is }),
+                buffer: Some(Box::new(BufferSpec {
+                    max_items: 7,
+                    max_bytes: 4_096,
+                    max_queue: Some(Micros::from_ms(900)),
+                    max_latency: None,
+                    max_block: Some(Micros::from_ms(100)),
+                    shed: Shed::Sample { every: 3 },
+                    high_percent: 70,
+                    low_percent: 20,
+                    flow: FlowControl::Hybrid,
+                    defaulted: vec!["max_bytes".into()],
+                })),
+                sync: Some(Box::new(EdgeSync {
+                    group: SyncGroup { id: "lips".into(), domain: "media".into() },
+                    on_drop: SyncDrop::AtomicDrop,
+                })),
             };
             let parts = PlanParts {
                 name: "reception".into(),
@@ -280,6 +299,7 @@ fn timer() -> BoxedStrategy<TimerKey> {
         Just(TimerKey::Reconnect),
         turn().prop_map(TimerKey::Hold),
         turn().prop_map(TimerKey::CancelGrace),
+        node().prop_map(TimerKey::Buffers),
     ]
     .boxed()
 }
@@ -381,6 +401,54 @@ fn recovery() -> BoxedStrategy<Signal> {
     .boxed()
 }
 
+fn edge() -> BoxedStrategy<EdgeIndex> {
+    (0u16..256).prop_map(EdgeIndex).boxed()
+}
+
+fn sequence() -> BoxedStrategy<RuntimeSequence> {
+    (0u64..=1 << 53).prop_map(RuntimeSequence).boxed()
+}
+
+fn dropped(lane: Lane) -> BoxedStrategy<Dropped> {
+    (any::<u32>(), sequence(), sequence()).prop_map(move |(items, from, to)| Dropped { items, lane, from, to }).boxed()
+}
+
+fn of_an_edge() -> BoxedStrategy<Signal> {
+    let level = select(vec![WatermarkLevel::High, WatermarkLevel::Low]);
+    let held =
+        (any::<u32>(), 0u64..=1 << 53, micros()).prop_map(|(items, bytes, queued)| Held { items, bytes, queued });
+    let cause = select(vec![XonCause::Drained, XonCause::Expired]);
+    let fault = select(vec![BranchFault::Timeout, BranchFault::Failed]);
+    let lanes = prop_oneof![dropped(Lane::Data), dropped(Lane::Control), dropped(Lane::Telemetry)];
+    prop_oneof![
+        (node(), option::of(edge()), lanes, text()).prop_map(|(node, edge, dropped, reason)| Signal::DropNotice {
+            node,
+            edge,
+            dropped,
+            reason
+        }),
+        (edge(), level, held, any::<u32>()).prop_map(|(edge, level, held, percent)| Signal::Watermark {
+            edge,
+            level,
+            held,
+            percent
+        }),
+        edge().prop_map(|edge| Signal::FlowXoff { edge }),
+        (edge(), cause).prop_map(|(edge, cause)| Signal::FlowXon { edge, cause }),
+        (edge(), any::<u32>()).prop_map(|(edge, items)| Signal::CreditGrant { edge, items }),
+        (edge(), any::<u32>(), vec(sequence(), 0..16)).prop_map(|(edge, group, sequences)| Signal::Merged {
+            edge,
+            group,
+            sequences: sequences.into()
+        }),
+        (edge(), any::<u32>(), text(), text(), dropped(Lane::Data)).prop_map(|(edge, gap, id, domain, dropped)| {
+            Signal::Discontinuity { edge, gap, sync: SyncGroup { id, domain }, dropped }
+        }),
+        (node(), fault).prop_map(|(node, fault)| Signal::BranchFallback { node, fault }),
+    ]
+    .boxed()
+}
+
 fn notice() -> BoxedStrategy<Signal> {
     let states = [TurnState::Idle, TurnState::Opening, TurnState::Active, TurnState::Held, TurnState::Closed];
     prop_oneof![
@@ -392,7 +460,7 @@ fn notice() -> BoxedStrategy<Signal> {
         invocation().prop_map(|id| Signal::LateAfterCancel { id }),
         any::<u32>().prop_map(|frames| Signal::OutputFenced { frames }),
         (invocation(), outcome()).prop_map(|(id, outcome)| Signal::ProviderError { id, outcome }),
-        (node(), any::<u32>(), text()).prop_map(|(node, items, reason)| Signal::DropNotice { node, items, reason }),
+        of_an_edge(),
         (select(states.to_vec()), text()).prop_map(|(state, input)| Signal::Refused { state, input }),
         (node(), text()).prop_map(|(node, message)| Signal::NodeError { node, message }),
     ]
@@ -434,6 +502,9 @@ fn effect() -> BoxedStrategy<Effect> {
         }),
         (turn(), epoch()).prop_map(|(turn, epoch)| Effect::ClearTransport { turn, epoch }),
         micros().prop_map(|at| Effect::WakeAt { at }),
+        invocation().prop_map(|id| Effect::PauseInvocation { id }),
+        invocation().prop_map(|id| Effect::ResumeInvocation { id }),
+        (invocation(), any::<u32>()).prop_map(|(id, results)| Effect::GrantCredit { id, results }),
     ]
     .boxed()
 }

@@ -10,6 +10,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::trace::Section;
 
 use crate::authority::epoch_number;
+use crate::edges::Edges;
 use crate::view::{Name, Row, Tick};
 
 /// Everything known of the session.
@@ -47,6 +48,7 @@ pub(crate) struct Facts {
     /// What should have been shown when the tick before ended.
     pub(crate) state_before: Option<&'static str>,
     pub(crate) flight_before: Vec<u32>,
+    pub(crate) edges: Edges,
 }
 
 /// Closed turns that are remembered: audio of them may still be played, their invocations may still answer.
@@ -198,6 +200,8 @@ impl Invocation {
 const MODEL: &str = "llm";
 /// The kind of invocation that belongs to the session.
 pub(crate) const RECOGNISER: &str = "stt";
+/// The kind of invocation that speaks.
+const VOICE: &str = "tts";
 
 impl Facts {
     pub(crate) fn begin_tick(&mut self) {
@@ -245,7 +249,12 @@ impl Facts {
     /// How many things are remembered.
     pub(crate) fn remembered(&self) -> usize {
         let writes: usize = self.turns.values().map(|turn| turn.writes.len()).sum();
-        self.turns.len() + writes + self.invocations.len() + self.landed.len() + self.write_tools.len()
+        self.turns.len()
+            + writes
+            + self.invocations.len()
+            + self.landed.len()
+            + self.write_tools.len()
+            + self.edges.remembered()
     }
 
     /// The state that a tick with these signals ends in.
@@ -283,6 +292,8 @@ impl Facts {
 
     /// Notes a line.
     pub(crate) fn note(&mut self, row: Row<'_>) {
+        let speaks = row.input() == Some("provider") && self.speaks_for_the_turn(row);
+        self.edges.note(row, speaks);
         self.last_time = Some((row.line.tick, row.line.at.0));
         match row.line.section {
             Section::In => self.note_input(row),
@@ -294,6 +305,12 @@ impl Facts {
                 self.shown = Some(Shown { state: row.line.name.to_string(), held });
             }
         }
+    }
+
+    /// Whether this is a result of a voice that speaks for the open turn.
+    fn speaks_for_the_turn(&self, row: Row<'_>) -> bool {
+        let of_a_voice = self.invocation_of(row).filter(|(name, call)| name.kind == VOICE && call.in_flight());
+        of_a_voice.is_some_and(|(_, call)| self.open.is_some() && call.turn == self.open)
     }
 
     fn note_input(&mut self, row: Row<'_>) {

@@ -15,6 +15,7 @@
 
 mod authority;
 mod cancellation;
+mod edges;
 mod facts;
 mod invocations;
 mod ledger;
@@ -44,11 +45,14 @@ pub struct Limits {
     pub playout_lookahead: Micros,
     /// Whoever heard more than this of an answer that was cut has heard at least one word of it.
     pub wordless: Micros,
+    /// All that voices give goes to playout, and nowhere else.
+    pub voices_are_heard: bool,
 }
 
 impl Limits {
     /// What the golden traces are written for.
-    pub const CONTRACT: Limits = Limits { playout_lookahead: Micros::from_ms(40), wordless: Micros::from_ms(1_000) };
+    pub const CONTRACT: Limits =
+        Limits { playout_lookahead: Micros::from_ms(40), wordless: Micros::from_ms(1_000), voices_are_heard: true };
 }
 
 impl Default for Limits {
@@ -158,7 +162,7 @@ const INPUT_RULES: [LineRule; 5] = [
     authority::epochs_move_on,
 ];
 
-const SIGNAL_RULES: [LineRule; 28] = [
+const SIGNAL_RULES: [LineRule; 33] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -187,9 +191,14 @@ const SIGNAL_RULES: [LineRule; 28] = [
     authority::opens_only_where_there_is_room,
     authority::silent_while_suspended,
     recovery::follows_a_failure,
+    edges::watermarks_alternate,
+    edges::stop_before_go,
+    edges::lineage,
+    edges::notices,
+    edges::nothing_is_lost_in_silence,
 ];
 
-const EFFECT_RULES: [LineRule; 18] = [
+const EFFECT_RULES: [LineRule; 19] = [
     shape::fields_of_inputs_and_effects,
     ordering::time_never_goes_back,
     ordering::invocations_step_by_one,
@@ -208,6 +217,7 @@ const EFFECT_RULES: [LineRule; 18] = [
     playout::lookahead,
     playout::transport_is_cleared,
     authority::silent_while_suspended,
+    edges::pauses_pair,
 ];
 
 const STATE_RULES: [LineRule; 1] = [ordering::time_never_goes_back];

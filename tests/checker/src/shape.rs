@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 32] = {
+const SHAPES: [Shape; 35] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -55,6 +55,9 @@ const SHAPES: [Shape; 32] = {
         (Effect, "feed", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),
         (Effect, "cancel_invocation", Control, &[("id", Invocation)]),
+        (Effect, "pause_invocation", Control, &[("id", Invocation)]),
+        (Effect, "resume_invocation", Control, &[("id", Invocation)]),
+        (Effect, "grant_credit", Control, &[("id", Invocation), ("results", Number)]),
         (Effect, "end_invocation", Control, &[("id", Invocation)]),
         (Effect, "transmit", Data, &TRANSMIT),
         (Effect, "clear_transport", Control, &[("turn", Turn), ("epoch", Number)]),

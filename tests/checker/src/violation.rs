@@ -132,6 +132,19 @@ rules! {
     /// Another attempt follows a failed call that has given nothing, and is made.
     Recovery = "recovery",
 
+    /// High and low watermarks of an edge alternate, within its bounds.
+    WatermarkPairs = "watermark-pairs",
+    /// Who fills an edge is let go only after it was stopped, and stopped only above the high watermark.
+    FlowOrder = "flow-order",
+    /// A provider is paused once before it is read again, and for an edge that is blocked.
+    FlowEffects = "flow-effects",
+    /// What became one keeps where it came from: two causes or more, a bounded number, in their order.
+    MergeLineage = "merge-lineage",
+    /// A notice says how much was dropped, and of what.
+    DropNotice = "drop-notice",
+    /// What a voice gave is sent, or its loss is said.
+    DroppedInSilence = "dropped-in-silence",
+
     /// A write is committed or revoked once, after it was proposed.
     ToolDecision = "tool-decision",
     /// No write is committed while an interruption is pending.

@@ -1,0 +1,74 @@
+//! How a turn stands, who holds it, and why one is refused.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{InvocationId, NodeIndex};
+
+/// Why a proposal was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// A turn is active, and the policy ignores interruptions.
+    TurnActive,
+    /// The session takes no new turn.
+    Draining,
+    /// The caller's transport is gone.
+    Suspended,
+    /// There is nothing left for new turns.
+    NoQuota,
+    /// The plan asks for an admission snapshot, and there is none.
+    SnapshotMissing,
+    /// The admission snapshot is too old.
+    SnapshotStale,
+    /// The admission snapshot is of a form that is not understood.
+    SnapshotIncompatible,
+    /// The caller only told the speaker to go on.
+    Backchannel,
+}
+
+/// The arbiter's state between ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnState {
+    /// No turn.
+    Idle,
+    /// A proposal is being decided; within one tick.
+    Opening,
+    /// A turn is open.
+    Active,
+    /// A turn is open, and playout is on hold.
+    Held,
+    /// A turn ended in this tick.
+    Closed,
+}
+
+impl TurnState {
+    /// The name in traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TurnState::Idle => "idle",
+            TurnState::Opening => "opening",
+            TurnState::Active => "active",
+            TurnState::Held => "held",
+            TurnState::Closed => "closed",
+        }
+    }
+}
+
+/// Who holds a turn: a row in the core's tables.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// An invocation in flight.
+    Invocation(InvocationId),
+    /// A write that waits for its commit point, or for its result.
+    Write(Arc<str>),
+    /// A node that keeps something.
+    Node(NodeIndex),
+    /// Something derived in this tick that the next one acts on.
+    Derived,
+    /// It is cancelled softly, and its grace is not over.
+    Grace,
+}
