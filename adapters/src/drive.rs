@@ -37,6 +37,11 @@ impl Schedule {
         self.inputs.remove(&(ticket.0, ticket.1));
     }
 
+    /// Keeps what `keeps` says of, and drops the rest.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&Input) -> bool) {
+        self.inputs.retain(|_, input| keeps(input));
+    }
+
     /// How many inputs are in it.
     pub fn len(&self) -> usize {
         self.inputs.len()

@@ -137,9 +137,35 @@ impl Session {
         row: Invocation,
         outcome: Outcome,
     ) {
+        self.note_circuit(desk, &row, outcome);
+        self.conclude_invocation(desk, cause, id, row, outcome);
+    }
+
+    /// An invocation is over, and its provider is not to blame: it was not asked, or nobody hears it any more.
+    pub(crate) fn abandon_blamelessly(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        row: Invocation,
+        outcome: Outcome,
+    ) {
+        if let Some(state) = self.circuits.on_abandoned(&row.binding, desk.now) {
+            self.say_circuit(desk, &row.binding, state);
+        }
+        self.conclude_invocation(desk, cause, id, row, outcome);
+    }
+
+    fn conclude_invocation(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        row: Invocation,
+        outcome: Outcome,
+    ) {
         desk.timers.cancel(self.slot, TimerKey::Result(id));
         self.invocations.end(id);
-        self.note_circuit(desk, &row, outcome);
         if outcome != Outcome::Success {
             self.say_here(desk, Signal::ProviderError { id, outcome });
             if let Some(next) = self.alternative(desk, &row, outcome) {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{AdmissionSnapshot, ConnectionState};
+use crate::admission::{AdmissionSnapshot, ConnectionState, Refusal};
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::event::{AudioFrame, ProviderResult, Request, Talk};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
-use crate::limits::MAX_TEXT_BYTES;
+use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
 use crate::outcome::{AbortReason, CancelReason, Cancellation, Outcome};
 use crate::plan::{Plan, PlanHash};
 use crate::time::{Lane, Micros};
@@ -77,6 +77,10 @@ pub enum Input {
         /// Whether it is fit to be called.
         healthy: bool,
     },
+    /// The worker has no room for this invocation, and did not start it.
+    DispatchRefused(InvocationId),
+    /// The session goes on here, from the log of a worker that is gone.
+    Takeover(Takeover),
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -119,6 +123,9 @@ impl Input {
             Input::Provider(_, ProviderResult::ToolCall(call)) => {
                 text(&call.key).and(text(&call.name)).and(text(&call.arguments))
             }
+            Input::Takeover(takeover) if takeover.lost.len() > MAX_SESSION_INVOCATIONS => {
+                Err("more invocations than a session may have")
+            }
             _ => Ok(()),
         }
     }
@@ -142,13 +149,34 @@ pub struct SessionOpen {
     /// The lease under which this worker writes it.
     #[serde(default)]
     pub epoch: LeaseEpoch,
+    /// With whom it shares what is scarce: its tenant, most often.
+    #[serde(default = "default_fairness_key")]
+    pub fairness_key: Arc<str>,
+}
+
+/// The key of sessions of which nobody says whose they are.
+pub const DEFAULT_FAIRNESS_KEY: &str = "default";
+
+fn default_fairness_key() -> Arc<str> {
+    DEFAULT_FAIRNESS_KEY.into()
 }
 
 impl SessionOpen {
-    /// A session that begins here, under the first lease.
+    /// A session that begins here, under the first lease, and shares with all of whom nothing is said.
     pub fn new(session: impl Into<Arc<str>>, plan: Arc<Plan>) -> Self {
-        Self { session: session.into(), plan, resume: Resume::default(), epoch: LeaseEpoch::default() }
+        let (resume, epoch) = (Resume::default(), LeaseEpoch::default());
+        Self { session: session.into(), plan, resume, epoch, fairness_key: default_fairness_key() }
     }
+}
+
+/// With what a session goes on that another worker held until it was lost (`F-096`, `F-157`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// The new lease; later than the one of the worker that is gone.
+    pub epoch: LeaseEpoch,
+    /// Invocations that were in flight with that worker, and that nobody hears any more. Those that are not named go on
+    /// here under their numbers.
+    pub lost: Arc<[InvocationId]>,
 }
 
 /// The numbers at which a session goes on that began elsewhere.
@@ -217,6 +245,9 @@ pub struct TurnProposal {
     /// Only words that tell a speaker to go on: they do not interrupt.
     #[serde(default)]
     pub backchannel: bool,
+    /// Since when it waits to be admitted, where it had to.
+    #[serde(default)]
+    pub waits_since: Option<Micros>,
 }
 
 /// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
@@ -286,6 +317,8 @@ pub enum TimerKey {
     Hold(TurnId),
     /// The grace of a turn's soft cancellation is over.
     CancelGrace(TurnId),
+    /// Proposals that were deferred are tried again.
+    Deferred,
 }
 
 /// What the shell is to do: a closed set.
@@ -364,10 +397,7 @@ pub enum Signal {
     /// A proposal passed admission.
     Admit,
     /// A proposal is refused.
-    Reject {
-        /// Why.
-        reason: RejectReason,
-    },
+    Reject(Refusal),
     /// The session's authority is gone.
     DeauthorizedDrain,
     /// A turn is open.
@@ -546,11 +576,13 @@ pub enum Signal {
     },
     /// A proposal is refused for now.
     Defer {
-        /// Why.
-        reason: RejectReason,
-        /// When it is worth another try, where that is known.
+        /// Why, and where.
+        refusal: Refusal,
+        /// After so long it is tried again; `None`, it is not, and has to come again.
         retry_after: Option<Micros>,
     },
+    /// There is more than can be done: a proposal is dropped, or an invocation of an open turn is not started.
+    Shed(Refusal),
     /// Something spoke for another epoch than the session's, and was not heard.
     StaleEpochReject {
         /// For which.
@@ -561,6 +593,26 @@ pub enum Signal {
     /// The session's lease has a new epoch.
     LeaseMoved {
         /// Which.
+        epoch: LeaseEpoch,
+    },
+    /// The caller's connection is in another state.
+    ConnectionEvent {
+        /// In which.
+        state: ConnectionState,
+    },
+    /// The session goes on with another worker.
+    MigrationStart {
+        /// The last lease of the one before.
+        epoch: LeaseEpoch,
+    },
+    /// What the worker before had in hand is dealt with.
+    MigrationFinish {
+        /// The lease now.
+        epoch: LeaseEpoch,
+    },
+    /// The session is the same, and has another writer.
+    SessionHandoff {
+        /// The lease now.
         epoch: LeaseEpoch,
     },
     /// The caller's transport is gone; the session waits for it.
@@ -590,28 +642,6 @@ pub enum Signal {
         /// What it said.
         message: Arc<str>,
     },
-}
-
-/// Why a proposal was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectReason {
-    /// A turn is active, and the policy ignores interruptions.
-    TurnActive,
-    /// The session takes no new turn.
-    Draining,
-    /// The caller's transport is gone.
-    Suspended,
-    /// There is nothing left for new turns.
-    NoQuota,
-    /// The plan asks for an admission snapshot, and there is none.
-    SnapshotMissing,
-    /// The admission snapshot is too old.
-    SnapshotStale,
-    /// The admission snapshot is of a form that is not understood.
-    SnapshotIncompatible,
-    /// The caller only told the speaker to go on.
-    Backchannel,
 }
 
 /// The arbiter's state between ticks.

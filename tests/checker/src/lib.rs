@@ -19,6 +19,7 @@ mod facts;
 mod invocations;
 mod ledger;
 mod lifecycle;
+mod migration;
 mod ordering;
 mod playout;
 mod recovery;
@@ -150,15 +151,18 @@ fn line_rules(section: Section) -> &'static [LineRule] {
     }
 }
 
-const INPUT_RULES: [LineRule; 5] = [
+const INPUT_RULES: [LineRule; 8] = [
     shape::fields_of_inputs_and_effects,
     ordering::sequence_steps_by_one,
     ordering::time_never_goes_back,
     invocations::known,
     authority::epochs_move_on,
+    migration::told_in_order,
+    migration::refused_dispatch_is_shed,
+    migration::waits_because_it_was_deferred,
 ];
 
-const SIGNAL_RULES: [LineRule; 28] = [
+const SIGNAL_RULES: [LineRule; 32] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -187,6 +191,10 @@ const SIGNAL_RULES: [LineRule; 28] = [
     authority::opens_only_where_there_is_room,
     authority::silent_while_suspended,
     recovery::follows_a_failure,
+    migration::told_in_order,
+    migration::takes_stock,
+    migration::refused_dispatch_is_shed,
+    migration::waits_because_it_was_deferred,
 ];
 
 const EFFECT_RULES: [LineRule; 18] = [
