@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use rspp_specs::event::{DeliveryContent, ProviderResult, Request};
-use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence};
+use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence, Scope};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Signal, TimerKey};
@@ -108,7 +108,7 @@ impl Session {
 
     /// The time for a result is over. One that has come since the timer was set buys the time of another.
     pub(crate) fn on_result_late(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
-        let Some(row) = self.invocations.get(id) else { return };
+        let Some(row) = self.invocations.get(id).filter(|row| !self.is_ending(row)) else { return };
         let stall = self.plan.node(row.node).provider.stall;
         if let Some(last) =
             row.last_result.filter(|last| matches!(row.kind, Kind::Chat | Kind::Speak) && *last + stall > desk.now)
@@ -181,6 +181,12 @@ impl Session {
         }
     }
 
+    /// Whether its turn ends in this very tick, and takes it along: there is nothing to be saved.
+    fn is_ending(&self, row: &Invocation) -> bool {
+        let turn = self.turn.as_ref().map(|turn| Scope::Turn(turn.capability));
+        self.end.is_some() && turn == Some(row.cancelled_with)
+    }
+
     fn note_circuit(&mut self, desk: &mut Desk<'_>, row: &Invocation, outcome: Outcome) {
         let changed = match outcome {
             _ if row.kind == Kind::Tool => None,
@@ -245,7 +251,7 @@ impl Session {
 
     /// A failed invocation has waited long enough.
     pub(crate) fn on_retry(&mut self, desk: &mut Desk<'_>, id: InvocationId) {
-        let Some(row) = self.invocations.take_waiting(id) else { return };
+        let Some(row) = self.invocations.take_waiting(id).filter(|row| !self.is_ending(row)) else { return };
         if let Some(request) = row.request.clone() {
             self.try_again(desk, id, row, request);
         }

@@ -99,7 +99,7 @@ impl Character {
             plan,
             quality: draw_quality(&mut draws, faults),
             begins: Micros::from_ms(20 * draws.below(100)),
-            beat: Micros(draws.weighted(&[(985, 20_000), (8, 1_000), (7, 1)])),
+            beat: Micros(draws.weighted(&[(994, 20_000), (3, 1_000), (3, 1)])),
             voice_rate_hz,
             voice_frame_ms: draws.weighted(&[(85, 20), (10, 40), (5, 100)]),
             bridge: Micros::from_ms(draws.weighted(&[(70, 0), (20, 20), (10, 40)])),
