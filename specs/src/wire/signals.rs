@@ -107,14 +107,8 @@ impl Wire for Signal {
             Kind::ToolRevoked(key) => Signal::ToolRevoked { key: of_text("tool.key", &key)? },
             Kind::FenceApplied(generation) => Signal::FenceApplied { generation: Generation(generation) },
             Kind::PlaybackStarted(pb::Nothing {}) => Signal::PlaybackStarted,
-            Kind::PlaybackCompleted(place) => {
-                let (heard_samples, estimated) = of_place(place)?;
-                Signal::PlaybackCompleted { heard_samples, estimated }
-            }
-            Kind::PlaybackCancelled(place) => {
-                let (heard_samples, estimated) = of_place(place)?;
-                Signal::PlaybackCancelled { heard_samples, estimated }
-            }
+            Kind::PlaybackCompleted(place) => of_completed(place)?,
+            Kind::PlaybackCancelled(place) => of_cut(place)?,
             Kind::Heard(pb::Heard { text, cut }) => Signal::Heard { text: of_text("heard.text", &text)?, cut },
             Kind::Commit(pb::Nothing {}) => Signal::Commit,
             Kind::Abort(reason) => Signal::Abort { reason: AbortReason::of_number("abort.reason", reason)? },
@@ -263,6 +257,14 @@ fn to_node_error(node: NodeIndex, message: &str) -> Result<pb::NodeError, WireEr
 
 fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {
     Ok(pb::SamplePosition { samples: samples("position.samples", at)?, estimated })
+}
+
+fn of_completed(place: pb::SamplePosition) -> Result<Signal, WireError> {
+    of_place(place).map(|(heard_samples, estimated)| Signal::PlaybackCompleted { heard_samples, estimated })
+}
+
+fn of_cut(place: pb::SamplePosition) -> Result<Signal, WireError> {
+    of_place(place).map(|(heard_samples, estimated)| Signal::PlaybackCancelled { heard_samples, estimated })
 }
 
 fn of_place(place: pb::SamplePosition) -> Result<(u64, bool), WireError> {
