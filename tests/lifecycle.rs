@@ -13,7 +13,7 @@ use rspp::specs::ids::{InvocationId, LeaseEpoch, Slot, TurnId};
 use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
 use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen};
+use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Takeover};
 use rspp::{Batch, Core, Registry, compile, core};
 
 /// One session in a core of its own.
@@ -123,6 +123,9 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("stale_epoch", Input::StaleEpoch { epoch: LeaseEpoch(3), input: "user_text".into() }),
         ("admission (available)", admission(Quota::Available)),
         ("admission (exhausted)", admission(Quota::Exhausted)),
+        ("admission (shedding)", admission(Quota::Shedding)),
+        ("dispatch_refused", Input::DispatchRefused(InvocationId(1))),
+        ("takeover", Input::Takeover(Takeover { epoch: LeaseEpoch(7), lost: [InvocationId(1)].into() })),
         ("connection (disconnected)", Input::Connection(ConnectionState::Disconnected)),
         ("connection (stalled)", Input::Connection(ConnectionState::Stalled)),
         ("connection (silent)", Input::Connection(ConnectionState::Silent)),

@@ -105,6 +105,11 @@ impl Schedule {
         }
     }
 
+    /// Keeps what `keeps` says of, and drops the rest.
+    pub fn retain(&mut self, mut keeps: impl FnMut(&Input) -> bool) {
+        self.inputs.retain(|_, input| keeps(input));
+    }
+
     /// How many inputs are in it.
     pub fn len(&self) -> usize {
         self.inputs.len() + self.gates.values().map(|gate| gate.kept.len()).sum::<usize>()

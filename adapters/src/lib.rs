@@ -3,15 +3,18 @@
 //! Start with [`drive`] (one session, its peers and a clock) and [`call`] (a call from a WAV file); [`sim`] simulates many
 //! calls at once.
 
+pub mod admission;
 pub mod audio;
 pub mod call;
 pub mod captions;
 pub mod dialogue;
 pub mod drive;
 pub mod engines;
+pub mod failover;
 pub mod http;
 pub mod input_file;
 pub mod interrupt;
+pub mod lease;
 pub mod loudspeaker;
 pub mod notes;
 pub mod openai;

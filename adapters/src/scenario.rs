@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rspp_engine::{Core, View};
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
 use rspp_specs::event::{AudioFrame, Talk};
-use rspp_specs::ids::LeaseEpoch;
+use rspp_specs::ids::{InvocationId, LeaseEpoch};
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen};
+use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen, Takeover};
 use serde::Deserialize;
 
 use crate::drive::{Schedule, VirtualClock, run};
@@ -113,6 +113,12 @@ pub struct ScenarioInput {
     /// What others have found out about a provider.
     #[serde(default)]
     pub provider_health: Option<Health>,
+    /// The worker has no room for this invocation.
+    #[serde(default)]
+    pub dispatch_refused: Option<InvocationId>,
+    /// Another worker goes on with the session.
+    #[serde(default)]
+    pub takeover: Option<Takeover>,
 }
 
 /// What others have found out about a provider.
@@ -142,7 +148,7 @@ pub enum ScenarioError {
     /// An input that says nothing, or too much.
     #[error(
         "the input at {at_ms} ms needs exactly one of user_text, cancel, cancellation, talk, observed, authority_revoked, transport_lost, \
-         session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health"
+         session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health, dispatch_refused, takeover"
     )]
     Input {
         /// When it was to come in.
@@ -242,6 +248,8 @@ impl ScenarioInput {
                 healthy: health.healthy,
             }),
         );
+        inputs.extend(self.dispatch_refused.map(Input::DispatchRefused));
+        inputs.extend(self.takeover.clone().map(Input::Takeover));
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(ScenarioError::Input { at_ms: self.at_ms }),

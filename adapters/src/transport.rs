@@ -52,6 +52,9 @@ pub struct MemoryTransport {
     /// What was played, unless nobody wants to know.
     played: Option<Vec<i16>>,
     fenced_frames: u64,
+    /// Up to where the turn was heard when it was told to clear last.
+    heard_at_clear: u64,
+    repeated_samples: u64,
 }
 
 impl MemoryTransport {
@@ -69,6 +72,8 @@ impl MemoryTransport {
             drained: None,
             played: Some(Vec::new()),
             fenced_frames: 0,
+            heard_at_clear: 0,
+            repeated_samples: 0,
         }
     }
 
@@ -85,6 +90,11 @@ impl MemoryTransport {
     /// Frames that the third gate stopped.
     pub fn fenced_frames(&self) -> u64 {
         self.fenced_frames
+    }
+
+    /// Samples that were heard a second time, after a clear.
+    pub fn repeated_samples(&self) -> u64 {
+        self.repeated_samples
     }
 
     /// Takes a frame, whose first sample is `from_sample` of the turn's audio.
@@ -108,7 +118,10 @@ impl MemoryTransport {
             self.turn = Some(turn);
             self.plays_since = (start, from_sample);
             self.started = self.ack(schedule, start + delay, turn, 0, AckOccasion::Started);
+            self.heard_at_clear = 0;
         }
+        let repeated = self.heard_at_clear.saturating_sub(from_sample).min(frame.samples.len() as u64);
+        self.repeated_samples += repeated;
         if start > self.plays_until || self.given_samples != from_sample {
             self.plays_since = (start, from_sample);
         }
@@ -134,6 +147,7 @@ impl MemoryTransport {
         self.cut(now);
         self.plays_until = now;
         self.given_samples = heard;
+        self.heard_at_clear = self.heard_at_clear.max(heard);
         let at = now + Micros::from_ms(self.times.clear_ack_after_ms);
         self.ack(schedule, at, turn, heard, AckOccasion::Cleared);
     }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use rspp_specs::admission::{AdmissionPoint, RejectReason};
 use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
 use rspp_specs::ids::{LeaseEpoch, RuntimeSequence, Scope, TurnId};
@@ -14,8 +15,7 @@ use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::InterruptionPolicy;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, PlayoutAck, RejectReason, Signal, TimerKey,
-    TurnProposal,
+    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, PlayoutAck, Signal, TimerKey, TurnProposal,
 };
 
 use crate::commitments::Commitments;
@@ -40,6 +40,8 @@ impl Session {
             Input::StaleEpoch { epoch, .. } => {
                 self.say(desk, Signal::StaleEpochReject { epoch, current: self.epoch });
             }
+            Input::Takeover(takeover) => self.on_takeover(desk, cause, &takeover),
+            Input::DispatchRefused(id) => self.on_dispatch_refused(desk, cause, id),
             Input::Admission(snapshot) => self.on_admission(desk, snapshot),
             Input::Connection(state) => self.on_connection(desk, cause, state),
             Input::ProviderHealth { binding, healthy } => {
@@ -50,7 +52,7 @@ impl Session {
             Input::TransportLost if self.turn.is_some() => {
                 self.note_end(AbortReason::TransportDisconnectOrStall, CancelReason::Policy, cause);
             }
-            Input::PlayoutAck(ack) => self.on_playout_ack(desk, ack),
+            Input::PlayoutAck(ack) => self.on_playout_ack(desk, cause, ack),
             Input::Observed(observation) => self.observe(observation),
             Input::Derived(derived) => self.on_derived(desk, cause, derived),
             Input::Timer(key) => self.on_timer(desk, cause, key),
@@ -98,13 +100,14 @@ impl Session {
             TimerKey::Buffers(node) => self.direct(desk, cause, Directive::WakeBuffers(node)),
             TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
             TimerKey::CommitPoint(_) => {}
-            TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, turn),
+            TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, cause, turn),
             TimerKey::Result(id) => self.on_result_late(desk, cause, id),
             TimerKey::Retry(id) => self.on_retry(desk, id),
             TimerKey::Budget(turn, budget) => self.on_budget_spent(desk, cause, turn, budget),
             TimerKey::Reconnect => self.on_reconnect_late(cause),
             TimerKey::Hold(turn) => self.on_hold_long(turn),
             TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
+            TimerKey::Deferred => self.try_deferred(desk),
         }
     }
 
@@ -120,8 +123,9 @@ impl Session {
             Derived::InterruptionConfirmed(turn, _) if self.active() == Some(turn) => {
                 self.note_end(AbortReason::Cancelled, CancelReason::BargeIn, cause);
             }
-            // Who is not there can't be spoken to: playout goes on when the transport is back.
-            Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.suspended => {}
+            // Who is not there can't be spoken to: playout goes on when the transport is back, or has said where it is.
+            Derived::InterruptionDismissed(turn)
+                if self.active() == Some(turn) && (self.suspended || self.taken_over) => {}
             Derived::InterruptionDismissed(turn) if self.active() == Some(turn) && self.is_held() => {
                 self.resume(desk, cause);
             }
@@ -165,7 +169,7 @@ impl Session {
         }
     }
 
-    fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.turn.as_ref().is_some_and(|turn| turn.held)
     }
 
@@ -195,14 +199,20 @@ impl Session {
         }
     }
 
-    /// Playout stops and keeps what was not heard. Not a cancellation: it may prove false.
-    pub(crate) fn hold(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+    /// Playout stops and keeps what was not heard.
+    pub(crate) fn pause_playout(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = true;
         let turn = turn.capability.turn();
         self.say_of(desk, turn, Signal::PlayoutHold);
         self.clear_transport(desk);
         self.direct(desk, cause, Directive::Hold);
+    }
+
+    /// Holds for an interruption. Not a cancellation: it may prove false.
+    fn hold(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
+        self.pause_playout(desk, cause);
+        let Some(turn) = self.active() else { return };
         if self.speech.confirmation().is_some() {
             self.confirm_if_enough();
         } else if self.speech.speaking {
@@ -230,6 +240,7 @@ impl Session {
     pub(crate) fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = false;
+        self.taken_over = false;
         let turn = turn.capability.turn();
         desk.timers.cancel(self.slot, TimerKey::PlayoutAckWait(turn));
         desk.timers.cancel(self.slot, TimerKey::Hold(turn));
@@ -247,6 +258,11 @@ impl Session {
         let Some(playback) = self.playback.as_mut().filter(|playback| playback.is_sounding()) else { return };
         playback.on_clear(desk.now);
         let turn = playback.turn;
+        self.send_clear(desk, turn);
+    }
+
+    /// Sends the word to clear, and waits for the answer.
+    pub(crate) fn send_clear(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
         self.egress.0 += 1;
         self.effect(desk, Effect::ClearTransport { turn, epoch: self.egress });
         let at = desk.now + Micros::from_ms(MAX_PLAYOUT_ACK_WAIT_MS);
@@ -263,15 +279,17 @@ impl Session {
 
     fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
         let may_open = self.turn.is_none() || self.draining || self.suspended;
-        let obstacle = if may_open { self.obstacle(desk) } else { None };
+        let obstacle = if may_open { self.obstacle(desk, &proposal) } else { None };
         if let Some(obstacle) = obstacle {
-            self.say(desk, obstacle);
+            self.turn_away(desk, obstacle, proposal);
         } else if proposal.backchannel && (self.turn.is_some() || self.playback.is_some()) {
-            self.say(desk, Signal::Reject { reason: RejectReason::Backchannel });
+            let refusal = self.refusal(RejectReason::Backchannel, AdmissionPoint::Enqueue);
+            self.say(desk, Signal::Reject(refusal));
         } else if self.turn.is_none() {
             self.open(desk, cause, proposal);
         } else if self.plan.turn_policy().interruption == InterruptionPolicy::Ignore && self.end.is_none() {
-            self.say(desk, Signal::Reject { reason: RejectReason::TurnActive });
+            let refusal = self.refusal(RejectReason::TurnActive, AdmissionPoint::Enqueue);
+            self.say(desk, Signal::Reject(refusal));
         } else {
             self.note_end(AbortReason::Cancelled, CancelReason::BargeIn, cause);
             self.derive(Derived::TurnOpenProposed(proposal));
@@ -298,6 +316,7 @@ impl Session {
             closing: None,
         });
         self.playback = Some(Playback::new(turn));
+        self.taken_over = false;
         let TurnProposal { text, understood, speech_end, .. } = proposal;
         self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
         self.say(desk, Signal::Admit);
@@ -407,7 +426,7 @@ impl Session {
         self.say_of(desk, turn, Signal::Close);
     }
 
-    fn on_playout_ack(&mut self, desk: &mut Desk<'_>, ack: PlayoutAck) {
+    fn on_playout_ack(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, ack: PlayoutAck) {
         // An acknowledgement of a turn that the ledger has closed changes nothing.
         let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == ack.turn) else { return };
         match ack.occasion {
@@ -428,15 +447,18 @@ impl Session {
         match (playback.ending, playback.known_position()) {
             (Ending::Committed, Some(position)) if playback.is_drained() => self.conclude_playback(desk, position),
             (Ending::Cut, Some(position)) => self.conclude_playback(desk, position),
+            (Ending::Open, Some(_)) => self.on_position_known(desk, cause),
             _ => {}
         }
     }
 
     /// The transport did not say what was heard; the pacer's playhead stands.
-    fn on_playout_ack_missing(&mut self, desk: &mut Desk<'_>, turn: TurnId) {
+    fn on_playout_ack_missing(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, turn: TurnId) {
         let Some(playback) = self.playback.as_mut().filter(|playback| playback.turn == turn) else { return };
         let position = playback.settle(desk.now);
-        if playback.ending != Ending::Open {
+        if playback.ending == Ending::Open {
+            self.on_position_known(desk, cause);
+        } else {
             self.conclude_playback(desk, position);
         }
     }

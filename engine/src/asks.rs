@@ -32,6 +32,8 @@ impl Session {
         match kind {
             AskKind::Transmit(_) if !allowed || scope == Scope::Session => self.fenced_frames += 1,
             _ if !allowed => {}
+            // Playout was told to go on and to stop in one tick. The stop stands, and the next resume takes the frame back.
+            AskKind::Transmit(_) if self.is_held() => {}
             AskKind::Transmit(frame) => self.transmit(desk, frame),
             // A turn that is cancelled softly begins nothing new.
             AskKind::Invoke(..) | AskKind::ProposeWrite(..) if self.is_closing(scope) => {}
@@ -56,7 +58,7 @@ impl Session {
                 }
             }
             AskKind::Observe(observation) => self.observe(observation),
-            AskKind::Propose(proposal) => self.derive(Derived::TurnOpenProposed(proposal)),
+            AskKind::Propose(proposal) => self.propose(desk, proposal),
             AskKind::Fail(failure) => self.fail(desk, node, failure.message),
             AskKind::Edge(port, report) => self.on_edge(desk, node, port, scope, report),
             AskKind::WakeBuffersAt(at) => desk.timers.set(self.slot, TimerKey::Buffers(node), at),

@@ -4,17 +4,24 @@
 use rspp_specs::admission::ConnectionState;
 use rspp_specs::ids::RuntimeSequence;
 use rspp_specs::outcome::{AbortReason, CancelReason};
-use rspp_specs::timeline::{Signal, TimerKey};
+use rspp_specs::timeline::{Observation, Signal, TimerKey};
 
 use crate::session::{Desk, Session};
 
 impl Session {
     /// The transport says how the caller is connected. Silence and mute are no loss: the caller hears.
     pub(crate) fn on_connection(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, state: ConnectionState) {
+        if std::mem::replace(&mut self.connection, state) != state {
+            self.say(desk, Signal::ConnectionEvent { state });
+        }
         match (state.is_open(), self.suspended) {
             (false, false) => self.suspend(desk, cause),
             (true, true) => self.go_on(desk, cause),
             _ => {}
+        }
+        // Who sends nothing does not speak, and no frame will say so.
+        if matches!(state, ConnectionState::Silent | ConnectionState::Muted) && self.speech.speaking {
+            self.observe(Observation::Pause);
         }
     }
 
@@ -24,7 +31,7 @@ impl Session {
         let until = desk.now + self.plan.turn_policy().reconnect;
         desk.timers.set(self.slot, TimerKey::Reconnect, until);
         if self.turn.as_ref().is_some_and(|turn| !turn.held) {
-            self.hold(desk, cause);
+            self.pause_playout(desk, cause);
         }
     }
 
@@ -36,7 +43,7 @@ impl Session {
         let Some(turn) = self.turn.as_ref().filter(|turn| turn.held).map(|turn| turn.capability.turn()) else { return };
         if self.speech.speaking {
             self.bound_hold(desk, turn);
-        } else {
+        } else if !self.taken_over {
             self.resume(desk, cause);
         }
     }

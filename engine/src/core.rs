@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, Directive, Flushed};
-use rspp_specs::ids::Slot;
+use rspp_specs::ids::{InvocationId, LeaseEpoch, Slot};
 use rspp_specs::limits::MAX_WORKER_SESSIONS;
 use rspp_specs::plan::Shape;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Holder, Input, Record, SessionOpen, Signal, TurnState};
+use rspp_specs::timeline::{Entry, Holder, Input, Record, SessionOpen, Signal, TurnState};
 use timely::communication::Allocator;
 use timely::communication::allocator::Thread;
 use timely::worker::Worker;
@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::dataflow::{Dataflow, Lower};
 use crate::fence::Fence;
 use crate::session::{Desk, Session};
+use crate::takeover::{RestoreError, first_difference};
 use crate::timers::Timers;
 
 /// A worker's core: sessions as rows, one dataflow for each shape, no clock.
@@ -60,6 +61,8 @@ pub struct View {
     pub invocations: usize,
     /// Whether there is audio of which it is not known yet how much the caller heard.
     pub is_playing: bool,
+    /// The lease under which it is written.
+    pub epoch: LeaseEpoch,
 }
 
 impl Core {
@@ -115,19 +118,58 @@ impl Core {
             holders: session.holders(),
             invocations: session.invocations.len(),
             is_playing: session.playback.is_some(),
+            epoch: session.epoch,
         })
+    }
+
+    /// A session's invocations in flight, by number.
+    pub fn in_flight(&self, slot: Slot) -> Vec<InvocationId> {
+        let session = self.sessions.get(slot.0 as usize).and_then(|place| place.session.as_ref());
+        session.map_or_else(Vec::new, |session| session.invocations.ids().collect())
+    }
+
+    /// Brings a session that another worker held to where its log ends: whole ticks, from its beginning. Nothing that the
+    /// log wants done is to be done again. Timers that came due since fire in the next tick, which is to bring the
+    /// [`Takeover`](rspp_specs::timeline::Takeover). Other sessions take no part.
+    ///
+    /// # Errors
+    /// The session does not go the way of its log. Then it stands on its slot in a state of which nothing is known: end
+    /// it, and do nothing that it says.
+    pub fn restore(&mut self, slot: Slot, log: &[Record]) -> Result<(), RestoreError> {
+        let (mut batch, mut made) = (Batch::default(), Vec::new());
+        for logged in log.chunk_by(|a, b| a.tick == b.tick) {
+            let (tick, at) = (logged[0].tick, logged[0].at);
+            for record in logged {
+                if let Entry::Input(_, input) = &record.entry
+                    && input.is_external()
+                {
+                    batch.push(slot, input.clone()).map_err(|_| RestoreError::TooMuch { tick })?;
+                }
+            }
+            self.step(at, Some(slot), &mut batch, &mut made);
+            if let Some(place) = first_difference(logged, &made) {
+                return Err(RestoreError::Diverged { tick, place });
+            }
+            made.clear();
+        }
+        Ok(())
     }
 
     /// One tick: control, then data, then what follows from them. Appends to `timeline` everything that entered and
     /// everything that the shell is to do, in order; `batch` comes back empty.
     pub fn tick(&mut self, now: Micros, batch: &mut Batch, timeline: &mut Vec<Record>) {
+        self.step(now, None, batch, timeline);
+    }
+
+    /// A tick of all sessions, or of one alone.
+    fn step(&mut self, now: Micros, only: Option<Slot>, batch: &mut Batch, timeline: &mut Vec<Record>) {
         self.retire();
         self.ticks += 1;
-        self.take_derived(now, timeline);
+        self.take_derived(now, only, timeline);
         for (slot, input) in batch.control.drain(..) {
             self.take_control(now, slot, input, timeline);
         }
-        while let Some((slot, key)) = self.timers.pop_due(now) {
+        while let Some((slot, key)) = self.timers.pop_due(now, only) {
             self.take_control(now, slot, Input::Timer(key), timeline);
         }
         self.each_touched(now, timeline, Session::begin_end);
@@ -144,8 +186,12 @@ impl Core {
         self.each_touched(now, timeline, Session::end_tick);
     }
 
-    fn take_derived(&mut self, now: Micros, timeline: &mut Vec<Record>) {
-        for slot in std::mem::take(&mut self.derived) {
+    fn take_derived(&mut self, now: Micros, only: Option<Slot>, timeline: &mut Vec<Record>) {
+        let slots = match only {
+            None => std::mem::take(&mut self.derived),
+            Some(slot) => self.derived.take(&slot).into_iter().collect(),
+        };
+        for slot in slots {
             let Some(session) = self.sessions[slot.0 as usize].session.as_mut() else { continue };
             for derived in std::mem::take(&mut session.derived) {
                 self.take_control(now, slot, Input::Derived(derived), timeline);

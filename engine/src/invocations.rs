@@ -221,6 +221,11 @@ impl Invocations {
         all.filter(move |(_, row)| row.holds() == Some(turn)).map(|(id, _)| *id)
     }
 
+    /// The numbers of all that are in flight.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = InvocationId> + '_ {
+        self.rows.keys().copied()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

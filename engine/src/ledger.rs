@@ -143,6 +143,13 @@ impl Playback {
         self.stopped = None;
     }
 
+    /// The transport is told to clear once more: it may not have heard the first word. What was unknown stays unknown, and
+    /// what was estimated from the first word's time still is.
+    pub(crate) fn on_clear_again(&mut self, now: Micros) {
+        self.sounding = false;
+        self.cleared_at.get_or_insert(now);
+    }
+
     /// The transport says how far the caller has heard; nonsense is cut to what was sent.
     pub(crate) fn on_heard(&mut self, samples: u64) {
         self.heard_samples = self.heard_samples.max(samples.min(self.sent_samples));

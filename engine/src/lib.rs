@@ -25,8 +25,10 @@ mod ledger;
 mod recovery;
 mod results;
 mod session;
+mod takeover;
 mod timers;
 
 pub use batch::{Batch, NotTaken};
 pub use core::{Core, View};
 pub use dataflow::{Built, Culprits, Lower};
+pub use takeover::RestoreError;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use rspp_specs::event::{DeliveryContent, ProviderResult, Request};
-use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence};
+use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence, Scope};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Signal, TimerKey};
@@ -111,7 +111,7 @@ impl Session {
 
     /// The time for a result is over. One that has come since the timer was set buys the time of another.
     pub(crate) fn on_result_late(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
-        let Some(row) = self.invocations.get(id) else { return };
+        let Some(row) = self.invocations.get(id).filter(|row| !self.is_ending(row)) else { return };
         let stall = self.plan.node(row.node).provider.stall;
         if let Some(last) =
             row.last_result.filter(|last| matches!(row.kind, Kind::Chat | Kind::Speak) && *last + stall > desk.now)
@@ -140,10 +140,36 @@ impl Session {
         row: Invocation,
         outcome: Outcome,
     ) {
+        self.note_circuit(desk, &row, outcome);
+        self.conclude_invocation(desk, cause, id, row, outcome);
+    }
+
+    /// An invocation is over, and its provider is not to blame: it was not asked, or nobody hears it any more.
+    pub(crate) fn abandon_blamelessly(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        row: Invocation,
+        outcome: Outcome,
+    ) {
+        if let Some(state) = self.circuits.on_abandoned(&row.binding, desk.now) {
+            self.say_circuit(desk, &row.binding, state);
+        }
+        self.conclude_invocation(desk, cause, id, row, outcome);
+    }
+
+    fn conclude_invocation(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        row: Invocation,
+        outcome: Outcome,
+    ) {
         desk.timers.cancel(self.slot, TimerKey::Result(id));
         self.invocations.end(id);
         self.end_stream(desk, id, row.node);
-        self.note_circuit(desk, &row, outcome);
         if outcome != Outcome::Success {
             self.say_here(desk, Signal::ProviderError { id, outcome });
             if let Some(next) = self.alternative(desk, &row, outcome) {
@@ -157,6 +183,12 @@ impl Session {
             let content = DeliveryContent::Result(row.call, ProviderResult::End(outcome));
             self.deliver(desk, cause, row.node, scope, content);
         }
+    }
+
+    /// Whether its turn ends in this very tick, and takes it along: there is nothing to be saved.
+    fn is_ending(&self, row: &Invocation) -> bool {
+        let turn = self.turn.as_ref().map(|turn| Scope::Turn(turn.capability));
+        self.end.is_some() && turn == Some(row.cancelled_with)
     }
 
     fn note_circuit(&mut self, desk: &mut Desk<'_>, row: &Invocation, outcome: Outcome) {
@@ -223,7 +255,7 @@ impl Session {
 
     /// A failed invocation has waited long enough.
     pub(crate) fn on_retry(&mut self, desk: &mut Desk<'_>, id: InvocationId) {
-        let Some(row) = self.invocations.take_waiting(id) else { return };
+        let Some(row) = self.invocations.take_waiting(id).filter(|row| !self.is_ending(row)) else { return };
         if let Some(request) = row.request.clone() {
             self.try_again(desk, id, row, request);
         }

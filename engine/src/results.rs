@@ -28,8 +28,9 @@ impl Session {
                 None => self.refuse(desk, &Input::Talk(talk)),
             },
             Input::UserText(text) => {
-                let proposal = TurnProposal { text, understood: true, speech_end: None, backchannel: false };
-                self.derive(Derived::TurnOpenProposed(proposal));
+                let (speech_end, waits_since) = (None, None);
+                let proposal = TurnProposal { text, understood: true, speech_end, backchannel: false, waits_since };
+                self.propose(desk, proposal);
             }
             Input::Provider(id, result) => self.on_result(desk, sequence, id, result),
             refused => self.refuse(desk, &refused),

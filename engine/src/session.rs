@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rspp_specs::admission::AdmissionSnapshot;
+use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
 use rspp_specs::dataflow::{ControlRow, Directive, Row};
 use rspp_specs::event::{Delivery, DeliveryContent, Origin};
 use rspp_specs::ids::{Generation, LeaseEpoch, NodeIndex, RuntimeSequence, Scope, Slot, TurnCapability, TurnId};
@@ -12,7 +12,8 @@ use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    Confirmation, Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey, TurnState,
+    Confirmation, Derived, Effect, EgressEpoch, Entry, Holder, Input, Record, SessionOpen, Signal, TimerKey,
+    TurnProposal, TurnState,
 };
 
 use crate::circuit::Circuits;
@@ -49,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) deauthorized: bool,
     /// The caller's transport is gone, and may come back.
     pub(crate) suspended: bool,
+    /// Another worker played until now: playout is on hold until the transport says where it stopped.
+    pub(crate) taken_over: bool,
     pub(crate) turn: Option<ActiveTurn>,
     /// What would end the turn, of all that this tick brought.
     pub(crate) end: Option<End>,
@@ -64,6 +67,12 @@ pub(crate) struct Session {
     /// The lease under which this worker writes the session.
     pub(crate) epoch: LeaseEpoch,
     pub(crate) admission: Option<Box<Known>>,
+    /// With whom it shares what is scarce.
+    pub(crate) fairness_key: Arc<str>,
+    /// Proposals that wait to be admitted.
+    pub(crate) deferred: VecDeque<TurnProposal>,
+    /// The caller's connection, as it was told last.
+    pub(crate) connection: ConnectionState,
     pub(crate) circuits: Circuits,
     pub(crate) plan: Arc<Plan>,
     pub(crate) invocations: Invocations,
@@ -177,8 +186,12 @@ impl Session {
             retiring: false,
             deauthorized: false,
             suspended: false,
+            taken_over: false,
             epoch: open.epoch,
             admission: None,
+            fairness_key: Arc::clone(&open.fairness_key),
+            deferred: VecDeque::new(),
+            connection: ConnectionState::Connected,
             circuits: Circuits::default(),
             closed_in: 0,
             flow: None,

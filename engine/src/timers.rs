@@ -41,12 +41,11 @@ impl Timers {
         }
     }
 
-    /// The next timer that is due at `now`.
-    pub(crate) fn pop_due(&mut self, now: Micros) -> Option<(Slot, TimerKey)> {
-        let (place, (slot, key)) = self.due.first_key_value().map(|(place, timer)| (*place, *timer))?;
-        if place.0 > now {
-            return None;
-        }
+    /// The next timer that is due at `now`; where `only` is named, of that session.
+    pub(crate) fn pop_due(&mut self, now: Micros, only: Option<Slot>) -> Option<(Slot, TimerKey)> {
+        let mut due = self.due.range(..=(now, u64::MAX));
+        let (place, (slot, key)) =
+            due.find(|(_, (slot, _))| only.is_none_or(|only| *slot == only)).map(|(place, timer)| (*place, *timer))?;
         self.due.remove(&place);
         self.keys.remove(&(slot, key));
         Some((slot, key))

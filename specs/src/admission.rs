@@ -1,5 +1,7 @@
 //! What the core is told about a session from outside its turns: whether new ones may open, and how the caller is
-//! connected.
+//! connected; and what it says of a proposal that was not admitted.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,59 @@ pub enum Quota {
     },
     /// Nothing.
     Exhausted,
+    /// The worker has more than it can do, and sheds new turns.
+    Shedding,
+}
+
+/// What was not admitted: why, where, and at whose expense (`F-049`, `F-050`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub reason: RejectReason,
+    /// Where.
+    pub point: AdmissionPoint,
+    /// With whom the session shares what is scarce.
+    pub fairness_key: Arc<str>,
+}
+
+/// Where something waits to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdmissionPoint {
+    /// A proposal comes in.
+    Enqueue,
+    /// A proposal that had to wait is tried again.
+    Dequeue,
+    /// An invocation of an open turn is to be started.
+    Dispatch,
+}
+
+/// Why a proposal was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// A turn is active, and the policy ignores interruptions.
+    TurnActive,
+    /// The session takes no new turn.
+    Draining,
+    /// The caller's transport is gone.
+    Suspended,
+    /// There is nothing left for new turns.
+    NoQuota,
+    /// The plan asks for an admission snapshot, and there is none.
+    SnapshotMissing,
+    /// The admission snapshot is too old.
+    SnapshotStale,
+    /// The admission snapshot is of a form that is not understood.
+    SnapshotIncompatible,
+    /// The worker has more to do than it can.
+    NoCapacity,
+    /// As many wait as may.
+    QueueFull,
+    /// It has waited too long.
+    Expired,
+    /// The caller only told the speaker to go on.
+    Backchannel,
 }
 
 /// How a caller is connected (`F-086`). A transport tells these apart.

@@ -64,6 +64,8 @@ fn of_input(input: &Input) -> DataClass {
         | Input::Admission(_)
         | Input::Connection(_)
         | Input::ProviderHealth { .. }
+        | Input::DispatchRefused(_)
+        | Input::Takeover(_)
         | Input::PlayoutAck(_)
         | Input::Observed(_)
         | Input::Talk(_)
@@ -85,7 +87,7 @@ fn of_signal(signal: &Signal) -> DataClass {
         Signal::SessionReady
         | Signal::SessionEnded
         | Signal::Admit
-        | Signal::Reject { .. }
+        | Signal::Reject(_)
         | Signal::DeauthorizedDrain
         | Signal::OutputAccepted
         | Signal::PlayoutHold
@@ -115,6 +117,11 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::ProviderBudget { .. }
         | Signal::TurnBudgetSpent { .. }
         | Signal::Defer { .. }
+        | Signal::Shed(_)
+        | Signal::ConnectionEvent { .. }
+        | Signal::MigrationStart { .. }
+        | Signal::MigrationFinish { .. }
+        | Signal::SessionHandoff { .. }
         | Signal::StaleEpochReject { .. }
         | Signal::LeaseMoved { .. }
         | Signal::SessionSuspended

@@ -63,6 +63,10 @@ pub const MAX_TOOL_PARAMETERS_BYTES: usize = 16 * 1024;
 pub const MAX_TOOL_ROUNDS: u32 = 8;
 /// Entries of a conversation's context; the oldest leave first.
 pub const MAX_CONTEXT_ENTRIES: usize = 256;
+/// Proposals of one session that wait for its next tick, and proposals that wait to be admitted: one more is shed.
+pub const MAX_PENDING_PROPOSALS: usize = 8;
+/// A proposal that was deferred is tried again for so long; nobody wants an answer to what was said longer ago.
+pub const MAX_PROPOSAL_WAIT_MS: u64 = 5_000;
 /// Derived inputs of one session that wait for its next tick.
 pub const MAX_SESSION_DERIVED_INPUTS: usize = 64;
 /// Text in one payload.
@@ -90,6 +94,7 @@ const _: () = {
     assert!(MAX_PLAN_NODES <= u64::BITS as usize);
     assert!(MAX_TICK_SESSION_DATA_INPUTS <= MAX_TICK_DATA_INPUTS);
     assert!(MAX_UNHEARD_MS <= MAX_PLAYOUT_MS);
+    assert!(MAX_PENDING_PROPOSALS < MAX_SESSION_DERIVED_INPUTS);
     assert!(MAX_FRAME_SAMPLES >= 48 * FRAME_MS as usize);
     assert!(MAX_SPEAKABLE_CHARS * 4 <= MAX_TEXT_BYTES);
     assert!(MAX_PLAYOUT_ACK_WAIT_MS < MAX_UNHEARD_MS);

@@ -72,15 +72,18 @@ const fn terminal(name: &'static str, fields: &'static [&'static str]) -> Signal
     SignalRow { terminal: true, ..row(name, SignalScope::Turn, Owner::Arbiter, fields) }
 }
 
+const REFUSAL: [&str; 3] = ["reason", "point", "fairness_key"];
+const DEFERRAL: [&str; 4] = ["reason", "point", "fairness_key", "retry_after_ms"];
+
 /// The table.
-pub const SIGNALS: [SignalRow; 49] = {
+pub const SIGNALS: [SignalRow; 54] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
         row("session_ready", OfSession, Session, &[]),
         row("session_ended", OfSession, Session, &[]),
         row("admit", OfSession, Arbiter, &[]),
-        row("reject", OfSession, Arbiter, &["reason"]),
+        row("reject", OfSession, Arbiter, &REFUSAL),
         row("deauthorized_drain", Either, Arbiter, &[]),
         row("turn_open", Turn, Arbiter, &["plan", "generation", "text", "understood", "speech_end_ms"]),
         row("output_accepted", Turn, Egress, &[]),
@@ -111,9 +114,14 @@ pub const SIGNALS: [SignalRow; 49] = {
         row("circuit_event", Either, Host, &["binding", "state"]),
         row("provider_budget", Either, Host, &["id", "outcome"]),
         row("turn_budget", Turn, Arbiter, &["budget", "outcome"]),
-        row("defer", OfSession, Arbiter, &["reason", "retry_after_ms"]),
+        row("defer", OfSession, Arbiter, &DEFERRAL),
+        row("shed", Either, Arbiter, &REFUSAL),
         row("stale_epoch_reject", OfSession, Fence, &["epoch", "current"]),
         row("lease_rotated", OfSession, Session, &["epoch"]),
+        row("connection_event", OfSession, Session, &["state"]),
+        row("migration_start", OfSession, Session, &["epoch"]),
+        row("migration_finish", OfSession, Session, &["epoch"]),
+        row("session_handoff", OfSession, Session, &["epoch"]),
         row("session_suspended", OfSession, Session, &[]),
         row("session_resumed", OfSession, Session, &[]),
         row("drop_notice", Either, Host, &["node", "edge", "lane", "items", "from_seq", "to_seq", "reason"]),
@@ -142,7 +150,7 @@ impl Signal {
             Signal::SessionReady => "session_ready",
             Signal::SessionEnded => "session_ended",
             Signal::Admit => "admit",
-            Signal::Reject { .. } => "reject",
+            Signal::Reject(_) => "reject",
             Signal::DeauthorizedDrain => "deauthorized_drain",
             Signal::TurnOpen { .. } => "turn_open",
             Signal::OutputAccepted => "output_accepted",
@@ -174,6 +182,11 @@ impl Signal {
             Signal::ProviderBudget { .. } => "provider_budget",
             Signal::TurnBudgetSpent { .. } => "turn_budget",
             Signal::Defer { .. } => "defer",
+            Signal::Shed(_) => "shed",
+            Signal::ConnectionEvent { .. } => "connection_event",
+            Signal::MigrationStart { .. } => "migration_start",
+            Signal::MigrationFinish { .. } => "migration_finish",
+            Signal::SessionHandoff { .. } => "session_handoff",
             Signal::StaleEpochReject { .. } => "stale_epoch_reject",
             Signal::LeaseMoved { .. } => "lease_rotated",
             Signal::SessionSuspended => "session_suspended",

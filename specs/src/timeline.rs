@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{AdmissionSnapshot, ConnectionState};
+use crate::admission::{AdmissionSnapshot, ConnectionState, Refusal};
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::buffer::{BranchFault, Dropped, Held, SyncGroup, WatermarkLevel, XonCause};
 use crate::event::{AudioFrame, ProviderResult, Request, Talk};
 use crate::ids::{EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
-use crate::limits::MAX_TEXT_BYTES;
+use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
 use crate::outcome::{AbortReason, CancelReason, Cancellation, Outcome};
 use crate::plan::{Plan, PlanHash};
 use crate::time::{Lane, Micros};
@@ -80,6 +80,10 @@ pub enum Input {
         /// Whether it is fit to be called.
         healthy: bool,
     },
+    /// The worker has no room for this invocation, and did not start it.
+    DispatchRefused(InvocationId),
+    /// The session goes on here, from the log of a worker that is gone.
+    Takeover(Takeover),
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -122,6 +126,9 @@ impl Input {
             Input::Provider(_, ProviderResult::ToolCall(call)) => {
                 text(&call.key).and(text(&call.name)).and(text(&call.arguments))
             }
+            Input::Takeover(takeover) if takeover.lost.len() > MAX_SESSION_INVOCATIONS => {
+                Err("more invocations than a session may have")
+            }
             _ => Ok(()),
         }
     }
@@ -145,13 +152,34 @@ pub struct SessionOpen {
     /// The lease under which this worker writes it.
     #[serde(default)]
     pub epoch: LeaseEpoch,
+    /// With whom it shares what is scarce: its tenant, most often.
+    #[serde(default = "default_fairness_key")]
+    pub fairness_key: Arc<str>,
+}
+
+/// The key of sessions of which nobody says whose they are.
+pub const DEFAULT_FAIRNESS_KEY: &str = "default";
+
+fn default_fairness_key() -> Arc<str> {
+    DEFAULT_FAIRNESS_KEY.into()
 }
 
 impl SessionOpen {
-    /// A session that begins here, under the first lease.
+    /// A session that begins here, under the first lease, and shares with all of whom nothing is said.
     pub fn new(session: impl Into<Arc<str>>, plan: Arc<Plan>) -> Self {
-        Self { session: session.into(), plan, resume: Resume::default(), epoch: LeaseEpoch::default() }
+        let (resume, epoch) = (Resume::default(), LeaseEpoch::default());
+        Self { session: session.into(), plan, resume, epoch, fairness_key: default_fairness_key() }
     }
+}
+
+/// With what a session goes on that another worker held until it was lost (`F-096`, `F-157`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// The new lease; later than the one of the worker that is gone.
+    pub epoch: LeaseEpoch,
+    /// Invocations that were in flight with that worker, and that nobody hears any more. Those that are not named go on
+    /// here under their numbers.
+    pub lost: Arc<[InvocationId]>,
 }
 
 /// The numbers at which a session goes on that began elsewhere.
@@ -220,6 +248,9 @@ pub struct TurnProposal {
     /// Only words that tell a speaker to go on: they do not interrupt.
     #[serde(default)]
     pub backchannel: bool,
+    /// Since when it waits to be admitted, where it had to.
+    #[serde(default)]
+    pub waits_since: Option<Micros>,
 }
 
 /// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
@@ -291,6 +322,8 @@ pub enum TimerKey {
     CancelGrace(TurnId),
     /// What waits before this node has waited long enough, or has been blocked long enough.
     Buffers(NodeIndex),
+    /// Proposals that were deferred are tried again.
+    Deferred,
 }
 
 /// What the shell is to do: a closed set.
@@ -386,10 +419,7 @@ pub enum Signal {
     /// A proposal passed admission.
     Admit,
     /// A proposal is refused.
-    Reject {
-        /// Why.
-        reason: RejectReason,
-    },
+    Reject(Refusal),
     /// The session's authority is gone.
     DeauthorizedDrain,
     /// A turn is open.
@@ -568,11 +598,13 @@ pub enum Signal {
     },
     /// A proposal is refused for now.
     Defer {
-        /// Why.
-        reason: RejectReason,
-        /// When it is worth another try, where that is known.
+        /// Why, and where.
+        refusal: Refusal,
+        /// After so long it is tried again; `None`, it is not, and has to come again.
         retry_after: Option<Micros>,
     },
+    /// There is more than can be done: a proposal is dropped, or an invocation of an open turn is not started.
+    Shed(Refusal),
     /// Something spoke for another epoch than the session's, and was not heard.
     StaleEpochReject {
         /// For which.
@@ -583,6 +615,26 @@ pub enum Signal {
     /// The session's lease has a new epoch.
     LeaseMoved {
         /// Which.
+        epoch: LeaseEpoch,
+    },
+    /// The caller's connection is in another state.
+    ConnectionEvent {
+        /// In which.
+        state: ConnectionState,
+    },
+    /// The session goes on with another worker.
+    MigrationStart {
+        /// The last lease of the one before.
+        epoch: LeaseEpoch,
+    },
+    /// What the worker before had in hand is dealt with.
+    MigrationFinish {
+        /// The lease now.
+        epoch: LeaseEpoch,
+    },
+    /// The session is the same, and has another writer.
+    SessionHandoff {
+        /// The lease now.
         epoch: LeaseEpoch,
     },
     /// The caller's transport is gone; the session waits for it.

@@ -19,7 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::admission::{AdmissionSnapshot, Quota};
+use crate::admission::{AdmissionSnapshot, Quota, Refusal};
 use crate::buffer::Dropped;
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
@@ -317,18 +317,24 @@ impl Renderer {
             Input::Timer(TimerKey::Reconnect) => line.with("reconnect", "late"),
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
+            Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
             Input::StaleEpoch { epoch, input } => line.with("epoch", epoch).with("input", input),
             Input::Admission(snapshot) => admission_fields(line, snapshot),
             Input::Connection(state) => line.with("state", snake(state)),
             Input::ProviderHealth { binding, healthy } => line.with("binding", binding).with("healthy", healthy),
+            Input::DispatchRefused(id) => line.with("id", self.invocation(*id)),
+            Input::Takeover(takeover) => {
+                let lost: Vec<String> = takeover.lost.iter().map(|id| self.invocation(*id).to_string()).collect();
+                line.with("epoch", &takeover.epoch).with("lost", lost.join(","))
+            }
             Input::SessionEnd | Input::SessionDrain | Input::AuthorityRevoked | Input::TransportLost => line,
         }
     }
 
     fn signal_fields(&self, line: Line, signal: &Signal) -> Line {
         match signal {
-            Signal::Reject { reason } => line.with("reason", snake(reason)),
+            Signal::Reject(refusal) | Signal::Shed(refusal) => refusal_fields(line, refusal),
             open @ Signal::TurnOpen { .. } => turn_open_fields(line, open),
             Signal::PlayoutResume { from_sample, estimated } => {
                 line.with("from_sample", from_sample).with("estimated", estimated)
@@ -356,11 +362,15 @@ impl Renderer {
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
             | Signal::TurnBudgetSpent { .. } => self.provider_fields(line, signal),
-            Signal::Defer { reason, retry_after } => {
-                line.with("reason", snake(reason)).with("retry_after_ms", or_none(*retry_after))
+            Signal::Defer { refusal, retry_after } => {
+                refusal_fields(line, refusal).with("retry_after_ms", or_none(*retry_after))
             }
+            Signal::ConnectionEvent { state } => line.with("state", snake(state)),
+            Signal::MigrationStart { epoch }
+            | Signal::MigrationFinish { epoch }
+            | Signal::SessionHandoff { epoch }
+            | Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
             Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
-            Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
             of_an_edge @ (Signal::DropNotice { .. }
             | Signal::Watermark { .. }
             | Signal::FlowXoff { .. }
@@ -497,6 +507,11 @@ impl Renderer {
     }
 }
 
+fn refusal_fields(line: Line, refusal: &Refusal) -> Line {
+    let Refusal { reason, point, fairness_key } = refusal;
+    line.with("reason", snake(reason)).with("point", snake(point)).with("fairness_key", fairness_key)
+}
+
 fn or_none(time: Option<Micros>) -> String {
     time.map_or_else(|| "none".to_owned(), |time| time.to_string())
 }
@@ -547,6 +562,7 @@ fn admission_fields(line: Line, snapshot: &AdmissionSnapshot) -> Line {
     match quota {
         Quota::Available => line.with("quota", "available"),
         Quota::Exhausted => line.with("quota", "exhausted"),
+        Quota::Shedding => line.with("quota", "shedding"),
         Quota::Deferred { retry_after } => line.with("quota", "deferred").with("retry_after_ms", retry_after),
     }
 }
@@ -555,7 +571,11 @@ fn derived_fields(line: Line, derived: &Derived) -> Line {
     match derived {
         Derived::TurnOpenProposed(proposal) => {
             let line = line.with("text", &proposal.text).with("understood", proposal.understood);
-            if proposal.backchannel { line.with("backchannel", true) } else { line }
+            let line = if proposal.backchannel { line.with("backchannel", true) } else { line };
+            match proposal.waits_since {
+                Some(since) => line.with("waits_since_ms", since),
+                None => line,
+            }
         }
         Derived::InterruptionProposed(turn) | Derived::InterruptionDismissed(turn) | Derived::PlaybackCut(turn) => {
             line.with("turn", turn)
@@ -578,6 +598,8 @@ fn input_name(input: &Input) -> &'static str {
         Input::Admission(_) => "admission",
         Input::Connection(_) => "connection",
         Input::ProviderHealth { .. } => "provider_health",
+        Input::DispatchRefused(_) => "dispatch_refused",
+        Input::Takeover(_) => "takeover",
         Input::PlayoutAck(_) => "playout_ack",
         Input::Observed(_) => "observed",
         Input::Talk(_) => "talk",

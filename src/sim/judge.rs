@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
-use rspp_adapters::sim::{Load, Watch, Which};
+use rspp_adapters::sim::{Ended, Load, Watch, Which};
 use rspp_checker::{Checker, Limits};
 use rspp_engine::View;
 use rspp_specs::limits::MAX_SESSION_INVOCATIONS;
@@ -43,6 +43,10 @@ pub enum Invariant {
     Progress,
     /// Nothing panics but what was told to.
     NoPanic,
+    /// Exactly one worker writes a session, and the next one goes on where it stood.
+    OneWriter,
+    /// Where the transport can be asked, nothing is heard twice.
+    HeardOnce,
 }
 
 impl Invariant {
@@ -52,6 +56,8 @@ impl Invariant {
             Invariant::BoundedMemory => "bounded-memory",
             Invariant::Progress => "progress",
             Invariant::NoPanic => "no-panic",
+            Invariant::OneWriter => "one-writer",
+            Invariant::HeardOnce => "heard-once",
         }
     }
 }
@@ -275,9 +281,24 @@ impl Watch for Judge {
         self.report.crowded_ticks += 1;
     }
 
-    fn on_end(&mut self, which: Which, lasted: Micros, fenced_frames: u64) {
+    fn on_takeover(&mut self, _which: Which, records: usize) {
+        self.report.migrations.records_restored += records as u64;
+    }
+
+    fn on_lost(&mut self, which: Which, at: Micros, what: String) {
+        self.breach(which, at, Invariant::OneWriter, what);
+    }
+
+    fn on_end(&mut self, which: Which, lasted: Micros, ended: Ended) {
+        let Ended { fenced_frames, stale_writes, repeated_samples } = ended;
         self.report.call_ms += lasted.as_ms();
         self.report.fenced_outputs += fenced_frames;
+        self.report.migrations.stale_writes_refused += stale_writes;
+        self.report.gates.samples_heard_twice += repeated_samples;
+        if repeated_samples > 0 {
+            let detail = format!("{repeated_samples} samples were heard twice");
+            self.breach(which, self.latest, Invariant::HeardOnce, detail);
+        }
         self.calls[which.session as usize] = None;
     }
 }

@@ -105,10 +105,10 @@ nodes:
   stt: {{type: stt, bind: simulated}}
   utterance: {{type: utterance}}
   user_turn: {{type: user_turn}}
-  llm: {{type: llm, bind: simulated, tools: {TOOLS}}}
+  llm: {{type: llm, bind: simulated, tools: {TOOLS}, provider: {{fallback: [second, third]}}}}
   breakable: {{type: {BREAKABLE}}}
   segmenter: {{type: segmenter}}
-  tts: {{type: tts, bind: simulated}}
+  tts: {{type: tts, bind: simulated, provider: {{fallback: [second]}}}}
   playout: {{type: playout, max_queued_ms: {max_queued_ms}}}
 edges:
   - caller -> vad

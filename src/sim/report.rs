@@ -50,6 +50,14 @@ pub struct Report {
     pub gates: Gates,
     /// The most that ever waited or was kept for one call.
     pub peaks: Peaks,
+    /// What was not admitted, by point.
+    pub refused_at: BTreeMap<String, u64>,
+    /// What followed when providers failed.
+    pub recovery: Recovery,
+    /// The states that callers' connections were in, but for connected.
+    pub connections: BTreeMap<String, u64>,
+    /// Sessions that went on with another worker.
+    pub migrations: Migrations,
     /// Ticks that all sessions of a core together filled: only there may one session tell that there are others.
     pub crowded_ticks: u64,
     /// Ticks that were judged: every rule has seen every one of them.
@@ -88,6 +96,28 @@ pub struct Interruptions {
     pub dismissed: u64,
 }
 
+/// What followed when providers failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Recovery {
+    /// Calls that were made again.
+    pub retries: u64,
+    /// Calls that went to another provider.
+    pub switches: u64,
+    /// Circuit breakers that changed their state.
+    pub circuit_events: u64,
+}
+
+/// Sessions that went on with another worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Migrations {
+    /// How often a session was handed over.
+    pub handoffs: u64,
+    /// Records of logs that came out again, one by one, while sessions were restored.
+    pub records_restored: u64,
+    /// Writes under a lease that was not the session's: none of them was heard.
+    pub stale_writes_refused: u64,
+}
+
 /// One class of failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Injected {
@@ -108,6 +138,8 @@ pub struct Gates {
     pub outputs_after_the_fence: u64,
     /// Frames sent by sessions that had lost their authority.
     pub stale_outputs: u64,
+    /// Samples that a caller heard twice, whose transport says what it played.
+    pub samples_heard_twice: u64,
     /// Turns opened without exactly one terminal and then a close.
     pub turns_without_one_terminal: u64,
 }
@@ -165,12 +197,27 @@ impl Report {
             "output_fenced" => self.fenced_outputs += number("frames"),
             "late_after_cancel" => self.late_results += 1,
             "refused" => self.refused_inputs += 1,
+            "provider_retry" => self.recovery.retries += 1,
+            "provider_switch" => self.recovery.switches += 1,
+            "circuit_event" => self.recovery.circuit_events += 1,
+            "session_handoff" => self.migrations.handoffs += 1,
+            "connection_event" => self.count_connection(line),
             "drop_notice" if reason() != FLUSHED => self.drops += number("items"),
             "cancel_accepted" => self.gates.cancels_accepted += 1,
             _ => {}
         }
+        if let Some(point) = line.field("point") {
+            *self.refused_at.entry(point.to_string()).or_default() += 1;
+        }
         for fault in Fault::ALL.into_iter().filter(|fault| fault.is_shown_by(line)) {
             self.faults.entry(fault.name()).or_default().injected += 1;
+        }
+    }
+
+    fn count_connection(&mut self, line: &Line) {
+        let state = line.field("state").map_or_else(String::new, ToString::to_string);
+        if state != "connected" {
+            *self.connections.entry(state).or_default() += 1;
         }
     }
 
@@ -204,6 +251,10 @@ impl fmt::Display for Report {
             "{} results late, {} frames fenced, {} items dropped, {} inputs refused",
             self.late_results, self.fenced_outputs, self.drops, self.refused_inputs
         )?;
+        let Recovery { retries, switches, circuit_events } = self.recovery;
+        writeln!(f, "{retries} calls made again, {switches} elsewhere, {circuit_events} circuit events")?;
+        let Migrations { handoffs, stale_writes_refused, .. } = self.migrations;
+        writeln!(f, "{handoffs} sessions handed over, {stale_writes_refused} writes without a lease refused")?;
         for (name, Injected { injected, built }) in &self.faults {
             let note = if *built { "" } else { " (not built yet)" };
             writeln!(f, "{name}: {injected} injected{note}")?;

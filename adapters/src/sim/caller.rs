@@ -101,11 +101,6 @@ impl Caller {
         &self.meaning
     }
 
-    /// Whether frames come, so that their absence means something.
-    pub(super) fn sends_audio(&self) -> bool {
-        self.frame_ends.is_some()
-    }
-
     /// Notices what the agent does.
     pub(super) fn notice(&mut self, now: Micros, agent: Agent) {
         let was_busy = self.agent.answers || self.agent.speaks;

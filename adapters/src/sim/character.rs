@@ -50,6 +50,8 @@ pub(super) enum Quality {
     Stalling,
     /// It is gone, and perhaps comes back.
     Disconnecting,
+    /// The caller switches off, or the device sends nothing for a while; what is sent to it arrives.
+    Muting,
 }
 
 /// Who a session is.
@@ -97,7 +99,7 @@ impl Character {
             plan,
             quality: draw_quality(&mut draws, faults),
             begins: Micros::from_ms(20 * draws.below(100)),
-            beat: Micros(draws.weighted(&[(985, 20_000), (8, 1_000), (7, 1)])),
+            beat: Micros(draws.weighted(&[(994, 20_000), (3, 1_000), (3, 1)])),
             voice_rate_hz,
             voice_frame_ms: draws.weighted(&[(85, 20), (10, 40), (5, 100)]),
             bridge: Micros::from_ms(draws.weighted(&[(70, 0), (20, 20), (10, 40)])),
@@ -129,7 +131,15 @@ fn draw_manner(draws: &mut Draws, faults: Faults, hears: bool) -> Manner {
 }
 
 fn draw_quality(draws: &mut Draws, faults: Faults) -> Quality {
-    use Quality::{Acknowledging, Disconnecting, Lossy, Stalling, Unacknowledging};
+    use Quality::{Acknowledging, Disconnecting, Lossy, Muting, Stalling, Unacknowledging};
     let bad = if faults.has(Fault::TransportLoss) { 20 } else { 0 };
-    draws.weighted(&[(60, Acknowledging), (15, Unacknowledging), (bad, Lossy), (bad, Stalling), (bad, Disconnecting)])
+    let qualities = [
+        (60, Acknowledging),
+        (15, Unacknowledging),
+        (bad, Lossy),
+        (bad, Stalling),
+        (bad, Disconnecting),
+        (bad / 2, Muting),
+    ];
+    draws.weighted(&qualities)
 }

@@ -23,8 +23,16 @@ pub(super) enum Concern {
     Tools,
     /// The network between it and the caller.
     Network,
-    /// Its lease.
+    /// Whether its lease is taken away.
     Authority,
+    /// What else uses the worker.
+    Pressure,
+    /// How its lease moves on.
+    Leases,
+    /// When its worker is lost; drawn for a worker, not for a session.
+    Worker,
+    /// What a lost worker had done of its last tick.
+    Loss,
 }
 
 /// Whose draws they are.

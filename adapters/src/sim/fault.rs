@@ -70,7 +70,7 @@ impl Fault {
 
     /// Whether the simulator can inject it. What the kernel can't answer yet is not injected.
     pub const fn is_built(self) -> bool {
-        !matches!(self, Fault::AdmissionOverload | Fault::WorkerLoss)
+        true
     }
 
     /// Whether this line of a trace shows that a fault of this class struck, and was answered. Nothing else counts as
@@ -79,9 +79,13 @@ impl Fault {
         if line.section != Section::Signal {
             return false;
         }
-        let reason = |wanted: &str| line.field("reason").and_then(|reason| reason.text()) == Some(wanted);
+        let says = |key: &str, wanted: &str| line.field(key).and_then(|value| value.text()) == Some(wanted);
+        let (reason, state) = (|wanted: &str| says("reason", wanted), |wanted: &str| says("state", wanted));
         match self {
-            Fault::AdmissionOverload => matches!(line.name.as_ref(), "defer" | "shed"),
+            Fault::AdmissionOverload => {
+                let overload = ["no_quota", "no_capacity", "queue_full", "expired"];
+                matches!(line.name.as_ref(), "defer" | "shed" | "reject") && overload.into_iter().any(reason)
+            }
             Fault::NodeFailure => line.name == "node_error",
             Fault::ProviderFailure => line.name == "provider_error",
             Fault::EdgeOverflow => match line.name.as_ref() {
@@ -90,7 +94,10 @@ impl Fault {
                 name => name == "flow_xoff",
             },
             Fault::SyncLoss => line.name == "discontinuity" || line.name == "drop_notice" && reason(SYNC),
-            Fault::TransportLoss => line.name == "abort" && reason("transport_disconnect_or_stall"),
+            Fault::TransportLoss => {
+                line.name == "connection_event" && !state("connected")
+                    || line.name == "abort" && reason("transport_disconnect_or_stall")
+            }
             Fault::AuthorityConflict => matches!(line.name.as_ref(), "deauthorized_drain" | "stale_epoch_reject"),
             Fault::WorkerLoss => line.name == "migration_start",
         }
@@ -173,6 +180,10 @@ mod tests {
         assert!(shows(Fault::TransportLoss, &format!("{abort}transport_disconnect_or_stall")));
         assert!(!shows(Fault::TransportLoss, &format!("{abort}cancelled")));
         assert!(!shows(Fault::TransportLoss, "5 2 in C transport_lost seq=3"));
+        assert!(shows(Fault::TransportLoss, "5 2 signal C connection_event state=muted"));
+        assert!(!shows(Fault::TransportLoss, "5 2 signal C connection_event state=connected"));
+        assert!(shows(Fault::AdmissionOverload, "5 2 signal C shed reason=no_capacity point=dispatch fairness_key=a"));
+        assert!(!shows(Fault::AdmissionOverload, "5 2 signal C reject reason=draining point=enqueue fairness_key=a"));
         assert!(shows(Fault::AuthorityConflict, "5 2 signal C deauthorized_drain"));
         assert!(!shows(Fault::NodeFailure, "5 2 in C turn_failed seq=3 turn=t1 reason=node_timeout_or_failure"));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use rspp_specs::admission::ConnectionState;
 use rspp_specs::event::AudioFrame;
 use rspp_specs::ids::TurnId;
 use rspp_specs::time::Micros;
@@ -12,8 +13,10 @@ use super::draws::{Concern, Draws, Origin};
 use crate::drive::Schedule;
 use crate::transport::{MemoryTransport, TransportTimes};
 
-/// Without the caller's audio for so long, the shell calls the transport stalled.
-const STALL_TIMEOUT: Micros = Micros::from_ms(5_000);
+/// Without a sign of life for so long, the shell calls the transport stalled.
+const STALL_NOTICED: Micros = Micros::from_ms(1_000);
+/// Without the caller's audio for so long, while the transport lives, the shell calls the caller silent.
+const SILENCE_NOTICED: Micros = Micros::from_ms(400);
 /// Frames that wait between the core and the transport. The core sends a short lookahead ahead, so more are a bug.
 pub(super) const MAX_BRIDGED_FRAMES: usize = 64;
 
@@ -42,6 +45,8 @@ pub(super) struct Network {
     /// Nothing arrives until then; at the end of a stall all does, at the end of a loss nothing.
     stalls_until: Option<Micros>,
     gone_until: Option<Micros>,
+    /// Until then the caller sends nothing.
+    mute_until: Option<Micros>,
     /// When the next thing goes wrong.
     fails_at: Option<Micros>,
     /// When the shell says that the transport is lost, or ends the session.
@@ -71,7 +76,7 @@ impl Network {
             clear_ack_after_ms: beats(&mut draws, 100),
             silent: character.quality == Quality::Unacknowledging,
         };
-        let fails = matches!(character.quality, Quality::Stalling | Quality::Disconnecting);
+        let fails = matches!(character.quality, Quality::Stalling | Quality::Disconnecting | Quality::Muting);
         Self {
             quality: character.quality,
             beat: character.beat,
@@ -80,6 +85,7 @@ impl Network {
             bridged: VecDeque::new(),
             stalls_until: None,
             gone_until: None,
+            mute_until: None,
             fails_at: fails.then(|| character.on_the_beat(now + draws.ms(500, 20_000))),
             says: VecDeque::new(),
             draws,
@@ -100,6 +106,16 @@ impl Network {
     /// Frames that the transport's own gate stopped.
     pub(super) fn fenced_frames(&self) -> u64 {
         self.transport.fenced_frames()
+    }
+
+    /// Samples that the caller heard twice, although the transport could be asked where it was.
+    pub(super) fn repeated_samples(&self) -> u64 {
+        if self.quality == Quality::Acknowledging { self.transport.repeated_samples() } else { 0 }
+    }
+
+    /// The worker is lost, with what had not reached the transport.
+    pub(super) fn lose_bridge(&mut self) {
+        self.bridged.clear();
     }
 
     /// What the core sends to the caller.
@@ -126,9 +142,9 @@ impl Network {
     }
 
     /// What goes wrong by now, and what the shell says of it.
-    pub(super) fn act(&mut self, now: Micros, hears: bool, inputs: &mut Vec<Input>) {
+    pub(super) fn act(&mut self, now: Micros, inputs: &mut Vec<Input>) {
         if self.fails_at.is_some_and(|at| at <= now) {
-            self.fail(now, hears);
+            self.fail(now);
         }
         while let Some((_, input)) = self.says.pop_front_if(|(at, _)| *at <= now) {
             inputs.push(input);
@@ -149,6 +165,11 @@ impl Network {
         }
     }
 
+    /// As [`Self::passage`], for the caller's audio, of which there is none while it is mute.
+    pub(super) fn passage_of_audio(&mut self, now: Micros) -> Passage {
+        if self.mute_until.is_some_and(|until| now < until) { Passage::Lost } else { self.passage(now) }
+    }
+
     /// As [`Self::passage`], for acknowledgements, of which a bad network makes more mess.
     pub(super) fn passage_of_acknowledgement(&mut self, now: Micros) -> Passage {
         match self.passage(now) {
@@ -166,22 +187,54 @@ impl Network {
         Micros((now + self.draws.ms(least_ms, most_ms)).0.next_multiple_of(self.beat.0))
     }
 
-    fn fail(&mut self, now: Micros, hears: bool) {
+    fn fail(&mut self, now: Micros) {
         self.fails_at = Some(self.later(now, 1_000, 25_000));
-        if self.quality == Quality::Stalling {
-            let until = self.later(now, 100, 8_000);
-            self.stalls_until = Some(until);
-            if until.since(now) > STALL_TIMEOUT && hears {
-                self.says.push_back((now + STALL_TIMEOUT, Input::TransportLost));
-            }
-            return;
+        match self.quality {
+            Quality::Stalling => self.stall(now),
+            Quality::Muting => self.mute(now),
+            _ => self.disconnect(now),
         }
-        let until = self.later(now, 200, 4_000);
+    }
+
+    /// Short stalls nobody notices; long ones are longer than the session waits.
+    fn stall(&mut self, now: Micros) {
+        let until = self.later(now, 100, 8_000);
+        self.stalls_until = Some(until);
+        self.fails_at = self.fails_at.max(Some(until));
+        if until.since(now) > STALL_NOTICED {
+            self.says.push_back((now + STALL_NOTICED, Input::Connection(ConnectionState::Stalled)));
+            self.says.push_back((until, Input::Connection(ConnectionState::Connected)));
+        }
+    }
+
+    fn mute(&mut self, now: Micros) {
+        let until = self.later(now, 600, 9_000);
+        self.mute_until = Some(until);
+        self.fails_at = self.fails_at.max(Some(until));
+        // A caller who switches off says so at once.
+        let (after, state) =
+            self.draws.pick(&[(Micros(0), ConnectionState::Muted), (SILENCE_NOTICED, ConnectionState::Silent)]);
+        self.says.push_back((now + after, Input::Connection(state)));
+        self.says.push_back((until, Input::Connection(ConnectionState::Connected)));
+    }
+
+    fn disconnect(&mut self, now: Micros) {
+        let until = self.later(now, 200, 7_000);
         self.gone_until = Some(until);
-        self.says.push_back((now, Input::TransportLost));
-        // Within its resume window the caller comes back, or does not.
-        if self.draws.chance(300) {
-            self.says.push_back((until, Input::SessionEnd));
+        self.fails_at = self.fails_at.max(Some(until));
+        match self.draws.below(10) {
+            // A transport that knows that nobody comes back.
+            0..2 => self.says.push_back((now, Input::TransportLost)),
+            // The caller hangs up meanwhile.
+            2..4 => {
+                self.says.push_back((now, Input::Connection(ConnectionState::Disconnected)));
+                self.says.push_back((until, Input::SessionEnd));
+            }
+            // Back within the window, or after it, when there is no session any more.
+            _ => {
+                self.says.push_back((now, Input::Connection(ConnectionState::Disconnected)));
+                self.says.push_back((until, Input::Connection(ConnectionState::Connected)));
+            }
         }
     }
 }

@@ -114,6 +114,12 @@ impl Providers {
         }
     }
 
+    /// The worker is lost, and its connections with it: nobody hears any more what is on the way.
+    pub(super) fn disconnect(&mut self, schedule: &mut Schedule) {
+        self.running.clear();
+        schedule.retain(|input| !matches!(input, Input::Provider(..)));
+    }
+
     fn invoke(&mut self, now: Micros, id: InvocationId, binding: &str, request: &Request, schedule: &mut Schedule) {
         let (faults, draws) = (self.faults, self.draws_for(request));
         let (fate, stubborn) = (Fate::draw(draws, faults), draws.chance(500));

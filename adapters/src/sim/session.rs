@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rspp_engine::{Batch, View};
-use rspp_specs::ids::Slot;
+use rspp_specs::ids::{LeaseEpoch, Slot};
 use rspp_specs::plan::Plan;
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal, TurnState};
@@ -11,11 +11,13 @@ use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal, Tu
 use super::application::Application;
 use super::caller::{Agent, Caller};
 use super::character::{Character, Pipeline};
-use super::draws::Origin;
+use super::draws::{Concern, Draws, Origin};
 use super::fault::Faults;
+use super::leases::Leases;
 use super::network::{MAX_BRIDGED_FRAMES, Network, Passage};
+use super::pressure::Pressure;
 use super::providers::Providers;
-use super::worker::Which;
+use super::worker::{Ended, Which};
 use crate::drive::{Peers, Schedule, offer};
 
 /// No simulated turn has a reason to be open for longer.
@@ -83,6 +85,11 @@ impl Session {
         Input::SessionOpen(Box::new(SessionOpen::new(session, plan)))
     }
 
+    /// There is no worker to call before this.
+    pub(super) fn call_later(&mut self, at: Micros) {
+        self.calls_at = self.calls_at.max(self.character.on_the_beat(at));
+    }
+
     /// The call is over; another follows, unless the simulation is over before.
     pub(super) fn end(&mut self, now: Micros, until: Micros) -> Option<Call> {
         let next = self.character.on_the_beat(now + PAUSE_BETWEEN_CALLS);
@@ -97,26 +104,37 @@ pub(super) struct Call {
     pub(super) slot: Slot,
     pub(super) began: Micros,
     door: usize,
-    hears: bool,
-    beat: Micros,
+    pub(super) beat: Micros,
     caller: Caller,
     application: Application,
     pub(super) network: Network,
-    providers: Providers,
+    pub(super) providers: Providers,
     /// What peers have sent; acknowledgements have the network before them.
-    sent: Schedule,
+    pub(super) sent: Schedule,
     /// What has the network behind it.
-    arriving: Schedule,
+    pub(super) arriving: Schedule,
+    pub(super) leases: Leases,
+    pub(super) pressure: Pressure,
+    /// How this session fares when its worker is lost.
+    pub(super) loss: Draws,
+    /// The lease of the next worker, once this one is lost.
+    pub(super) new_lease: LeaseEpoch,
+    /// What is told again until a worker hears it.
+    pub(super) told_again: Vec<Input>,
+    /// Invocations that go on with the next worker.
+    pub(super) again: Vec<Effect>,
+    /// When a write of somebody without a lease was reported last.
+    pub(super) stale_write_at: Option<Micros>,
     /// What the core had no room for: first in the next tick.
-    held_back: Vec<Input>,
+    pub(super) held_back: Vec<Input>,
     acts: Vec<Input>,
     ended: bool,
-    watch: TurnWatch,
+    pub(super) watch: TurnWatch,
 }
 
 /// What an open turn waits for.
 #[derive(Debug)]
-struct TurnWatch {
+pub(super) struct TurnWatch {
     open_since: Option<Micros>,
     held_since: Option<Micros>,
     /// When something other than the caller's audio came in or went out last.
@@ -133,12 +151,18 @@ impl Call {
             slot,
             began: now,
             door: character.door,
-            hears: character.hears,
             beat: character.beat,
             caller: Caller::new(now, origin, character),
             application: Application::new(now, origin, character, faults),
             network: Network::new(now, origin, character),
             providers: Providers::new(origin, character, faults),
+            leases: Leases::new(now, origin, character, faults),
+            pressure: Pressure::new(now, slot, origin, character, faults),
+            loss: Draws::new(origin, Concern::Loss),
+            new_lease: LeaseEpoch::default(),
+            told_again: Vec::new(),
+            again: Vec::new(),
+            stale_write_at: None,
             sent: Schedule::default(),
             arriving: Schedule::default(),
             held_back: Vec::new(),
@@ -153,6 +177,7 @@ impl Call {
             return Micros(0);
         }
         let people = self.caller.next_at().min(self.application.next_at());
+        let people = people.min(self.leases.next_at()).min(self.pressure.next_at());
         let outside =
             Micros(people.0.checked_next_multiple_of(self.beat.0).unwrap_or(u64::MAX)).min(self.network.next_at());
         let on_the_way = [self.sent.next_at(), self.arriving.next_at()].into_iter().flatten().min().unwrap_or(NEVER);
@@ -162,6 +187,15 @@ impl Call {
     /// The simulation is over.
     pub(super) fn hang_up(&mut self, now: Micros) {
         self.arriving.put(now, Input::SessionEnd);
+    }
+
+    /// What became of everything outside.
+    pub(super) fn outside(&self) -> Ended {
+        Ended {
+            fenced_frames: self.network.fenced_frames(),
+            stale_writes: self.leases.gate.refused_writes(),
+            repeated_samples: self.network.repeated_samples(),
+        }
     }
 
     pub(super) fn load(&self) -> Load {
@@ -209,21 +243,22 @@ impl Call {
     }
 
     /// Everybody outside does what they do by now.
-    fn act(&mut self, now: Micros) {
+    pub(super) fn act(&mut self, now: Micros) {
         self.network.deliver(now, &mut self.sent);
-        let sends_audio = self.hears && self.caller.sends_audio();
         self.caller.act(now, &mut self.acts);
         self.application.act(now, &mut self.acts);
-        self.network.act(now, sends_audio, &mut self.acts);
+        self.leases.act(now, &mut self.acts);
+        self.pressure.act(now, &mut self.acts);
+        self.network.act(now, &mut self.acts);
         for input in self.acts.drain(..) {
             self.arriving.put(now, input);
         }
     }
 
     /// The caller's frame that ends now, if it arrives now.
-    fn spoken(&mut self, now: Micros) -> Option<Input> {
+    pub(super) fn spoken(&mut self, now: Micros) -> Option<Input> {
         let frame = Input::CallerAudio(self.caller.frame(now)?);
-        match self.network.passage(now) {
+        match self.network.passage_of_audio(now) {
             Passage::Now | Passage::Twice(_) => Some(frame),
             Passage::At(at) => {
                 self.arriving.put(at, frame);
@@ -254,20 +289,38 @@ impl Call {
     /// What the core wrote in a tick: effects are performed, and the caller hears what they do. Says whether the
     /// session has ended.
     pub(super) fn perform(&mut self, now: Micros, records: &[Record], view: Option<&View>) -> bool {
+        self.perform_first(now, records, view, usize::MAX)
+    }
+
+    /// As [`Self::perform`], of the first few effects alone: before the next one the worker was lost.
+    pub(super) fn perform_first(
+        &mut self,
+        now: Micros,
+        records: &[Record],
+        view: Option<&View>,
+        mut effects: usize,
+    ) -> bool {
         self.providers.meaning.clone_from(self.caller.meaning());
+        self.pressure.note(records);
         for record in records {
             match &record.entry {
                 Entry::Effect(Effect::WakeAt { at }) => self.watch.wakes_at = self.watch.wakes_at.max(*at),
-                Entry::Effect(effect @ (Effect::Transmit { .. } | Effect::ClearTransport { .. })) => {
-                    self.network.perform(now, effect, &mut self.sent);
-                }
+                Entry::Effect(_) if effects == 0 => {}
                 Entry::Effect(effect) => {
+                    effects -= 1;
                     self.sent.control_flow(now, effect);
-                    let Ok(()) = self.providers.perform(now, effect, &mut self.sent);
+                    self.perform_one(now, effect);
                 }
                 Entry::Signal(_, Signal::SessionEnded) => self.ended = true,
+                Entry::Signal(_, Signal::LeaseMoved { epoch }) => {
+                    self.leases.gate.move_to(*epoch);
+                    self.pressure.on_lease(*epoch);
+                }
                 Entry::Signal(..) | Entry::Input(..) => {}
             }
+        }
+        for effect in std::mem::take(&mut self.again) {
+            self.perform_one(now, &effect);
         }
         if let Some(view) = view {
             let answers = matches!(view.state, TurnState::Active | TurnState::Held);
@@ -275,6 +328,23 @@ impl Call {
             self.watch.note(now, records, view);
         }
         self.ended
+    }
+
+    pub(super) fn perform_one(&mut self, now: Micros, effect: &Effect) {
+        match effect {
+            Effect::Transmit { .. } | Effect::ClearTransport { .. } => {
+                self.network.perform(now, effect, &mut self.sent);
+            }
+            Effect::Invoke { id, request, .. } => match self.pressure.dispatch(*id, request) {
+                Some(refused) => drop(self.arriving.put(now + self.beat, refused)),
+                None => {
+                    let Ok(()) = self.providers.perform(now, effect, &mut self.sent);
+                }
+            },
+            _ => {
+                let Ok(()) = self.providers.perform(now, effect, &mut self.sent);
+            }
+        }
     }
 
     /// What an open turn is stuck with, if it is.
@@ -302,6 +372,13 @@ impl Call {
 }
 
 impl TurnWatch {
+    /// Nobody looks before this is over.
+    pub(super) fn not_before(&mut self, now: Micros) {
+        if self.looks_at <= now {
+            self.looks_at = now + WATCH_EVERY;
+        }
+    }
+
     fn note(&mut self, now: Micros, records: &[Record], view: &View) {
         let is_audio = |record: &Record| matches!(record.entry, Entry::Input(_, Input::CallerAudio(_)));
         if !records.iter().all(is_audio) {

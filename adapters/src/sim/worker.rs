@@ -4,6 +4,7 @@
 //! until whatever the core wants to do at that moment is done. The one thing that could tell is a tick that all sessions
 //! together have filled; so few of them share a core that this is next to impossible, and it is counted.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rspp_engine::{Batch, Core, View};
@@ -13,7 +14,8 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::Record;
 
 use super::character::Pipeline;
-use super::fault::Faults;
+use super::fault::{Fault, Faults};
+use super::loss::{LastTick, Loss};
 use super::session::{Load, Session};
 
 /// What is to be simulated.
@@ -56,8 +58,25 @@ pub trait Watch {
     /// All sessions together have filled a tick, so what happens next in one may depend on the others.
     fn on_crowd(&mut self);
 
-    /// A call has ended, so long after it began; the transport's own gate has stopped so many frames.
-    fn on_end(&mut self, which: Which, lasted: Micros, fenced_frames: u64);
+    /// Another worker has taken the call over from its log, which has so many records.
+    fn on_takeover(&mut self, which: Which, records: usize);
+
+    /// Another worker could not take the call over, or one that had lost it was heard.
+    fn on_lost(&mut self, which: Which, at: Micros, what: String);
+
+    /// A call has ended, so long after it began.
+    fn on_end(&mut self, which: Which, lasted: Micros, ended: Ended);
+}
+
+/// What became of what a call sent to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Frames that the transport's own gate has stopped.
+    pub fenced_frames: u64,
+    /// Writes under another lease than the session's, which were not done.
+    pub stale_writes: u64,
+    /// Samples that the caller heard twice.
+    pub repeated_samples: u64,
 }
 
 /// How long after its end a simulation waits for sessions to end.
@@ -74,14 +93,22 @@ impl Simulation {
         for first in numbers.clone().step_by(MAX_SESSIONS) {
             let of_this_core = numbers.clone().skip_while(|number| *number < first).take(MAX_SESSIONS);
             let sessions = of_this_core.map(|number| Session::new(self.seed, number, self.faults, &self.pipelines));
-            Worker::new(new_core(), sessions.collect(), self.until).run(watch);
+            let lost = self.faults.has(Fault::WorkerLoss);
+            let losses = if lost { Loss::draw(self.seed, first / MAX_SESSIONS as u32) } else { Vec::new() };
+            Worker::new(&new_core, sessions.collect(), losses, self.until).run(watch);
         }
     }
 }
 
-/// One core and its sessions.
-pub(super) struct Worker {
+/// One core and its sessions; when it is lost, the next one.
+struct Worker<'a> {
+    new_core: &'a dyn Fn() -> Core,
     core: Core,
+    losses: VecDeque<Loss>,
+    /// There is no worker until the loss is taken over.
+    down: Option<Loss>,
+    /// A worker that has lost its sessions and does not know it.
+    cut_off: Option<CutOff>,
     until: Micros,
     now: Micros,
     lines: Vec<Line>,
@@ -98,14 +125,30 @@ struct Line {
     session: Session,
     /// What the tick has written of it.
     records: Vec<Record>,
+    /// All that was written of it, as long as somebody may have to go on from there.
+    log: Vec<Record>,
 }
 
-impl Worker {
-    fn new(core: Core, sessions: Vec<Session>, until: Micros) -> Self {
-        let lines: Vec<Line> = sessions.into_iter().map(|session| Line { session, records: Vec::new() }).collect();
+/// A worker that goes on without a lease.
+struct CutOff {
+    core: Core,
+    until: Micros,
+    /// By slot, the line and the call that had it.
+    which: Vec<(usize, Which)>,
+    records: Vec<Record>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(new_core: &'a dyn Fn() -> Core, sessions: Vec<Session>, losses: Vec<Loss>, until: Micros) -> Self {
+        let line = |session| Line { session, records: Vec::new(), log: Vec::new() };
+        let lines: Vec<Line> = sessions.into_iter().map(line).collect();
         let agenda = lines.iter().map(|line| line.session.next_at()).collect();
         Self {
-            core,
+            new_core,
+            core: new_core(),
+            losses: losses.into(),
+            down: None,
+            cut_off: None,
             until,
             now: Micros(0),
             lines,
@@ -131,6 +174,10 @@ impl Worker {
             let is_new = at > self.now;
             ticks_now = if is_new { 0 } else { ticks_now + 1 };
             self.now = at.max(self.now);
+            self.tick_without_lease(watch);
+            if self.is_down(watch) {
+                continue;
+            }
             // What the core wants to do at this moment comes before more inputs of the same moment, also if it is
             // another session's.
             if is_new || self.core.next_deadline(self.now).is_none_or(|at| at > self.now) {
@@ -138,14 +185,21 @@ impl Worker {
             }
             self.core.tick(self.now, &mut self.batch, &mut self.records);
             self.hand_out();
-            self.perform(watch);
+            if self.losses.front().is_some_and(|loss| loss.at <= self.now) {
+                self.die(watch);
+            } else {
+                self.perform(watch);
+            }
         }
         self.say_who_is_left(watch);
     }
 
     fn next_at(&self) -> Option<Micros> {
         let planned = self.agenda.iter().copied().min().filter(|at| *at < Micros(u64::MAX));
-        [planned, self.core.next_deadline(self.now)].into_iter().flatten().min()
+        let wanted = if self.down.is_some() { None } else { self.core.next_deadline(self.now) };
+        let lost = self.down.map(|loss| loss.taken_over_at).or(self.losses.front().map(|loss| loss.at));
+        let cut_off = self.cut_off.as_ref().and_then(|cut_off| cut_off.core.next_deadline(self.now));
+        [planned, wanted, lost, cut_off].into_iter().flatten().min()
     }
 
     fn plan(&mut self, place: usize) {
@@ -208,19 +262,136 @@ impl Worker {
             let Some(first) = line.records.first() else { continue };
             let which = line.session.which();
             if first.tick == 1 {
+                line.log.clear();
                 watch.on_begin(which, line.session.plan());
+            }
+            if !self.losses.is_empty() {
+                line.log.extend_from_slice(&line.records);
             }
             if let Some(call) = &mut line.session.call {
                 let view = self.core.view(call.slot);
                 let ended = call.perform(self.now, &line.records, view.as_ref());
                 watch.on_tick(which, &line.records, view.as_ref(), call.load());
                 if ended && let Some(call) = line.session.end(self.now, self.until) {
-                    watch.on_end(which, self.now.since(call.began), call.network.fenced_frames());
+                    watch.on_end(which, self.now.since(call.began), call.outside());
                 }
             }
             line.records.clear();
             *agenda = line.session.next_at();
         }
+    }
+
+    /// The worker dies with the tick that it has just computed: of each session that took part, the tick was not written,
+    /// or it was, and some of its effects were performed.
+    fn die(&mut self, watch: &mut impl Watch) {
+        let Some(loss) = self.losses.pop_front() else { return };
+        for line in &mut self.lines {
+            let (which, plan) = (line.session.which(), Arc::clone(line.session.plan()));
+            let Some(call) = &mut line.session.call else { continue };
+            if let Some(first) = line.records.first() {
+                let begins = first.tick == 1;
+                // A session of which nothing is written has never begun.
+                let last = if begins { LastTick::Performed(usize::MAX) } else { call.draw_last_tick(&line.records) };
+                if let LastTick::Performed(effects) = last {
+                    if begins {
+                        line.log.clear();
+                        watch.on_begin(which, &plan);
+                    }
+                    line.log.extend_from_slice(&line.records);
+                    let view = self.core.view(call.slot);
+                    let ended = call.perform_first(self.now, &line.records, view.as_ref(), effects);
+                    watch.on_tick(which, &line.records, view.as_ref(), call.load());
+                    if ended && let Some(call) = line.session.end(self.now, self.until) {
+                        watch.on_end(which, self.now.since(call.began), call.outside());
+                    }
+                }
+                line.records.clear();
+            }
+            if let Some(call) = &mut line.session.call {
+                call.lose_worker(loss.lingers_until.is_some());
+            }
+        }
+        let dead = std::mem::replace(&mut self.core, (self.new_core)());
+        self.cut_off = loss.lingers_until.map(|until| self.linger(dead, until));
+        self.down = Some(loss);
+        self.batch = Batch::default();
+        for place in 0..self.lines.len() {
+            self.plan(place);
+        }
+    }
+
+    fn linger(&self, core: Core, until: Micros) -> CutOff {
+        let which = self.line_of.iter().map(|place| (*place, self.lines[*place].session.which())).collect();
+        CutOff { core, until, which, records: Vec::new() }
+    }
+
+    /// Whether there is no worker. When the time has come, the next one takes over.
+    fn is_down(&mut self, watch: &mut impl Watch) -> bool {
+        let Some(loss) = self.down else { return false };
+        if self.now < loss.taken_over_at {
+            for place in 0..self.lines.len() {
+                if self.agenda[place] <= self.now {
+                    let session = &mut self.lines[place].session;
+                    match &mut session.call {
+                        Some(call) => call.wait_out(self.now),
+                        None => session.call_later(loss.taken_over_at),
+                    }
+                    self.plan(place);
+                }
+            }
+            return true;
+        }
+        self.down = None;
+        self.take_over(watch);
+        true
+    }
+
+    /// Another worker goes on with every session, from its log.
+    fn take_over(&mut self, watch: &mut impl Watch) {
+        for place in 0..self.lines.len() {
+            let line = &mut self.lines[place];
+            let which = line.session.which();
+            let Some(call) = &mut line.session.call else { continue };
+            match call.take_over(self.now, &mut self.core, &line.log) {
+                Ok(input) => {
+                    let index = call.slot.0 as usize;
+                    self.line_of.resize(self.line_of.len().max(index + 1), place);
+                    self.line_of[index] = place;
+                    self.batch.push(call.slot, input).unwrap_or_else(|error| unreachable!("control fits: {error}"));
+                    watch.on_takeover(which, line.log.len());
+                }
+                Err(error) => watch.on_lost(which, self.now, error.to_string()),
+            }
+            self.plan(place);
+        }
+        self.core.tick(self.now, &mut self.batch, &mut self.records);
+        self.hand_out();
+        self.perform(watch);
+    }
+
+    /// A worker that is cut off does what it thinks that it has to do, for a while; nobody may hear it.
+    fn tick_without_lease(&mut self, watch: &mut impl Watch) {
+        let Some(cut_off) = &mut self.cut_off else { return };
+        if self.now > cut_off.until {
+            self.cut_off = None;
+            return;
+        }
+        if cut_off.core.next_deadline(self.now).is_none_or(|at| at > self.now) {
+            return;
+        }
+        cut_off.core.tick(self.now, &mut Batch::default(), &mut cut_off.records);
+        cut_off.records.sort_by_key(|record| record.slot);
+        for records in cut_off.records.chunk_by(|a, b| a.slot == b.slot) {
+            let slot = records[0].slot;
+            let (place, which) = cut_off.which[slot.0 as usize];
+            let line = &mut self.lines[place].session;
+            let Some(view) = cut_off.core.view(slot).filter(|_| line.which() == which) else { continue };
+            if line.call.as_mut().is_some_and(|call| call.refuse(self.now, records, view.epoch)) {
+                watch.on_lost(which, self.now, "a worker that had lost the session was heard".to_owned());
+            }
+            self.agenda[place] = self.lines[place].session.next_at();
+        }
+        cut_off.records.clear();
     }
 
     fn say_who_is_left(self, watch: &mut impl Watch) {

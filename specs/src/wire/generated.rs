@@ -131,7 +131,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -196,6 +196,12 @@ pub mod input {
         /// A cancellation is asked for from outside.
         #[prost(message, tag = "20")]
         Cancel(super::Cancellation),
+        /// The worker has no room for this invocation, and did not start it.
+        #[prost(uint32, tag = "30")]
+        DispatchRefused(u32),
+        /// The session goes on here, under a later lease than that of the worker that wrote what stands before.
+        #[prost(message, tag = "31")]
+        Takeover(super::Takeover),
     }
 }
 /// A cancellation that is asked for.
@@ -230,6 +236,16 @@ pub mod cancellation {
         Invocation(u32),
     }
 }
+/// A session goes on with another worker, from its log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Takeover {
+    /// The new lease's epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Invocations that were in flight with the worker that is gone, and that nobody hears any more: at most 64.
+    #[prost(uint32, repeated, tag = "2")]
+    pub lost: ::prost::alloc::vec::Vec<u32>,
+}
 /// Something came under another epoch than the session's. Only its name enters.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StaleEpoch {
@@ -253,7 +269,7 @@ pub struct AdmissionSnapshot {
     #[prost(uint64, tag = "3")]
     pub epoch: u64,
     /// What there is for new turns.
-    #[prost(oneof = "admission_snapshot::Quota", tags = "4, 5, 6")]
+    #[prost(oneof = "admission_snapshot::Quota", tags = "4, 5, 6, 7")]
     pub quota: ::core::option::Option<admission_snapshot::Quota>,
 }
 /// Nested message and enum types in `AdmissionSnapshot`.
@@ -270,6 +286,9 @@ pub mod admission_snapshot {
         /// Nothing.
         #[prost(message, tag = "6")]
         Exhausted(super::Nothing),
+        /// The worker has more than it can do, and sheds new turns.
+        #[prost(message, tag = "7")]
+        Shedding(super::Nothing),
     }
 }
 /// What others have found out about a provider.
@@ -300,6 +319,9 @@ pub struct SessionOpen {
     /// The epoch of the lease under which the worker writes it.
     #[prost(uint64, tag = "5")]
     pub epoch: u64,
+    /// With whom the session shares what is scarce: its tenant, most often.
+    #[prost(string, tag = "6")]
+    pub fairness_key: ::prost::alloc::string::String,
 }
 /// The numbers at which a session goes on that began elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -472,6 +494,9 @@ pub struct TurnProposal {
     /// Only words that tell a speaker to go on: they do not interrupt.
     #[prost(bool, tag = "4")]
     pub backchannel: bool,
+    /// Since when it waits to be admitted, where it had to.
+    #[prost(uint64, optional, tag = "5")]
+    pub waits_since_us: ::core::option::Option<u64>,
 }
 /// An interruption is certain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -496,7 +521,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -533,6 +558,9 @@ pub mod timer_key {
         /// What waits in the buffers before this node, by its index in the plan, has waited long enough.
         #[prost(uint32, tag = "10")]
         Buffers(u32),
+        /// Proposals that were deferred are tried again.
+        #[prost(message, tag = "20")]
+        Deferred(super::Nothing),
     }
 }
 /// When a budget of a turn is spent.
@@ -598,15 +626,28 @@ pub struct TurnBudgetSpent {
     #[prost(enumeration = "BudgetOutcome", tag = "2")]
     pub outcome: i32,
 }
-/// A proposal is refused for now.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Defer {
+/// What was not admitted: why, where, and at whose expense.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refusal {
     /// Why.
     #[prost(enumeration = "RejectReason", tag = "1")]
     pub reason: i32,
-    /// When it is worth another try, where that is known.
+    /// Where.
+    #[prost(enumeration = "AdmissionPoint", tag = "2")]
+    pub point: i32,
+    /// With whom the session shares what is scarce.
+    #[prost(string, tag = "3")]
+    pub fairness_key: ::prost::alloc::string::String,
+}
+/// A proposal is refused for now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Defer {
+    /// When it is tried again; absent, it is not, and has to come again.
     #[prost(uint64, optional, tag = "2")]
     pub retry_after_us: ::core::option::Option<u64>,
+    /// What was not admitted.
+    #[prost(message, optional, tag = "3")]
+    pub refusal: ::core::option::Option<Refusal>,
 }
 /// Something spoke for another epoch than the session's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -623,7 +664,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -640,9 +681,6 @@ pub mod signal {
         /// A proposal passed admission.
         #[prost(message, tag = "3")]
         Admit(super::Nothing),
-        /// A proposal is refused.
-        #[prost(enumeration = "super::RejectReason", tag = "4")]
-        Reject(i32),
         /// The session's authority is gone.
         #[prost(message, tag = "5")]
         DeauthorizedDrain(super::Nothing),
@@ -778,6 +816,24 @@ pub mod signal {
         /// The second branch carries, since the first did not.
         #[prost(message, tag = "49")]
         BranchFallback(super::BranchFallback),
+        /// A proposal is refused.
+        #[prost(message, tag = "50")]
+        Reject(super::Refusal),
+        /// A proposal, or an invocation, is dropped because there is more than can be done.
+        #[prost(message, tag = "51")]
+        Shed(super::Refusal),
+        /// The caller's connection is in another state.
+        #[prost(enumeration = "super::ConnectionState", tag = "52")]
+        ConnectionEvent(i32),
+        /// The session goes on with another worker; this was the last lease of the one before.
+        #[prost(uint64, tag = "53")]
+        MigrationStart(u64),
+        /// All that the worker before had in hand is dealt with, under this lease.
+        #[prost(uint64, tag = "54")]
+        MigrationFinish(u64),
+        /// The same session has another writer now, under this lease.
+        #[prost(uint64, tag = "55")]
+        SessionHandoff(u64),
     }
 }
 /// The turn is cancelled softly.
@@ -1703,6 +1759,42 @@ impl SwitchCause {
         }
     }
 }
+/// Where something waits to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AdmissionPoint {
+    Unspecified = 0,
+    /// A proposal comes in.
+    Enqueue = 1,
+    /// A proposal that had to wait is tried again.
+    Dequeue = 2,
+    /// An invocation of an open turn is to be started.
+    Dispatch = 3,
+}
+impl AdmissionPoint {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ADMISSION_POINT_UNSPECIFIED",
+            Self::Enqueue => "ADMISSION_POINT_ENQUEUE",
+            Self::Dequeue => "ADMISSION_POINT_DEQUEUE",
+            Self::Dispatch => "ADMISSION_POINT_DISPATCH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ADMISSION_POINT_UNSPECIFIED" => Some(Self::Unspecified),
+            "ADMISSION_POINT_ENQUEUE" => Some(Self::Enqueue),
+            "ADMISSION_POINT_DEQUEUE" => Some(Self::Dequeue),
+            "ADMISSION_POINT_DISPATCH" => Some(Self::Dispatch),
+            _ => None,
+        }
+    }
+}
 /// The watermarks of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1810,6 +1902,9 @@ pub enum RejectReason {
     SnapshotStale = 6,
     SnapshotIncompatible = 7,
     Backchannel = 8,
+    NoCapacity = 9,
+    QueueFull = 10,
+    Expired = 11,
 }
 impl RejectReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1827,6 +1922,9 @@ impl RejectReason {
             Self::SnapshotStale => "REJECT_REASON_SNAPSHOT_STALE",
             Self::SnapshotIncompatible => "REJECT_REASON_SNAPSHOT_INCOMPATIBLE",
             Self::Backchannel => "REJECT_REASON_BACKCHANNEL",
+            Self::NoCapacity => "REJECT_REASON_NO_CAPACITY",
+            Self::QueueFull => "REJECT_REASON_QUEUE_FULL",
+            Self::Expired => "REJECT_REASON_EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1841,6 +1939,9 @@ impl RejectReason {
             "REJECT_REASON_SNAPSHOT_STALE" => Some(Self::SnapshotStale),
             "REJECT_REASON_SNAPSHOT_INCOMPATIBLE" => Some(Self::SnapshotIncompatible),
             "REJECT_REASON_BACKCHANNEL" => Some(Self::Backchannel),
+            "REJECT_REASON_NO_CAPACITY" => Some(Self::NoCapacity),
+            "REJECT_REASON_QUEUE_FULL" => Some(Self::QueueFull),
+            "REJECT_REASON_EXPIRED" => Some(Self::Expired),
             _ => None,
         }
     }

@@ -9,11 +9,12 @@ use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
 use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript};
 use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
-use crate::limits::MAX_FRAME_SAMPLES;
+use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS};
 use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
 use crate::timeline::{
-    AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, TimerKey, TurnProposal,
+    AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, Takeover, TimerKey,
+    TurnProposal,
 };
 
 impl Wire for AudioFrame {
@@ -125,7 +126,7 @@ impl Wire for SessionOpen {
     type Message = pb::SessionOpen;
 
     fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
-        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch } = self;
+        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch, fairness_key } = self;
         let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         Ok(pb::SessionOpen {
@@ -134,11 +135,12 @@ impl Wire for SessionOpen {
             plan_hash: to_text("session_open.plan_hash", &plan.hash().0)?,
             resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
             epoch: epoch.0,
+            fairness_key: to_text("session_open.fairness_key", fairness_key)?,
         })
     }
 
     fn of_wire(message: pb::SessionOpen) -> Result<Self, WireError> {
-        let pb::SessionOpen { session, plan_json, plan_hash, resume, epoch } = message;
+        let pb::SessionOpen { session, plan_json, plan_hash, resume, epoch, fairness_key } = message;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         let plan: Plan =
             serde_json::from_slice(&plan_json).map_err(|error| WireError::Plan { detail: error.to_string() })?;
@@ -152,7 +154,24 @@ impl Wire for SessionOpen {
             plan: Arc::new(plan),
             resume: Resume { turns, invocations },
             epoch: LeaseEpoch(epoch),
+            fairness_key: of_text("session_open.fairness_key", &fairness_key)?,
         })
+    }
+}
+
+impl Wire for Takeover {
+    type Message = pb::Takeover;
+
+    fn to_wire(&self) -> Result<pb::Takeover, WireError> {
+        let Takeover { epoch, lost } = self;
+        no_longer("takeover.lost", lost.len(), MAX_SESSION_INVOCATIONS)?;
+        Ok(pb::Takeover { epoch: epoch.0, lost: lost.iter().map(|id| id.0).collect() })
+    }
+
+    fn of_wire(message: pb::Takeover) -> Result<Self, WireError> {
+        let pb::Takeover { epoch, lost } = message;
+        no_longer("takeover.lost", lost.len(), MAX_SESSION_INVOCATIONS)?;
+        Ok(Takeover { epoch: LeaseEpoch(epoch), lost: lost.into_iter().map(InvocationId).collect() })
     }
 }
 
@@ -166,6 +185,7 @@ impl Wire for AdmissionSnapshot {
             Quota::Available => Kind::Available(pb::Nothing {}),
             Quota::Deferred { retry_after } => Kind::DeferredUs(to_us("admission.retry_after", retry_after)?),
             Quota::Exhausted => Kind::Exhausted(pb::Nothing {}),
+            Quota::Shedding => Kind::Shedding(pb::Nothing {}),
         };
         Ok(pb::AdmissionSnapshot { version, form, epoch: epoch.0, quota: Some(quota) })
     }
@@ -177,6 +197,7 @@ impl Wire for AdmissionSnapshot {
             Kind::Available(pb::Nothing {}) => Quota::Available,
             Kind::DeferredUs(after) => Quota::Deferred { retry_after: of_us("admission.retry_after", after)? },
             Kind::Exhausted(pb::Nothing {}) => Quota::Exhausted,
+            Kind::Shedding(pb::Nothing {}) => Quota::Shedding,
         };
         Ok(AdmissionSnapshot { version, form, epoch: LeaseEpoch(epoch), quota })
     }
@@ -263,22 +284,24 @@ impl Wire for TurnProposal {
     type Message = pb::TurnProposal;
 
     fn to_wire(&self) -> Result<pb::TurnProposal, WireError> {
-        let TurnProposal { text, understood, speech_end, backchannel } = self;
+        let TurnProposal { text, understood, speech_end, backchannel, waits_since } = self;
         Ok(pb::TurnProposal {
             text: to_text("proposal.text", text)?,
             understood: *understood,
             speech_end_us: speech_end.map(|at| to_us("proposal.speech_end", at)).transpose()?,
             backchannel: *backchannel,
+            waits_since_us: waits_since.map(|at| to_us("proposal.waits_since", at)).transpose()?,
         })
     }
 
     fn of_wire(message: pb::TurnProposal) -> Result<Self, WireError> {
-        let pb::TurnProposal { text, understood, speech_end_us, backchannel } = message;
+        let pb::TurnProposal { text, understood, speech_end_us, backchannel, waits_since_us } = message;
         Ok(TurnProposal {
             text: of_text("proposal.text", &text)?,
             understood,
             speech_end: speech_end_us.map(|at| of_us("proposal.speech_end", at)).transpose()?,
             backchannel,
+            waits_since: waits_since_us.map(|at| of_us("proposal.waits_since", at)).transpose()?,
         })
     }
 }
@@ -338,6 +361,7 @@ impl Wire for TimerKey {
             TimerKey::Hold(turn) => Kind::Hold(turn.0),
             TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
             TimerKey::Buffers(node) => Kind::Buffers(to_node("timer.buffers", node)?),
+            TimerKey::Deferred => Kind::Deferred(pb::Nothing {}),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -357,6 +381,7 @@ impl Wire for TimerKey {
             Kind::Hold(turn) => TimerKey::Hold(TurnId(turn)),
             Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),
             Kind::Buffers(node) => TimerKey::Buffers(of_node("timer.buffers", node)?),
+            Kind::Deferred(pb::Nothing {}) => TimerKey::Deferred,
         })
     }
 }
@@ -393,6 +418,8 @@ impl Wire for Input {
                 binding: to_text("provider_health.binding", binding)?,
                 healthy: *healthy,
             }),
+            Input::DispatchRefused(id) => Kind::DispatchRefused(id.0),
+            Input::Takeover(takeover) => Kind::Takeover(takeover.to_wire()?),
         };
         Ok(pb::Input { kind: Some(kind) })
     }
@@ -425,6 +452,8 @@ impl Wire for Input {
             Kind::ProviderHealth(pb::ProviderHealth { binding, healthy }) => {
                 Input::ProviderHealth { binding: of_text("provider_health.binding", &binding)?, healthy }
             }
+            Kind::DispatchRefused(id) => Input::DispatchRefused(InvocationId(id)),
+            Kind::Takeover(takeover) => Input::Takeover(Takeover::of_wire(takeover)?),
         })
     }
 }

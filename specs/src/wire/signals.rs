@@ -8,13 +8,14 @@ use super::cancellations::{
 };
 use super::generated as pb;
 use super::words::Word;
-use super::{Wire, WireError, edges, known};
+use super::{Wire, WireError, edges, known, required};
+use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::PlanHash;
 use crate::time::Micros;
-use crate::timeline::{RejectReason, Signal, TurnState};
+use crate::timeline::{Signal, TurnState};
 
 impl Wire for Signal {
     type Message = pb::Signal;
@@ -26,7 +27,7 @@ impl Wire for Signal {
             Signal::SessionReady => Kind::SessionReady(none),
             Signal::SessionEnded => Kind::SessionEnded(none),
             Signal::Admit => Kind::Admit(none),
-            Signal::Reject { reason } => Kind::Reject(reason.number()),
+            Signal::Reject(refusal) => Kind::Reject(refusal.to_wire()?),
             Signal::DeauthorizedDrain => Kind::DeauthorizedDrain(none),
             open @ Signal::TurnOpen { .. } => Kind::TurnOpen(to_turn_open(open)?),
             Signal::OutputAccepted => Kind::OutputAccepted(none),
@@ -61,10 +62,13 @@ impl Wire for Signal {
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
-            Signal::Defer { reason, retry_after } => Kind::Defer(to_defer(*reason, *retry_after)?),
-            Signal::StaleEpochReject { epoch, current } => {
-                Kind::StaleEpochReject(pb::StaleEpochReject { epoch: epoch.0, current: current.0 })
-            }
+            Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
+            Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
+            Signal::ConnectionEvent { state } => Kind::ConnectionEvent(state.number()),
+            Signal::MigrationStart { epoch } => Kind::MigrationStart(epoch.0),
+            Signal::MigrationFinish { epoch } => Kind::MigrationFinish(epoch.0),
+            Signal::SessionHandoff { epoch } => Kind::SessionHandoff(epoch.0),
+            Signal::StaleEpochReject { epoch, current } => Kind::StaleEpochReject(to_stale(*epoch, *current)),
             Signal::LeaseMoved { epoch } => Kind::LeaseMoved(epoch.0),
             Signal::SessionSuspended => Kind::SessionSuspended(none),
             Signal::SessionResumed => Kind::SessionResumed(none),
@@ -81,7 +85,7 @@ impl Wire for Signal {
             Kind::SessionReady(pb::Nothing {}) => Signal::SessionReady,
             Kind::SessionEnded(pb::Nothing {}) => Signal::SessionEnded,
             Kind::Admit(pb::Nothing {}) => Signal::Admit,
-            Kind::Reject(reason) => Signal::Reject { reason: RejectReason::of_number("reject.reason", reason)? },
+            Kind::Reject(refusal) => Signal::Reject(Refusal::of_wire(refusal)?),
             Kind::DeauthorizedDrain(pb::Nothing {}) => Signal::DeauthorizedDrain,
             Kind::TurnOpen(open) => of_turn_open(open)?,
             Kind::OutputAccepted(pb::Nothing {}) => Signal::OutputAccepted,
@@ -103,14 +107,8 @@ impl Wire for Signal {
             Kind::ToolRevoked(key) => Signal::ToolRevoked { key: of_text("tool.key", &key)? },
             Kind::FenceApplied(generation) => Signal::FenceApplied { generation: Generation(generation) },
             Kind::PlaybackStarted(pb::Nothing {}) => Signal::PlaybackStarted,
-            Kind::PlaybackCompleted(place) => {
-                let (heard_samples, estimated) = of_place(place)?;
-                Signal::PlaybackCompleted { heard_samples, estimated }
-            }
-            Kind::PlaybackCancelled(place) => {
-                let (heard_samples, estimated) = of_place(place)?;
-                Signal::PlaybackCancelled { heard_samples, estimated }
-            }
+            Kind::PlaybackCompleted(place) => of_completed(place)?,
+            Kind::PlaybackCancelled(place) => of_cut(place)?,
             Kind::Heard(pb::Heard { text, cut }) => Signal::Heard { text: of_text("heard.text", &text)?, cut },
             Kind::Commit(pb::Nothing {}) => Signal::Commit,
             Kind::Abort(reason) => Signal::Abort { reason: AbortReason::of_number("abort.reason", reason)? },
@@ -126,10 +124,15 @@ impl Wire for Signal {
             Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
             Kind::TurnBudget(budget) => of_turn_budget(budget)?,
             Kind::Defer(defer) => of_defer(defer)?,
-            Kind::StaleEpochReject(stale) => of_stale_epoch(stale),
+            Kind::StaleEpochReject(stale) => of_stale(stale),
             Kind::LeaseMoved(epoch) => Signal::LeaseMoved { epoch: LeaseEpoch(epoch) },
             Kind::SessionSuspended(pb::Nothing {}) => Signal::SessionSuspended,
             Kind::SessionResumed(pb::Nothing {}) => Signal::SessionResumed,
+            Kind::Shed(refusal) => Signal::Shed(Refusal::of_wire(refusal)?),
+            Kind::ConnectionEvent(state) => of_connection(state)?,
+            Kind::MigrationStart(epoch) => Signal::MigrationStart { epoch: LeaseEpoch(epoch) },
+            Kind::MigrationFinish(epoch) => Signal::MigrationFinish { epoch: LeaseEpoch(epoch) },
+            Kind::SessionHandoff(epoch) => Signal::SessionHandoff { epoch: LeaseEpoch(epoch) },
             of_an_edge => edges::of_kind(of_an_edge)?,
         })
     }
@@ -139,8 +142,16 @@ fn to_heard(text: &str, cut: bool) -> Result<pb::Heard, WireError> {
     Ok(pb::Heard { text: to_text("heard.text", text)?, cut })
 }
 
-fn of_stale_epoch(stale: pb::StaleEpochReject) -> Signal {
+fn to_stale(epoch: LeaseEpoch, current: LeaseEpoch) -> pb::StaleEpochReject {
+    pb::StaleEpochReject { epoch: epoch.0, current: current.0 }
+}
+
+fn of_stale(stale: pb::StaleEpochReject) -> Signal {
     Signal::StaleEpochReject { epoch: LeaseEpoch(stale.epoch), current: LeaseEpoch(stale.current) }
+}
+
+fn of_connection(state: i32) -> Result<Signal, WireError> {
+    Ok(Signal::ConnectionEvent { state: Word::of_number("connection_event.state", state)? })
 }
 
 fn to_turn_open(open: &Signal) -> Result<pb::TurnOpen, WireError> {
@@ -205,14 +216,33 @@ fn of_turn_budget(spent: pb::TurnBudgetSpent) -> Result<Signal, WireError> {
     Ok(Signal::TurnBudgetSpent { budget, outcome: Word::of_number("turn_budget.outcome", spent.outcome)? })
 }
 
-fn to_defer(reason: RejectReason, retry_after: Option<Micros>) -> Result<pb::Defer, WireError> {
+impl Wire for Refusal {
+    type Message = pb::Refusal;
+
+    fn to_wire(&self) -> Result<pb::Refusal, WireError> {
+        let Refusal { reason, point, fairness_key } = self;
+        let fairness_key = to_text("refusal.fairness_key", fairness_key)?;
+        Ok(pb::Refusal { reason: reason.number(), point: point.number(), fairness_key })
+    }
+
+    fn of_wire(message: pb::Refusal) -> Result<Self, WireError> {
+        let pb::Refusal { reason, point, fairness_key } = message;
+        Ok(Refusal {
+            reason: Word::of_number("refusal.reason", reason)?,
+            point: Word::of_number("refusal.point", point)?,
+            fairness_key: of_text("refusal.fairness_key", &fairness_key)?,
+        })
+    }
+}
+
+fn to_defer(refusal: &Refusal, retry_after: Option<Micros>) -> Result<pb::Defer, WireError> {
     let retry_after_us = retry_after.map(|after| to_us("defer.retry_after", after)).transpose()?;
-    Ok(pb::Defer { reason: reason.number(), retry_after_us })
+    Ok(pb::Defer { retry_after_us, refusal: Some(refusal.to_wire()?) })
 }
 
 fn of_defer(defer: pb::Defer) -> Result<Signal, WireError> {
     let retry_after = defer.retry_after_us.map(|after| of_us("defer.retry_after", after)).transpose()?;
-    Ok(Signal::Defer { reason: Word::of_number("defer.reason", defer.reason)?, retry_after })
+    Ok(Signal::Defer { refusal: required("defer.refusal", defer.refusal)?, retry_after })
 }
 
 fn to_refused(state: TurnState, input: &str) -> Result<pb::Refused, WireError> {
@@ -226,6 +256,14 @@ fn to_node_error(node: NodeIndex, message: &str) -> Result<pb::NodeError, WireEr
 
 fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {
     Ok(pb::SamplePosition { samples: samples("position.samples", at)?, estimated })
+}
+
+fn of_completed(place: pb::SamplePosition) -> Result<Signal, WireError> {
+    of_place(place).map(|(heard_samples, estimated)| Signal::PlaybackCompleted { heard_samples, estimated })
+}
+
+fn of_cut(place: pb::SamplePosition) -> Result<Signal, WireError> {
+    of_place(place).map(|(heard_samples, estimated)| Signal::PlaybackCancelled { heard_samples, estimated })
 }
 
 fn of_place(place: pb::SamplePosition) -> Result<(u64, bool), WireError> {

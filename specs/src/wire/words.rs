@@ -3,14 +3,14 @@
 
 use super::WireError;
 use super::generated as pb;
-use crate::admission::ConnectionState;
+use crate::admission::{AdmissionPoint, ConnectionState, RejectReason};
 use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use crate::buffer::{BranchFault, WatermarkLevel, XonCause};
 use crate::data_class::DataClass;
 use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::time::Lane;
-use crate::timeline::{AckOccasion, Confirmation, RejectReason, TurnState};
+use crate::timeline::{AckOccasion, Confirmation, TurnState};
 
 /// An enumeration that has numbers on the wire.
 pub(super) trait Word: Sized {
@@ -55,7 +55,9 @@ words! {
     Confirmation { Words, Speech, Onset }
     RejectReason {
         TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible, Backchannel,
+        NoCapacity, QueueFull, Expired,
     }
+    AdmissionPoint { Enqueue, Dequeue, Dispatch }
     AbortReason {
         AuthorityLoss, Cancelled, BudgetExhausted, NodeTimeoutOrFailure, ProviderFailure,
         TransportDisconnectOrStall,

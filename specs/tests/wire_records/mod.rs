@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rspp_specs::admission::{AdmissionSnapshot, ConnectionState, Quota};
+use rspp_specs::admission::{AdmissionPoint, AdmissionSnapshot, ConnectionState, Quota, Refusal, RejectReason};
 use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
 use rspp_specs::buffer::{
     BranchFault, BufferSpec, Dropped, EdgeSync, FlowControl, Held, Shed, SyncDrop, SyncGroup, WatermarkLevel, XonCause,
@@ -24,8 +24,8 @@ use rspp_specs::plan::{
 use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record,
-    RejectReason, Resume, SessionOpen, Signal, TimerKey, TurnProposal, TurnState,
+    AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record, Resume,
+    SessionOpen, Signal, Takeover, TimerKey, TurnProposal, TurnState,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -223,9 +223,10 @@ fn acknowledgement() -> BoxedStrategy<PlayoutAck> {
 }
 
 fn derived() -> BoxedStrategy<Derived> {
-    let proposal = (text(), any::<bool>(), option::of(micros()), any::<bool>()).prop_map(
-        |(text, understood, speech_end, backchannel)| {
-            Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end, backchannel })
+    let times = (option::of(micros()), option::of(micros()));
+    let proposal = (text(), any::<bool>(), times, any::<bool>()).prop_map(
+        |(text, understood, (speech_end, waits_since), backchannel)| {
+            Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end, backchannel, waits_since })
         },
     );
     let by = select(vec![Confirmation::Words, Confirmation::Speech, Confirmation::Onset]);
@@ -257,6 +258,7 @@ fn admission() -> BoxedStrategy<AdmissionSnapshot> {
         Just(Quota::Available),
         micros().prop_map(|retry_after| Quota::Deferred { retry_after }),
         Just(Quota::Exhausted),
+        Just(Quota::Shedding),
     ];
     (any::<u64>(), any::<u32>(), epoch(), quota)
         .prop_map(|(version, form, epoch, quota)| AdmissionSnapshot { version, form, epoch, quota })
@@ -284,8 +286,24 @@ fn reject_reason() -> BoxedStrategy<RejectReason> {
         RejectReason::SnapshotStale,
         RejectReason::SnapshotIncompatible,
         RejectReason::Backchannel,
+        RejectReason::NoCapacity,
+        RejectReason::QueueFull,
+        RejectReason::Expired,
     ])
     .boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refusal> {
+    let point = select(vec![AdmissionPoint::Enqueue, AdmissionPoint::Dequeue, AdmissionPoint::Dispatch]);
+    (reject_reason(), point, text())
+        .prop_map(|(reason, point, fairness_key)| Refusal { reason, point, fairness_key })
+        .boxed()
+}
+
+fn takeover() -> BoxedStrategy<Input> {
+    (epoch(), vec(invocation(), 0..4))
+        .prop_map(|(epoch, lost)| Input::Takeover(Takeover { epoch, lost: lost.into() }))
+        .boxed()
 }
 
 fn timer() -> BoxedStrategy<TimerKey> {
@@ -300,15 +318,16 @@ fn timer() -> BoxedStrategy<TimerKey> {
         turn().prop_map(TimerKey::Hold),
         turn().prop_map(TimerKey::CancelGrace),
         node().prop_map(TimerKey::Buffers),
+        Just(TimerKey::Deferred),
     ]
     .boxed()
 }
 
 fn session_open() -> BoxedStrategy<Input> {
-    (text(), plan(), any::<u32>(), any::<u32>(), epoch())
-        .prop_map(|(session, plan, turns, invocations, epoch)| {
+    (text(), plan(), any::<u32>(), any::<u32>(), epoch(), text())
+        .prop_map(|(session, plan, turns, invocations, epoch, fairness_key)| {
             let resume = Resume { turns, invocations };
-            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch }))
+            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch, fairness_key }))
         })
         .boxed()
 }
@@ -324,6 +343,8 @@ fn input() -> BoxedStrategy<Input> {
         (text(), any::<bool>()).prop_map(|(binding, healthy)| Input::ProviderHealth { binding, healthy }),
         cancellation().prop_map(Input::Cancel),
         select(vec![Talk::Press, Talk::Release, Talk::EndOfUtterance]).prop_map(Input::Talk),
+        invocation().prop_map(Input::DispatchRefused),
+        takeover(),
         acknowledgement().prop_map(Input::PlayoutAck),
         observation().prop_map(Input::Observed),
         frame().prop_map(Input::CallerAudio),
@@ -452,8 +473,13 @@ fn of_an_edge() -> BoxedStrategy<Signal> {
 fn notice() -> BoxedStrategy<Signal> {
     let states = [TurnState::Idle, TurnState::Opening, TurnState::Active, TurnState::Held, TurnState::Closed];
     prop_oneof![
-        reject_reason().prop_map(|reason| Signal::Reject { reason }),
-        (reject_reason(), option::of(micros())).prop_map(|(reason, retry_after)| Signal::Defer { reason, retry_after }),
+        refusal().prop_map(Signal::Reject),
+        refusal().prop_map(Signal::Shed),
+        (refusal(), option::of(micros())).prop_map(|(refusal, retry_after)| Signal::Defer { refusal, retry_after }),
+        connection().prop_map(|state| Signal::ConnectionEvent { state }),
+        epoch().prop_map(|epoch| Signal::MigrationStart { epoch }),
+        epoch().prop_map(|epoch| Signal::MigrationFinish { epoch }),
+        epoch().prop_map(|epoch| Signal::SessionHandoff { epoch }),
         (epoch(), epoch()).prop_map(|(epoch, current)| Signal::StaleEpochReject { epoch, current }),
         epoch().prop_map(|epoch| Signal::LeaseMoved { epoch }),
         recovery(),

@@ -65,7 +65,7 @@ pub(crate) fn reaches_every_invocation(scene: &Scene<'_>, row: Row<'_>, out: &mu
     }
     let by_control = scene.tick.ends_by_control(number);
     for (id, invocation) in scene.facts.invocations.iter().filter(|(_, invocation)| invocation.dies_with(number)) {
-        let ended = invocation.ended_tick.is_some_and(|tick| tick < row.line.tick || !by_control);
+        let ended = invocation.gone || invocation.ended_tick.is_some_and(|tick| tick < row.line.tick || !by_control);
         if !ended && invocation.cancelled.is_none() {
             out.add(Rule::CancelInvocations, row, format!("{}#{id} is in flight and not cancelled", invocation.kind));
         }

@@ -44,6 +44,12 @@ pub(crate) struct Facts {
     pub(crate) snapshot: Option<Snapshot>,
     /// The caller's transport is gone.
     pub(crate) suspended: bool,
+    /// Another worker goes on with the session, and playout is on hold until it is known where the one before stopped.
+    pub(crate) taken_over: bool,
+    /// When proposals were deferred with a time.
+    deferred_at: BTreeSet<Micros>,
+    /// The latest of those times that are forgotten.
+    forgotten_deferral: Option<Micros>,
     pub(crate) shown: Option<Shown>,
     /// What should have been shown when the tick before ended.
     pub(crate) state_before: Option<&'static str>,
@@ -57,6 +63,17 @@ const MAX_CLOSED_TURNS: usize = 16;
 const MAX_LANDED_INVOCATIONS: usize = 512;
 /// Tools whose calls were proposed as writes.
 const MAX_WRITE_TOOLS: usize = 1_024;
+
+/// Times at which proposals were deferred, and that are remembered.
+const MAX_DEFERRED: usize = 64;
+
+/// Since when a proposal waits that comes in again.
+pub(crate) fn waits_since(row: Row<'_>) -> Option<Micros> {
+    let shown = row.line.field("waits_since_ms")?.to_string();
+    let (whole, rest) = shown.split_once('.').unwrap_or((&shown, ""));
+    let micros: u64 = if rest.is_empty() { 0 } else { format!("{rest:0<3}").parse().ok()? };
+    Some(Micros(whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(micros)?))
+}
 
 /// A word of admission.
 #[derive(Debug)]
@@ -171,6 +188,8 @@ pub(crate) struct Invocation {
     pub(crate) used: bool,
     /// Whether it was said to have failed.
     pub(crate) failed: bool,
+    /// Whether it was never started, or died with its worker: control says so, ahead of data.
+    pub(crate) gone: bool,
 }
 
 /// Where something happened.
@@ -255,6 +274,7 @@ impl Facts {
             + self.landed.len()
             + self.write_tools.len()
             + self.edges.remembered()
+            + self.deferred_at.len()
     }
 
     /// The state that a tick with these signals ends in.
@@ -333,6 +353,15 @@ impl Facts {
                     invocation.used |= !is_text;
                 }
             }
+            "dispatch_refused" => {
+                let gone = row.invocation().map(|name| name.number);
+                self.note_gone(gone, row.line.tick);
+            }
+            "takeover" => {
+                let lost = row.text("lost").unwrap_or_default().split(',').filter_map(Name::parse);
+                let lost: Vec<u32> = lost.map(|name| name.number).collect();
+                self.note_gone(lost, row.line.tick);
+            }
             "admission" => {
                 let version = row.number_of("version").unwrap_or(0);
                 if self.snapshot.as_ref().is_none_or(|known| known.version <= version) {
@@ -358,6 +387,10 @@ impl Facts {
             "session_ended" => self.session_ended = true,
             "session_suspended" => self.suspended = true,
             "session_resumed" => self.suspended = false,
+            "migration_start" => self.taken_over = true,
+            "playout_resume" => self.taken_over = false,
+            "close" if self.open == row.turn() => (self.open, self.taken_over) = (None, false),
+            "defer" if row.text("retry_after_ms") != Some("none") => self.note_deferred(row.line.at),
             "lease_rotated" => self.lease = row.text("epoch").and_then(epoch_number).or(self.lease),
             "provider_error" => {
                 if let Some(invocation) = self.invocation_mut(row) {
@@ -367,7 +400,6 @@ impl Facts {
             "tool_proposed" if self.write_tools.len() < MAX_WRITE_TOOLS => {
                 self.write_tools.extend(row.text("name").map(str::to_owned));
             }
-            "close" if self.open == row.turn() => self.open = None,
             _ => {}
         }
         let Some(turn) = self.turn_mut(row) else { return };
@@ -449,6 +481,7 @@ impl Facts {
             answered: false,
             used: false,
             failed: false,
+            gone: false,
         };
         self.invocations.insert(name.number, invocation);
         self.flying.insert(name.number);
@@ -462,6 +495,30 @@ impl Facts {
                 && invocation.turn == open
             {
                 invocation.used |= invocation.answered;
+            }
+        }
+    }
+
+    fn note_deferred(&mut self, at: Micros) {
+        self.deferred_at.insert(at);
+        if self.deferred_at.len() > MAX_DEFERRED {
+            self.forgotten_deferral = self.deferred_at.pop_first();
+        }
+    }
+
+    /// Whether a proposal was deferred at this time, or may have been.
+    pub(crate) fn was_deferred_at(&self, at: Micros) -> bool {
+        self.deferred_at.contains(&at) || self.forgotten_deferral.is_some_and(|latest| at <= latest)
+    }
+
+    fn note_gone(&mut self, numbers: impl IntoIterator<Item = u32>, tick: u64) {
+        for number in numbers {
+            if let Some(invocation) = self.invocations.get_mut(&number) {
+                invocation.ended_tick.get_or_insert(tick);
+                invocation.gone = true;
+            }
+            if self.flying.remove(&number) {
+                self.landed.push_back(number);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::violation::{Findings, Rule};
 
 /// Feeding, cancelling and answering name an invocation that was begun, under the kind that it was begun as.
 pub(crate) fn known(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let named = matches!(row.input(), Some("provider"))
+    let named = matches!(row.input(), Some("provider" | "dispatch_refused"))
         || matches!(row.effect(), Some("feed" | "feed_end" | "cancel_invocation"))
         || matches!(row.signal(), Some("provider_error" | "late_after_cancel" | "provider_retry" | "provider_budget"));
     let Some(name) = row.invocation().filter(|_| named) else { return };

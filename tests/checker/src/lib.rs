@@ -20,6 +20,7 @@ mod facts;
 mod invocations;
 mod ledger;
 mod lifecycle;
+mod migration;
 mod ordering;
 mod playout;
 mod recovery;
@@ -154,15 +155,18 @@ fn line_rules(section: Section) -> &'static [LineRule] {
     }
 }
 
-const INPUT_RULES: [LineRule; 5] = [
+const INPUT_RULES: [LineRule; 8] = [
     shape::fields_of_inputs_and_effects,
     ordering::sequence_steps_by_one,
     ordering::time_never_goes_back,
     invocations::known,
     authority::epochs_move_on,
+    migration::told_in_order,
+    migration::refused_dispatch_is_shed,
+    migration::waits_because_it_was_deferred,
 ];
 
-const SIGNAL_RULES: [LineRule; 33] = [
+const SIGNAL_RULES: [LineRule; 37] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -196,6 +200,10 @@ const SIGNAL_RULES: [LineRule; 33] = [
     edges::lineage,
     edges::notices,
     edges::nothing_is_lost_in_silence,
+    migration::told_in_order,
+    migration::takes_stock,
+    migration::refused_dispatch_is_shed,
+    migration::waits_because_it_was_deferred,
 ];
 
 const EFFECT_RULES: [LineRule; 19] = [

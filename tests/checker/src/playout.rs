@@ -17,8 +17,13 @@ pub(crate) fn hold_and_resume(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
     if turn.held != held {
         let is = if turn.held { "already" } else { "not" };
         out.add(Rule::HoldPairing, row, format!("{} of t{number}, which is {is} on hold", row.line.name));
-    } else if !scene.tick.before(row).any(|before| {
-        before.input() == Some("connection") || (before.input() == Some(cause) && before.turn() == Some(number))
+    } else if !scene.tick.before(row).any(|before| match before.input() {
+        Some("connection") => true,
+        Some("takeover") => !held,
+        // After a takeover it goes on once the transport has said where it stopped, or has not in time.
+        Some("playout_ack") => held && scene.facts.taken_over,
+        Some("wake") => held && scene.facts.taken_over && before.line.field("playout_ack_wait").is_some(),
+        input => input == Some(cause) && before.turn() == Some(number),
     }) {
         out.add(Rule::HoldPairing, row, format!("{} of t{number} without {cause}", row.line.name));
     }
@@ -113,7 +118,8 @@ fn stand_together(scene: &Scene<'_>, row: Row<'_>, other: Option<usize>) -> bool
 pub(crate) fn transport_is_cleared(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let Some((number, turn)) = scene.facts.turn_of(row) else { return };
     if row.effect() == Some("clear_transport") {
-        if !turn.audio.in_transport {
+        // What the worker before had told the transport is not known.
+        if !turn.audio.in_transport && scene.tick.input("takeover").is_none() {
             out.add(Rule::ClearTransport, row, format!("nothing of t{number} is in the transport"));
         }
         return;

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 35] = {
+const SHAPES: [Shape; 37] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -51,6 +51,8 @@ const SHAPES: [Shape; 35] = {
         (In, "admission", Control, &[("version", Number), ("form", Number), ("epoch", Word), ("quota", Word)]),
         (In, "connection", Control, &[("state", Word)]),
         (In, "provider_health", Control, &[("binding", Word), ("healthy", Word)]),
+        (In, "dispatch_refused", Control, &[("id", Invocation)]),
+        (In, "takeover", Control, &[("epoch", Word), ("lost", Word)]),
         (Effect, "invoke", Data, &[("id", Invocation)]),
         (Effect, "feed", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),

@@ -129,6 +129,12 @@ rules! {
     AdmissionQuota = "admission-quota",
     /// While the transport is gone, nothing is sent and no turn opens.
     Suspended = "suspended",
+    /// A session that goes on with another worker says so step by step, under a later lease, and takes stock first.
+    Migration = "migration",
+    /// What is shed at dispatch was refused there, and the other way round.
+    Shed = "shed",
+    /// What has waited was deferred, and only what has waited is refused at dequeue.
+    Deferral = "deferral",
     /// Another attempt follows a failed call that has given nothing, and is made.
     Recovery = "recovery",
 

@@ -1,0 +1,325 @@
+//! What one worker can take on, and what it sheds first (`F-049`, `F-050`, `F-172` to `F-174`).
+//!
+//! Here is decided what concerns several sessions at once; each decision enters the sessions that it concerns as an input, so
+//! that each of them replays alone. Three things are counted: turns that are open, by worker and by fairness key, and
+//! invocations in flight. Who reads this should know what is *never* shed: control, a turn that is open, a write that was
+//! committed. A part of the capacity is headroom: only sessions in which somebody waits for an answer may use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rspp_specs::admission::{AdmissionSnapshot, Quota};
+use rspp_specs::event::{ProviderResult, Request};
+use rspp_specs::ids::{InvocationId, LeaseEpoch, Slot};
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
+
+/// What a worker can do at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Open turns.
+    pub turns: u32,
+    /// Open turns of sessions that share a fairness key.
+    pub turns_of_a_key: u32,
+    /// Invocations in flight.
+    pub invocations: u32,
+    /// How much of each is kept for interactive sessions, in percent.
+    pub headroom_percent: u32,
+}
+
+/// Who goes first when there is not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Interactive,
+    /// Nobody does: a batch, a rehearsal.
+    Background,
+}
+
+/// After so long it is worth another try: a turn may have ended.
+const RETRY_AFTER: Micros = Micros::from_ms(250);
+
+/// The worker's books.
+#[derive(Debug)]
+pub struct LocalAdmission {
+    capacity: Capacity,
+    sessions: BTreeMap<Slot, Account>,
+    turns_by_key: BTreeMap<Arc<str>, u32>,
+    turns: u32,
+    invocations: u32,
+    /// What others use of the same machine: turns, invocations.
+    elsewhere: (u32, u32),
+}
+
+/// One session's account.
+#[derive(Debug)]
+struct Account {
+    key: Arc<str>,
+    priority: Priority,
+    turn_open: bool,
+    invocations: BTreeSet<InvocationId>,
+    epoch: LeaseEpoch,
+    /// What the control plane says of it.
+    quota: Quota,
+    /// What it was told last, where that is known, and under which number.
+    told: Option<Quota>,
+    version: u64,
+}
+
+impl LocalAdmission {
+    /// Nobody is there yet.
+    pub fn new(capacity: Capacity) -> Self {
+        let (sessions, turns_by_key) = (BTreeMap::new(), BTreeMap::new());
+        Self { capacity, sessions, turns_by_key, turns: 0, invocations: 0, elsewhere: (0, 0) }
+    }
+
+    /// A session begins, or goes on here. `version` is the number of the last snapshot that it was told: 0 if none.
+    pub fn enter(&mut self, slot: Slot, key: Arc<str>, priority: Priority, epoch: LeaseEpoch, version: u64) {
+        // Who was told nothing takes it that there is enough; who was told something elsewhere is told anew.
+        let (quota, told) = (Quota::Available, (version == 0).then_some(Quota::Available));
+        let account =
+            Account { key, priority, turn_open: false, invocations: BTreeSet::new(), epoch, quota, told, version };
+        self.sessions.insert(slot, account);
+    }
+
+    /// A session is gone, and all that it used is free.
+    pub fn leave(&mut self, slot: Slot) {
+        let Some(account) = self.sessions.remove(&slot) else { return };
+        self.invocations -= account.invocations.len() as u32;
+        if account.turn_open {
+            self.count_turn(&account.key, false);
+        }
+    }
+
+    /// The number of the last snapshot that a session was told.
+    pub fn version(&self, slot: Slot) -> u64 {
+        self.sessions.get(&slot).map_or(0, |account| account.version)
+    }
+
+    /// The control plane's word on a session's quota.
+    pub fn on_quota(&mut self, slot: Slot, quota: Quota) {
+        if let Some(account) = self.sessions.get_mut(&slot) {
+            account.quota = quota;
+        }
+    }
+
+    /// The session's lease, as the control plane has it.
+    pub fn on_lease(&mut self, slot: Slot, epoch: LeaseEpoch) {
+        if let Some(account) = self.sessions.get_mut(&slot) {
+            account.epoch = epoch;
+        }
+    }
+
+    /// So many turns and invocations are the machine's business besides these sessions.
+    pub fn on_use_elsewhere(&mut self, turns: u32, invocations: u32) {
+        self.elsewhere = (turns, invocations);
+    }
+
+    /// What a session's tick wrote.
+    pub fn on_records(&mut self, slot: Slot, records: &[Record]) {
+        for record in records {
+            match &record.entry {
+                Entry::Signal(_, Signal::TurnOpen { .. }) => self.on_turn(slot, true),
+                Entry::Signal(_, Signal::Close) => self.on_turn(slot, false),
+                Entry::Signal(_, Signal::ProviderError { id, .. })
+                | Entry::Effect(Effect::CancelInvocation { id })
+                | Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => self.on_end(slot, *id),
+                Entry::Signal(_, Signal::SessionEnded) => self.leave(slot),
+                _ => {}
+            }
+        }
+    }
+
+    fn on_turn(&mut self, slot: Slot, opens: bool) {
+        let Some(account) = self.sessions.get_mut(&slot).filter(|account| account.turn_open != opens) else { return };
+        account.turn_open = opens;
+        let key = Arc::clone(&account.key);
+        self.count_turn(&key, opens);
+    }
+
+    fn count_turn(&mut self, key: &Arc<str>, opens: bool) {
+        let of_key = self.turns_by_key.entry(Arc::clone(key)).or_default();
+        if opens {
+            *of_key += 1;
+            self.turns += 1;
+        } else {
+            *of_key -= 1;
+            self.turns -= 1;
+        }
+        if *of_key == 0 {
+            self.turns_by_key.remove(key);
+        }
+    }
+
+    fn on_end(&mut self, slot: Slot, id: InvocationId) {
+        if self.sessions.get_mut(&slot).is_some_and(|account| account.invocations.remove(&id)) {
+            self.invocations -= 1;
+        }
+    }
+
+    /// An invocation is to be started: `None`, it may be; else what its session is told instead.
+    pub fn dispatch(&mut self, slot: Slot, id: InvocationId, request: &Request) -> Option<Input> {
+        let account = self.sessions.get(&slot)?;
+        // A tool's call may be a write that was committed; and what the caller says now can't be said again.
+        let must = matches!(request, Request::Tool(_) | Request::Transcribe { .. });
+        let limit = self.limit(self.capacity.invocations, account.priority);
+        if !must && self.invocations + self.elsewhere.1 >= limit {
+            return Some(Input::DispatchRefused(id));
+        }
+        if self.sessions.get_mut(&slot).is_some_and(|account| account.invocations.insert(id)) {
+            self.invocations += 1;
+        }
+        None
+    }
+
+    /// Sessions for which another word on new turns holds now than they were told last, with that word.
+    pub fn news(&mut self) -> Vec<(Slot, Input)> {
+        let words: Vec<(Slot, Quota)> = self.sessions.iter().map(|(slot, of)| (*slot, self.word(of))).collect();
+        let mut news = Vec::new();
+        for (slot, quota) in words {
+            let Some(account) = self.sessions.get_mut(&slot).filter(|account| account.told != Some(quota)) else {
+                continue;
+            };
+            account.told = Some(quota);
+            account.version += 1;
+            let (version, form, epoch) = (account.version, AdmissionSnapshot::FORM, account.epoch);
+            news.push((slot, Input::Admission(AdmissionSnapshot { version, form, epoch, quota })));
+        }
+        news
+    }
+
+    /// What holds for a session now. Its own open turn is counted for the others, and is no reason against its next one,
+    /// which would take its place.
+    fn word(&self, account: &Account) -> Quota {
+        let own = u32::from(account.turn_open);
+        let of_key = self.turns_by_key.get(&account.key).copied().unwrap_or(0) - own;
+        let open = self.turns + self.elsewhere.0 - own;
+        if account.quota != Quota::Available {
+            account.quota
+        } else if of_key >= self.capacity.turns_of_a_key {
+            Quota::Deferred { retry_after: RETRY_AFTER }
+        } else if open < self.limit(self.capacity.turns, account.priority) {
+            Quota::Available
+        } else if account.priority == Priority::Interactive && open < self.capacity.turns * 2 {
+            // Somebody waits: a turn may end soon. Under twice what can be done it will not.
+            Quota::Deferred { retry_after: RETRY_AFTER }
+        } else {
+            Quota::Shedding
+        }
+    }
+
+    fn limit(&self, capacity: u32, priority: Priority) -> u32 {
+        match priority {
+            Priority::Interactive => capacity,
+            Priority::Background => capacity - capacity * self.capacity.headroom_percent.min(100) / 100,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rspp_specs::ids::TurnId;
+    use rspp_specs::plan::PlanHash;
+
+    const CAPACITY: Capacity = Capacity { turns: 10, turns_of_a_key: 4, invocations: 5, headroom_percent: 20 };
+
+    fn open(turn: u32) -> Entry {
+        let generation = rspp_specs::ids::Generation(turn);
+        let (plan, text) = (PlanHash("plan".into()), "hello".into());
+        let opened = Signal::TurnOpen { plan, generation, text, understood: true, speech_end: None };
+        Entry::Signal(Some(TurnId(turn)), opened)
+    }
+
+    fn close(turn: u32) -> Entry {
+        Entry::Signal(Some(TurnId(turn)), Signal::Close)
+    }
+
+    fn write(admission: &mut LocalAdmission, slot: u32, entry: Entry) {
+        let slot = Slot(slot);
+        admission.on_records(slot, &[Record { slot, tick: 1, at: Micros(0), entry }]);
+    }
+
+    /// Sessions 0 to 9 of a key each two share; 8 and 9 are in the background.
+    fn worker() -> LocalAdmission {
+        let mut admission = LocalAdmission::new(CAPACITY);
+        for slot in 0..10 {
+            let priority = if slot < 8 { Priority::Interactive } else { Priority::Background };
+            admission.enter(Slot(slot), format!("tenant-{}", slot / 2).into(), priority, LeaseEpoch(0), 0);
+        }
+        admission
+    }
+
+    fn told(admission: &mut LocalAdmission) -> Vec<(u32, Quota)> {
+        let quota = |input| match input {
+            Input::Admission(snapshot) => snapshot.quota,
+            other => panic!("{other:?} is no snapshot"),
+        };
+        admission.news().into_iter().map(|(slot, input)| (slot.0, quota(input))).collect()
+    }
+
+    const LATER: Quota = Quota::Deferred { retry_after: RETRY_AFTER };
+
+    #[test]
+    fn the_background_is_shed_before_anybody_who_waits() {
+        let mut admission = worker();
+        assert_eq!(told(&mut admission), []);
+        admission.on_use_elsewhere(8, 0);
+        assert_eq!(told(&mut admission), [(8, Quota::Shedding), (9, Quota::Shedding)], "the headroom is not theirs");
+        admission.on_use_elsewhere(10, 0);
+        assert_eq!(told(&mut admission), (0..8).map(|slot| (slot, LATER)).collect::<Vec<_>>());
+        admission.on_use_elsewhere(20, 0);
+        assert_eq!(told(&mut admission).len(), 8, "twice as much as can be done: nobody is kept waiting for nothing");
+        admission.on_use_elsewhere(0, 0);
+        assert_eq!(told(&mut admission).len(), 10);
+    }
+
+    #[test]
+    fn a_key_has_its_share_and_an_own_turn_is_no_obstacle() {
+        let mut admission = LocalAdmission::new(Capacity { turns_of_a_key: 1, ..CAPACITY });
+        for slot in 0..3 {
+            let key = if slot < 2 { "busy" } else { "calm" };
+            admission.enter(Slot(slot), key.into(), Priority::Interactive, LeaseEpoch(0), 7);
+        }
+        assert_eq!(told(&mut admission).len(), 3, "what they were told elsewhere is not known here");
+        write(&mut admission, 0, open(1));
+        write(&mut admission, 0, open(1));
+        assert_eq!(told(&mut admission), [(1, LATER)]);
+        assert_eq!(admission.version(Slot(1)), 9, "numbers go on where they were");
+        write(&mut admission, 0, close(1));
+        assert_eq!(told(&mut admission), [(1, Quota::Available)]);
+        write(&mut admission, 0, open(2));
+        admission.leave(Slot(0));
+        assert_eq!(told(&mut admission), []);
+    }
+
+    #[test]
+    fn what_the_control_plane_says_goes_first() {
+        let mut admission = worker();
+        admission.on_quota(Slot(3), Quota::Exhausted);
+        admission.on_use_elsewhere(10, 0);
+        assert!(told(&mut admission).contains(&(3, Quota::Exhausted)));
+    }
+
+    #[test]
+    fn invocations_are_bounded_and_what_must_run_runs() {
+        let mut admission = worker();
+        let speak = || Request::Speak { text: "hello".into() };
+        let tool = rspp_specs::event::ToolCall { key: "k".into(), name: "book".into(), arguments: "{}".into() };
+        let id = InvocationId;
+        for number in 0..4 {
+            assert_eq!(admission.dispatch(Slot(8), id(number), &speak()), None);
+        }
+        assert_eq!(admission.dispatch(Slot(8), id(4), &speak()), Some(Input::DispatchRefused(id(4))), "headroom");
+        assert_eq!(admission.dispatch(Slot(0), id(1), &speak()), None);
+        assert_eq!(admission.dispatch(Slot(0), id(2), &speak()), Some(Input::DispatchRefused(id(2))));
+        assert_eq!(admission.dispatch(Slot(0), id(3), &Request::Tool(tool)), None);
+        let ended = Entry::Input(
+            rspp_specs::ids::RuntimeSequence(1),
+            Input::Provider(id(0), ProviderResult::End(rspp_specs::outcome::Outcome::Success)),
+        );
+        write(&mut admission, 8, ended);
+        write(&mut admission, 8, Entry::Effect(Effect::CancelInvocation { id: id(1) }));
+        assert_eq!(admission.dispatch(Slot(0), id(2), &speak()), None);
+    }
+}
