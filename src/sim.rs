@@ -19,7 +19,7 @@ use crate::trace::{TraceError, read_plan};
 use judge::Judge;
 
 pub use judge::{Found, Invariant};
-pub use report::{Gates, Injected, Interruptions, Migrations, Peaks, Recovery, Report, Terminals};
+pub use report::{Gates, Interruptions, Migrations, Peaks, Recovery, Report, Terminals};
 
 /// What to simulate.
 #[derive(Clone, Debug)]

@@ -90,8 +90,8 @@ fn the_seeds_break_nothing() {
         assert_eq!(report.crowded_ticks, 0, "{line}");
     }
     for fault in Fault::ALL {
-        let injected: u64 = reports.iter().map(|report| report.faults[fault.name()].injected).sum();
-        assert_eq!(injected > 0, fault.is_built(), "{}: {injected} injected", fault.name());
+        let injected: u64 = reports.iter().map(|report| report.faults[fault.name()]).sum();
+        assert!(injected > 0, "{}: never injected", fault.name());
     }
 }
 
@@ -197,7 +197,7 @@ fn rspp(arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn the_command_says_what_is_not_built_and_takes_any_spec() {
+fn the_command_takes_any_spec_and_writes_traces() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let trace: PathBuf = folder.path().join("session.trace");
     let shown = trace.display().to_string();
@@ -205,8 +205,8 @@ fn the_command_says_what_is_not_built_and_takes_any_spec() {
     let (code, out, aside) = rspp(&[&small[..], &["--faults", "F8,F3", "--only", "1", "--trace", &shown]].concat());
     assert_eq!(code, 0, "{aside}");
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!(report["faults"]["F8"], serde_json::json!({"injected": 0, "built": false}));
-    assert!(aside.contains("not built yet, and not injected: F8 (worker loss)"), "{aside}");
+    assert_eq!(report["faults"]["F1"], 0, "it was not asked for");
+    assert!(aside.contains("times as fast"), "{aside}");
     let lines = parse(&std::fs::read_to_string(&trace).expect("it was written")).expect("lines of a trace");
     assert_eq!(report["lines"], lines.len());
 

@@ -11,6 +11,7 @@
 //! A line is: milliseconds of session time, the session's tick, the section, the lane, a name, then
 //! `key=value` pairs. A value is bare, or a JSON string.
 
+mod signals;
 mod value;
 
 use std::borrow::Cow;
@@ -19,14 +20,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::admission::{AdmissionSnapshot, Quota, Refusal};
-use crate::buffer::Dropped;
+use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
 use crate::time::{Lane, Micros};
-use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, Signal, TimerKey, TurnState};
+use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, TimerKey, TurnState};
 
 pub use value::{Value, parse_invocation};
 
@@ -332,135 +332,6 @@ impl Renderer {
         }
     }
 
-    fn signal_fields(&self, line: Line, signal: &Signal) -> Line {
-        match signal {
-            Signal::Reject(refusal) | Signal::Shed(refusal) => refusal_fields(line, refusal),
-            open @ Signal::TurnOpen { .. } => turn_open_fields(line, open),
-            Signal::PlayoutResume { from_sample, estimated } => {
-                line.with("from_sample", from_sample).with("estimated", estimated)
-            }
-            Signal::CancelAccepted { reason } => line.with("reason", reason.name()),
-            Signal::SoftCancel { .. }
-            | Signal::NodeCancelled { .. }
-            | Signal::InvocationCancelled { .. }
-            | Signal::CancelSettled { .. }
-            | Signal::CancelIgnored { .. } => self.cancelled_fields(line, signal),
-            Signal::ToolProposed { key, name } => line.with("key", key).with("name", name),
-            Signal::ToolCommitted { key } | Signal::ToolRevoked { key } => line.with("key", key),
-            Signal::FenceApplied { generation } => line.with("generation", generation.0),
-            Signal::PlaybackCompleted { heard_samples, estimated }
-            | Signal::PlaybackCancelled { heard_samples, estimated } => {
-                line.with("heard_samples", heard_samples).with("estimated", estimated)
-            }
-            Signal::Heard { text, cut } => line.with("text", text).with("cut", cut),
-            Signal::Abort { reason } => line.with("reason", reason.name()),
-            Signal::LateAfterCancel { id } => line.with("id", self.invocation(*id)),
-            Signal::OutputFenced { frames } => line.with("frames", frames),
-            Signal::ProviderError { .. }
-            | Signal::ProviderRetry { .. }
-            | Signal::ProviderSwitch { .. }
-            | Signal::CircuitEvent { .. }
-            | Signal::ProviderBudget { .. }
-            | Signal::TurnBudgetSpent { .. } => self.provider_fields(line, signal),
-            Signal::Defer { refusal, retry_after } => {
-                refusal_fields(line, refusal).with("retry_after_ms", or_none(*retry_after))
-            }
-            Signal::ConnectionEvent { state } => line.with("state", snake(state)),
-            Signal::MigrationStart { epoch }
-            | Signal::MigrationFinish { epoch }
-            | Signal::SessionHandoff { epoch }
-            | Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
-            Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
-            of_an_edge @ (Signal::DropNotice { .. }
-            | Signal::Watermark { .. }
-            | Signal::FlowXoff { .. }
-            | Signal::FlowXon { .. }
-            | Signal::CreditGrant { .. }
-            | Signal::Merged { .. }
-            | Signal::Discontinuity { .. }
-            | Signal::BranchFallback { .. }) => self.edge_fields(line, of_an_edge),
-            Signal::Refused { state, input } => line.with("state", state.name()).with("input", input),
-            Signal::NodeError { node, message } => line.with("node", self.node(*node)).with("message", message),
-            Signal::SessionReady
-            | Signal::SessionEnded
-            | Signal::Admit
-            | Signal::DeauthorizedDrain
-            | Signal::OutputAccepted
-            | Signal::PlayoutHold
-            | Signal::SessionSuspended
-            | Signal::SessionResumed
-            | Signal::PlaybackStarted
-            | Signal::Commit
-            | Signal::Close => line,
-        }
-    }
-
-    fn edge_fields(&self, line: Line, signal: &Signal) -> Line {
-        match signal {
-            Signal::DropNotice { node, edge, dropped, reason } => {
-                let line = line.with("node", self.node(*node));
-                let line = match edge {
-                    Some(edge) => line.with("edge", self.edge(*edge)),
-                    None => line.with("edge", "none"),
-                };
-                dropped_fields(line.with("lane", snake(&dropped.lane)), dropped).with("reason", reason)
-            }
-            Signal::Watermark { edge, level, held, percent } => line
-                .with("edge", self.edge(*edge))
-                .with("level", snake(level))
-                .with("items", held.items)
-                .with("bytes", held.bytes)
-                .with("queued_ms", held.queued)
-                .with("percent", percent),
-            Signal::FlowXoff { edge } => line.with("edge", self.edge(*edge)),
-            Signal::FlowXon { edge, cause } => line.with("edge", self.edge(*edge)).with("cause", snake(cause)),
-            Signal::CreditGrant { edge, items } => line.with("edge", self.edge(*edge)).with("items", items),
-            Signal::Merged { edge, group, sequences } => {
-                let sequences: Vec<String> = sequences.iter().map(ToString::to_string).collect();
-                line.with("edge", self.edge(*edge)).with("group", group).with("sequences", sequences.join(","))
-            }
-            Signal::Discontinuity { edge, gap, sync, dropped } => {
-                let line = line.with("edge", self.edge(*edge)).with("gap", gap).with("sync", &sync.id);
-                dropped_fields(line.with("domain", &sync.domain), dropped)
-            }
-            Signal::BranchFallback { node, fault } => line.with("node", self.node(*node)).with("fault", snake(fault)),
-            _ => line,
-        }
-    }
-
-    fn provider_fields(&self, line: Line, signal: &Signal) -> Line {
-        match signal {
-            Signal::ProviderError { id, outcome } => self.with_outcome(line, *id, outcome.name()),
-            Signal::ProviderRetry { id, attempt } => line.with("id", self.invocation(*id)).with("attempt", attempt),
-            Signal::ProviderSwitch { node, binding, cause } => {
-                line.with("node", self.node(*node)).with("binding", binding).with("cause", snake(cause))
-            }
-            Signal::CircuitEvent { binding, state } => line.with("binding", binding).with("state", snake(state)),
-            Signal::ProviderBudget { id, outcome } => self.with_outcome(line, *id, snake(outcome)),
-            Signal::TurnBudgetSpent { budget, outcome } => {
-                line.with("budget", snake(budget)).with("outcome", snake(outcome))
-            }
-            _ => line,
-        }
-    }
-
-    fn cancelled_fields(&self, line: Line, signal: &Signal) -> Line {
-        match signal {
-            Signal::SoftCancel { reason, grace } => line.with("reason", reason.name()).with("grace_ms", grace),
-            Signal::NodeCancelled { node, reason } => line.with("node", self.node(*node)).with("reason", reason.name()),
-            Signal::InvocationCancelled { id, reason } => {
-                line.with("id", self.invocation(*id)).with("reason", reason.name())
-            }
-            Signal::CancelSettled { id, after, late_results } => {
-                line.with("id", self.invocation(*id)).with("after_ms", after).with("late_results", late_results)
-            }
-            Signal::CancelIgnored { id, late_results } => {
-                line.with("id", self.invocation(*id)).with("late_results", late_results)
-            }
-            _ => line,
-        }
-    }
-
     /// The scope only where it is not the turn, and softness only where it is soft.
     fn cancel_fields(&self, line: Line, cancellation: &Cancellation) -> Line {
         let Cancellation { reason, of, soft } = cancellation;
@@ -472,10 +343,6 @@ impl Renderer {
             CancelScope::Invocation(id) => line.with("of", self.invocation(*id)),
         };
         if *soft { line.with("soft", true) } else { line }
-    }
-
-    fn with_outcome(&self, line: Line, id: InvocationId, outcome: impl Into<Value>) -> Line {
-        line.with("id", self.invocation(id)).with("outcome", outcome)
     }
 
     fn effect_fields(&self, line: Line, effect: &Effect) -> Line {
@@ -507,26 +374,8 @@ impl Renderer {
     }
 }
 
-fn refusal_fields(line: Line, refusal: &Refusal) -> Line {
-    let Refusal { reason, point, fairness_key } = refusal;
-    line.with("reason", snake(reason)).with("point", snake(point)).with("fairness_key", fairness_key)
-}
-
 fn or_none(time: Option<Micros>) -> String {
     time.map_or_else(|| "none".to_owned(), |time| time.to_string())
-}
-
-fn turn_open_fields(line: Line, open: &Signal) -> Line {
-    let Signal::TurnOpen { plan, generation, text, understood, speech_end } = open else { return line };
-    line.with("plan", plan)
-        .with("generation", generation.0)
-        .with("text", text)
-        .with("understood", understood)
-        .with("speech_end_ms", or_none(*speech_end))
-}
-
-fn dropped_fields(line: Line, dropped: &Dropped) -> Line {
-    line.with("items", dropped.items).with("from_seq", dropped.from.0).with("to_seq", dropped.to.0)
 }
 
 fn audio_fields(line: Line, frame: &AudioFrame) -> Line {

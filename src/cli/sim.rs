@@ -62,7 +62,7 @@ impl Sim {
         let began = Instant::now();
         let report = run(&options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
         let speed = report.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
-        self.tell(&options, &report, speed)
+        self.tell(&report, speed)
     }
 
     fn open_trace(&self) -> Result<Option<Box<dyn Write>>, Failure> {
@@ -72,9 +72,8 @@ impl Sim {
         Ok(Some(Box::new(BufWriter::new(file))))
     }
 
-    fn tell(&self, options: &Options, report: &Report, speed: f64) -> Outcome {
-        let mut asides = report.unbuilt(options).map_or_else(String::new, |unbuilt| unbuilt + "\n");
-        asides += &format!("{speed:.0} times as fast as the calls themselves\n");
+    fn tell(&self, report: &Report, speed: f64) -> Outcome {
+        let asides = format!("{speed:.0} times as fast as the calls themselves\n");
         let text = if self.json {
             // What depends on the clock is not in the JSON.
             eprint!("{asides}");

@@ -45,7 +45,7 @@ pub struct Report {
     /// Interruptions.
     pub interruptions: Interruptions,
     /// Faults by class, as far as traces show them.
-    pub faults: BTreeMap<&'static str, Injected>,
+    pub faults: BTreeMap<&'static str, u64>,
     /// The gates that a simulation can judge.
     pub gates: Gates,
     /// The most that ever waited or was kept for one call.
@@ -118,15 +118,6 @@ pub struct Migrations {
     pub stale_writes_refused: u64,
 }
 
-/// One class of failure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Injected {
-    /// How often traces show it.
-    pub injected: u64,
-    /// Whether the simulator can inject it at all.
-    pub built: bool,
-}
-
 /// What must hold of every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Gates {
@@ -159,7 +150,7 @@ pub struct Peaks {
 
 impl Report {
     pub(super) fn new(options: &Options) -> Self {
-        let faults = Fault::ALL.map(|fault| (fault.name(), Injected { injected: 0, built: fault.is_built() }));
+        let faults = Fault::ALL.map(|fault| (fault.name(), 0));
         Self {
             seed: options.seed,
             sessions: options.sessions,
@@ -210,7 +201,7 @@ impl Report {
             *self.refused_at.entry(point.to_string()).or_default() += 1;
         }
         for fault in Fault::ALL.into_iter().filter(|fault| fault.is_shown_by(line)) {
-            self.faults.entry(fault.name()).or_default().injected += 1;
+            *self.faults.entry(fault.name()).or_default() += 1;
         }
     }
 
@@ -224,13 +215,6 @@ impl Report {
     pub(super) fn finish(&mut self) {
         let whole = self.terminals.sum().min(self.turns_closed);
         self.gates.turns_without_one_terminal = self.turns_opened.abs_diff(whole);
-    }
-
-    /// Those that were asked for and can't be injected.
-    pub fn unbuilt(&self, options: &Options) -> Option<String> {
-        let unbuilt = options.faults.list().filter(|fault| !fault.is_built());
-        let names: Vec<String> = unbuilt.map(|fault| format!("{} ({})", fault.name(), fault.describe())).collect();
-        (!names.is_empty()).then(|| format!("not built yet, and not injected: {}", names.join(", ")))
     }
 }
 
@@ -255,9 +239,8 @@ impl fmt::Display for Report {
         writeln!(f, "{retries} calls made again, {switches} elsewhere, {circuit_events} circuit events")?;
         let Migrations { handoffs, stale_writes_refused, .. } = self.migrations;
         writeln!(f, "{handoffs} sessions handed over, {stale_writes_refused} writes without a lease refused")?;
-        for (name, Injected { injected, built }) in &self.faults {
-            let note = if *built { "" } else { " (not built yet)" };
-            writeln!(f, "{name}: {injected} injected{note}")?;
+        for (name, injected) in &self.faults {
+            writeln!(f, "{name}: {injected} injected")?;
         }
         writeln!(
             f,

@@ -68,11 +68,6 @@ impl Fault {
         }
     }
 
-    /// Whether the simulator can inject it. What the kernel can't answer yet is not injected.
-    pub const fn is_built(self) -> bool {
-        true
-    }
-
     /// Whether this line of a trace shows that a fault of this class struck, and was answered. Nothing else counts as
     /// an injection, whatever the simulator tried.
     pub fn is_shown_by(self, line: &Line) -> bool {

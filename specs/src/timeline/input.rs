@@ -1,0 +1,296 @@
+//! What enters the core.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::admission::{AdmissionSnapshot, ConnectionState};
+use crate::budget::TurnBudget;
+use crate::event::{AudioFrame, ProviderResult, Talk};
+use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
+use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
+use crate::outcome::{AbortReason, Cancellation};
+use crate::plan::Plan;
+use crate::time::{Lane, Micros};
+
+/// Everything that can enter the core: the one closed set that explains every tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// A session begins.
+    SessionOpen(Box<SessionOpen>),
+    /// A session is to end.
+    SessionEnd,
+    /// A cancellation is asked for from outside.
+    Cancel(Cancellation),
+    /// Another writer holds the session's lease.
+    AuthorityRevoked,
+    /// The caller's transport is gone, or has stalled past its timeout.
+    TransportLost,
+    /// The session takes no new turn, and ends when its turn has.
+    SessionDrain,
+    /// The session's lease has a new epoch; whoever speaks for an older one is not heard any more.
+    LeaseRotated(LeaseEpoch),
+    /// Something came under another epoch than the session's. Only its name enters.
+    StaleEpoch {
+        /// The epoch that it came under.
+        epoch: LeaseEpoch,
+        /// What it was, by its name in traces.
+        input: Arc<str>,
+    },
+    /// What the control plane, and the worker's own load, say of new turns.
+    Admission(AdmissionSnapshot),
+    /// The state of the caller's connection.
+    Connection(ConnectionState),
+    /// What others have found out about a provider.
+    ProviderHealth {
+        /// Which, by its binding.
+        binding: Arc<str>,
+        /// Whether it is fit to be called.
+        healthy: bool,
+    },
+    /// The worker has no room for this invocation, and did not start it.
+    DispatchRefused(InvocationId),
+    /// The session goes on here, from the log of a worker that is gone.
+    Takeover(Takeover),
+    /// The transport tells what it played.
+    PlayoutAck(PlayoutAck),
+    /// A detector outside the pipeline saw something of the caller's speech.
+    Observed(Observation),
+    /// The caller's audio.
+    CallerAudio(AudioFrame),
+    /// The caller's button, or somebody else who knows, says where speech begins and ends.
+    Talk(Talk),
+    /// The caller typed.
+    UserText(Arc<str>),
+    /// A provider's result.
+    Provider(InvocationId, ProviderResult),
+    /// What the arbiter decided in the tick before.
+    Derived(Derived),
+    /// A timer of the wheel inside came due.
+    Timer(TimerKey),
+}
+
+impl Input {
+    /// Which lane it takes. Only what may overtake data is control.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Input::CallerAudio(_) | Input::Talk(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
+            _ => Lane::Control,
+        }
+    }
+
+    /// Whether it keeps to the limits: what does not never enters.
+    ///
+    /// # Errors
+    /// Which limit, for people.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let text =
+            |text: &str| if text.len() <= MAX_TEXT_BYTES { Ok(()) } else { Err("more text than one input may have") };
+        match self {
+            Input::CallerAudio(frame) | Input::Provider(_, ProviderResult::Audio(frame)) => frame.check(),
+            Input::UserText(content)
+            | Input::Provider(_, ProviderResult::Text(content) | ProviderResult::ToolResult(content)) => text(content),
+            Input::Provider(_, ProviderResult::Transcript(transcript)) => text(&transcript.text),
+            Input::Provider(_, ProviderResult::ToolCall(call)) => {
+                text(&call.key).and(text(&call.name)).and(text(&call.arguments))
+            }
+            Input::Takeover(takeover) if takeover.lost.len() > MAX_SESSION_INVOCATIONS => {
+                Err("more invocations than a session may have")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it came from outside. The others are produced again by a replay, and compared.
+    pub fn is_external(&self) -> bool {
+        !matches!(self, Input::Derived(_) | Input::Timer(_))
+    }
+}
+
+/// With what a session begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionOpen {
+    /// The session's name.
+    pub session: Arc<str>,
+    /// Its pipeline.
+    pub plan: Arc<Plan>,
+    /// Where it goes on, when it began elsewhere.
+    #[serde(default)]
+    pub resume: Resume,
+    /// The lease under which this worker writes it.
+    #[serde(default)]
+    pub epoch: LeaseEpoch,
+    /// With whom it shares what is scarce: its tenant, most often.
+    #[serde(default = "default_fairness_key")]
+    pub fairness_key: Arc<str>,
+}
+
+/// The key of sessions of which nobody says whose they are.
+pub const DEFAULT_FAIRNESS_KEY: &str = "default";
+
+fn default_fairness_key() -> Arc<str> {
+    DEFAULT_FAIRNESS_KEY.into()
+}
+
+impl SessionOpen {
+    /// A session that begins here, under the first lease, and shares with all of whom nothing is said.
+    pub fn new(session: impl Into<Arc<str>>, plan: Arc<Plan>) -> Self {
+        let (resume, epoch) = (Resume::default(), LeaseEpoch::default());
+        Self { session: session.into(), plan, resume, epoch, fairness_key: default_fairness_key() }
+    }
+}
+
+/// With what a session goes on that another worker held until it was lost (`F-096`, `F-157`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// The new lease; later than the one of the worker that is gone.
+    pub epoch: LeaseEpoch,
+    /// Invocations that were in flight with that worker, and that nobody hears any more. Those that are not named go on
+    /// here under their numbers.
+    pub lost: Arc<[InvocationId]>,
+}
+
+/// The numbers at which a session goes on that began elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resume {
+    /// Turns so far.
+    pub turns: u32,
+    /// Invocations so far.
+    pub invocations: u32,
+}
+
+/// What a transport says of the audio it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayoutAck {
+    /// Whose audio.
+    pub turn: TurnId,
+    /// How many of the turn's samples the caller has heard.
+    pub heard_samples: u64,
+    /// On what occasion.
+    pub occasion: AckOccasion,
+}
+
+/// On what occasion a transport acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AckOccasion {
+    /// The first sample plays.
+    Started,
+    /// From time to time.
+    Progress,
+    /// It has played all it was given.
+    Drained,
+    /// It was told to clear, and stopped here.
+    Cleared,
+}
+
+/// What a detector saw of the caller's speech. It authorizes nothing; the arbiter decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observation {
+    /// Speech began; in a new utterance, or again in the same one.
+    Onset {
+        /// Whether the utterance is new.
+        new_utterance: bool,
+    },
+    /// Enough speech that it is no cough.
+    Sustained,
+    /// A short quiet.
+    Pause,
+    /// The recogniser has words.
+    Words,
+    /// The recogniser has words, and so far they are only such as tell a speaker to go on.
+    Backchannel,
+}
+
+/// What would open a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnProposal {
+    /// What the caller said.
+    pub text: Arc<str>,
+    /// `false` when there was speech that nobody understood.
+    pub understood: bool,
+    /// When the caller's last speech frame ended, where there was speech.
+    pub speech_end: Option<Micros>,
+    /// Only words that tell a speaker to go on: they do not interrupt.
+    #[serde(default)]
+    pub backchannel: bool,
+    /// Since when it waits to be admitted, where it had to.
+    #[serde(default)]
+    pub waits_since: Option<Micros>,
+}
+
+/// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derived {
+    /// The caller's utterance is complete.
+    TurnOpenProposed(TurnProposal),
+    /// The caller speaks over this turn.
+    InterruptionProposed(TurnId),
+    /// It is one.
+    InterruptionConfirmed(TurnId, Confirmation),
+    /// It was none.
+    InterruptionDismissed(TurnId),
+    /// The caller speaks over what is still to be heard of this turn, which is closed already, and the policy cuts at
+    /// the onset.
+    PlaybackCut(TurnId),
+    /// The turn can't go on, and the plan has nothing else to offer.
+    TurnFailed(TurnId, AbortReason),
+}
+
+impl Derived {
+    /// The turn that it names, which it holds until it is handled.
+    pub fn turn(&self) -> Option<TurnId> {
+        match self {
+            Derived::TurnOpenProposed(_) => None,
+            Derived::InterruptionProposed(turn)
+            | Derived::InterruptionConfirmed(turn, _)
+            | Derived::InterruptionDismissed(turn)
+            | Derived::PlaybackCut(turn)
+            | Derived::TurnFailed(turn, _) => Some(*turn),
+        }
+    }
+}
+
+/// What made an interruption certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// The recogniser has words.
+    Words,
+    /// Enough speech.
+    Speech,
+    /// The policy needs no more than the onset.
+    Onset,
+}
+
+/// Whose timer it is: a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKey {
+    /// A node's own.
+    Node(NodeIndex),
+    /// The turn is past its false-interruption grace.
+    CommitPoint(TurnId),
+    /// The transport did not say what was heard.
+    PlayoutAckWait(TurnId),
+    /// An invocation has to give its first result, or the next one.
+    Result(InvocationId),
+    /// An invocation that failed is tried again.
+    Retry(InvocationId),
+    /// A budget of the turn is spent.
+    Budget(TurnId, TurnBudget),
+    /// A transport that is gone has to be back.
+    Reconnect,
+    /// A turn has been on hold for so long without a word.
+    Hold(TurnId),
+    /// The grace of a turn's soft cancellation is over.
+    CancelGrace(TurnId),
+    /// What waits before this node has waited long enough, or has been blocked long enough.
+    Buffers(NodeIndex),
+    /// Proposals that were deferred are tried again.
+    Deferred,
+}
