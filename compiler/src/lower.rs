@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rspp_operators::Node;
+use rspp_operators::filter::Filter as FilterNode;
 use rspp_operators::host::{Factory, Hosted, Inputs, Shared, host};
 use rspp_operators::ingress::ingress;
 use rspp_operators::join::Join;
@@ -16,6 +17,7 @@ use rspp_operators::stt::Stt;
 use rspp_operators::tts::Tts;
 use rspp_operators::utterance::Utterance;
 use rspp_operators::vad::Vad;
+use rspp_operators::vote::Vote;
 use rspp_specs::dataflow::{AskQueue, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::{NodeIndex, PortIndex};
@@ -124,6 +126,8 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Factory> {
         NodeKind::Segmenter(_) => make!(NodeKind::Segmenter(params) => Segmenter::new(params)),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
         NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
+        NodeKind::Filter(_) => make!(NodeKind::Filter(params) => FilterNode::new(params)),
+        NodeKind::Vote => Rc::new(|node| Box::new(Vote::new(node.inputs.len()))),
         NodeKind::Merge => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
         NodeKind::Join => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
         NodeKind::Custom { type_name, .. } => {

@@ -9,6 +9,7 @@
 mod backchannel;
 pub mod buffers;
 pub mod fan_in;
+pub mod filter;
 pub mod harness;
 pub mod host;
 pub mod ingress;
@@ -23,5 +24,6 @@ pub mod stt;
 pub mod tts;
 pub mod utterance;
 pub mod vad;
+pub mod vote;
 
 pub use node::{Context, Node};
