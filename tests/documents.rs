@@ -2,14 +2,13 @@
 //! of the types, every document of `specs` is right and in form, every template runs a call, bundles are the same bytes
 //! anywhere. `RSPP_UPDATE_GOLDEN=1 cargo test --test documents` writes what is generated.
 
-mod call;
 #[path = "call/kept.rs"]
 mod kept;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use call::{repository, rspp};
 use kept::check_kept;
 use proptest::prelude::*;
 use rspp::Registry;
@@ -18,6 +17,25 @@ use rspp::spec::{Beside, documents};
 use rspp::templates::{TEMPLATES, create};
 use rspp_checker::check;
 use rspp_compiler::{Request, lint, markdown, schemas};
+
+/// What the program said.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the program in a folder.
+fn rspp(folder: &Path, args: &[String]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspp"));
+    let output = command.args(args).current_dir(folder).stdin(Stdio::null()).output().expect("cargo has built it");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program writes UTF-8");
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 #[test]
 fn the_published_schemas_and_the_reference_are_those_of_the_types() {

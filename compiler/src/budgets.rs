@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex as GraphIndex;
-use rspp_specs::plan::{NodeKind, TurnPolicy};
+use rspp_specs::plan::{Budget, NodeKind, TurnPolicy};
 use rspp_specs::time::Micros;
 
 use crate::finding::{Collector, Place};
@@ -13,17 +13,18 @@ use crate::graph::Graph;
 /// Reports budgets that can't hold, and fallbacks that are none.
 pub(crate) fn check(findings: &mut Collector<'_>, graph: &Graph, turn: &TurnPolicy) {
     let budgets = &turn.budgets;
-    let mut against = |shorter: &str, limit: Micros, longer: &str, bound: Micros| {
-        if limit > bound {
-            let message = format!("{shorter} is {limit} ms, and {longer} only {bound} ms");
+    // What is only said when it is spent contradicts nothing.
+    let mut against = |shorter: &str, limit: Micros, longer: &str, bound: Budget| {
+        if bound.terminate && limit > bound.limit {
+            let message = format!("{shorter} is {limit} ms, and {longer} ends the turn after {} ms", bound.limit);
             let hint = format!("{shorter} comes before {longer}: give it less");
             findings.report("RSPP0056", Place::default(), format!("turn.budgets.{shorter}"), message, hint);
         }
     };
     if let Some(speakable) = budgets.first_speakable {
-        against("first_speakable", speakable.limit, "first_audio", budgets.first_audio.limit);
+        against("first_speakable", speakable.limit, "first_audio", budgets.first_audio);
     }
-    against("first_audio", budgets.first_audio.limit, "whole", budgets.whole.limit);
+    against("first_audio", budgets.first_audio.limit, "whole", budgets.whole);
     let (longest, path) = slowest_path(graph);
     if longest > budgets.first_audio.limit {
         let message = format!(

@@ -3,6 +3,7 @@
 //! that `rspp resolve` can say where each comes from.
 
 use rspp_specs::artifact::{Circumstances, ConfigLayer, CostCaps, LayerRank, PolicyOverlay};
+use rspp_specs::plan::{ProviderPolicy, TurnBudgets};
 
 use crate::document::Document;
 use crate::finding::{Collector, Place, meant};
@@ -131,8 +132,15 @@ fn node<'d>(
     draft.nodes.get_mut(name).map(|(_, node)| node)
 }
 
-/// Applies the policies' rules for the call that the request is about.
-pub(crate) fn policies(findings: &mut Collector<'_>, tree: &Tree, draft: &mut Draft, request: &Request<'_>) {
+/// Applies the policies' rules for the call that the request is about. Gives the caps, each with its place: they count
+/// when everything else is laid over and under.
+pub(crate) fn policies(
+    findings: &mut Collector<'_>,
+    tree: &Tree,
+    draft: &mut Draft,
+    request: &Request<'_>,
+) -> Vec<(CostCaps, Place)> {
+    let mut caps = Vec::new();
     for policy in &request.policies {
         let file = findings.sources().add(&policy.name, &policy.text);
         let Some(overlay) = read_document(findings, file, "PolicyOverlay") else { continue };
@@ -155,10 +163,10 @@ pub(crate) fn policies(findings: &mut Collector<'_>, tree: &Tree, draft: &mut Dr
             let fields = item.get("node").cloned().unwrap_or_else(|| Tree::map(item.place));
             insert(findings, tree, draft, (&rule.at, &rule.name), &item, fields);
         }
-        if let Some(caps) = &document.cost_caps {
-            cap(draft, caps, overlay.locate("cost_caps").unwrap_or(overlay.place));
-        }
+        let place = overlay.locate("cost_caps").unwrap_or(overlay.place);
+        caps.extend(document.cost_caps.map(|given| (given, place)));
     }
+    caps
 }
 
 /// Puts a node into the edge that the spec opens under a name.
@@ -214,15 +222,19 @@ fn same_arrow(a: &str, b: &str) -> bool {
 }
 
 /// Lowers what goes beyond a cap.
-fn cap(draft: &mut Draft, caps: &CostCaps, place: Place) {
+pub(crate) fn cap(draft: &mut Draft, caps: &CostCaps, place: Place) {
     let number = |value: u64| Tree { place, content: Content::Scalar { text: value.to_string(), means: value.into() } };
-    let above =
-        |tree: Option<&Tree>, most: u64| tree.and_then(|tree| tree.value().as_u64()).is_none_or(|given| given > most);
+    // What is not given is the default.
+    let above = |tree: Option<&Tree>, default: u64, most: u64| {
+        tree.and_then(|tree| tree.value().as_u64()).unwrap_or(default) > most
+    };
+    let default_attempts = u64::from(ProviderPolicy::default().attempts);
+    let default_whole = TurnBudgets::default().whole.limit.as_ms();
     for (_, node) in draft.nodes.values_mut() {
         let calls = node.get("bind").is_some();
         if let Some(most) = caps.max_attempts.map(u64::from).filter(|_| calls) {
             let provider = node.entry("provider", place);
-            if above(provider.get("attempts"), most) {
+            if above(provider.get("attempts"), default_attempts, most) {
                 provider.set("attempts", place, number(most));
             }
         }
@@ -237,7 +249,7 @@ fn cap(draft: &mut Draft, caps: &CostCaps, place: Place) {
     }
     if let Some(most) = caps.max_turn_ms {
         let whole = draft.head.entry("turn", place).entry("budgets", place).entry("whole", place);
-        if above(whole.get("ms"), most) {
+        if above(whole.get("ms"), default_whole, most) {
             whole.set("ms", place, number(most));
             whole.set("then", place, Tree::text(place, "terminate"));
         }

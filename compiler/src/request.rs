@@ -108,9 +108,10 @@ impl<'a> Request<'a> {
         modules::expand(findings, &tree, &mut draft, self.files);
         layers::layers(findings, &mut draft, self);
         layers::check_inserts(findings, &tree, &draft);
-        layers::policies(findings, &tree, &mut draft, self);
+        let caps = layers::policies(findings, &tree, &mut draft, self);
         template::bind(findings, &mut draft, &self.bindings);
         layers::profile(findings, &tree, &document, &mut draft);
+        caps.iter().for_each(|(caps, place)| layers::cap(&mut draft, caps, *place));
         findings.tree = Some(draft.tree(&tree));
         let plan = graph::plan(findings, &document, &draft, registry);
         let resolved = plan.as_ref().map(|plan| resolve(findings, &document, &tree, &draft, plan));

@@ -75,6 +75,12 @@ fn policies_choose_insert_degrade_and_cap() {
     assert_eq!(bindings(&nobody), "llm say:Hello. 1 ; stt captions:a 1 ; tts tone: 1 ");
     assert_eq!(nobody.turn_policy().budgets.whole.limit.as_ms(), 30_000);
     assert!(nobody.nodes().iter().all(|node| node.name != "guard"));
+    let loose =
+        POLICY.replace("max_attempts: 1", "max_attempts: 5").replace("max_turn_ms: 30000", "max_turn_ms: 600000");
+    let Checked { plan: uncapped, findings, .. } = checked(&[], &[&loose], &[]);
+    let uncapped = uncapped.unwrap_or_else(|| panic!("{findings}"));
+    assert_eq!(bindings(&uncapped), bindings(&nobody), "a cap lowers, and never raises");
+    assert_eq!(uncapped.turn_policy().budgets.whole.limit.as_ms(), 60_000);
     let half = plan(&[("language", "de")]);
     assert_eq!(bindings(&half), bindings(&nobody), "all circumstances have to hold");
     let german = plan(&[("language", "de"), ("region", "eu")]);
