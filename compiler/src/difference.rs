@@ -78,7 +78,7 @@ pub fn difference(old: &Plan, new: &Plan) -> Vec<Change> {
         }
         let (a, b) = (value(&was.kind), value(&node.kind));
         leaves(&format!("nodes.{name}"), &a, &b, &mut |path, says| {
-            change(path.clone(), bump_of(&was.kind, &path), says)
+            change(path.clone(), bump_of(&was.kind, &path), says);
         });
         let (a, b) = (value(&was.provider), value(&node.provider));
         leaves(&format!("nodes.{name}.provider"), &a, &b, &mut |path, says| {

@@ -136,10 +136,10 @@ fn write_first_audio(text: &mut String, plan: &Plan) -> std::fmt::Result {
     for node in plan.nodes() {
         match &node.kind {
             NodeKind::Vad(params) => {
-                path.push((format!("{}, to be sure of the end", node.name), params.hangover.as_ms()))
+                path.push((format!("{}, to be sure of the end", node.name), params.hangover.as_ms()));
             }
             NodeKind::Stt { .. } => {
-                path.push((format!("{}, its final", node.name), node.provider.first_result.as_ms()))
+                path.push((format!("{}, its final", node.name), node.provider.first_result.as_ms()));
             }
             _ => {}
         }

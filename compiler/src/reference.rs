@@ -71,7 +71,7 @@ pub fn markdown() -> String {
     );
     for Schema { kind, file, schema } in schemas() {
         let _ = write!(text, "\n## {kind}\n\n{}\n\nSchema: [{file}](../specs/schemas/{file}).\n", description(&schema));
-        object(&mut text, &schema, &schema);
+        object(&mut text, &schema);
         if kind == "PipelineSpec" {
             nodes(&mut text);
         }
@@ -81,7 +81,7 @@ pub fn markdown() -> String {
             }
             let _ =
                 write!(text, "\n### {kind}: {}\n\n{}\n", name.trim_end_matches("Document"), description(definition));
-            object(&mut text, &schema, definition);
+            object(&mut text, definition);
             words(&mut text, definition);
         }
     }
@@ -103,7 +103,7 @@ fn nodes(text: &mut String) {
         let _ = write!(text, "\n### Node type `{}`\n\n{}\n\n", row.name, description(shape.value()));
         let inputs = if row.grows.is_some() { "one for each edge".to_owned() } else { ports(row.inputs) };
         let _ = writeln!(text, "In: {inputs}. Out: {}.", ports(row.outputs));
-        object(text, shape.value(), shape.value());
+        object(text, shape.value());
     }
 }
 
@@ -113,7 +113,7 @@ fn description(schema: &Value) -> String {
 }
 
 /// The fields of an object as a table.
-fn object(text: &mut String, root: &Value, schema: &Value) {
+fn object(text: &mut String, schema: &Value) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|map| !map.is_empty()) else {
         return;
     };
@@ -127,7 +127,7 @@ fn object(text: &mut String, root: &Value, schema: &Value) {
             .filter(|value| !value.is_null() && **value != Value::Array(Vec::new()) && !value.is_object());
         let default = default.map_or_else(String::new, |value| format!(" Default: `{value}`."));
         let says = description(field);
-        let _ = writeln!(text, "| `{name}` | {}{star} | {says}{default} |", kind_of(root, field));
+        let _ = writeln!(text, "| `{name}` | {}{star} | {says}{default} |", kind_of(field));
     }
 }
 
@@ -143,13 +143,12 @@ fn words(text: &mut String, schema: &Value) {
     }
 }
 
-fn kind_of(root: &Value, schema: &Value) -> String {
+fn kind_of(schema: &Value) -> String {
     if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next()) {
         return name.trim_end_matches("Document").to_owned();
     }
     if let Some(branches) = ["anyOf", "oneOf"].iter().find_map(|key| schema.get(*key)?.as_array()) {
-        let kinds: Vec<String> =
-            branches.iter().map(|branch| kind_of(root, branch)).filter(|kind| kind != "null").collect();
+        let kinds: Vec<String> = branches.iter().map(kind_of).filter(|kind| kind != "null").collect();
         return kinds.join(" or ");
     }
     let types: Vec<&str> = match schema.get("type") {
@@ -163,10 +162,10 @@ fn kind_of(root: &Value, schema: &Value) -> String {
         "integer" => format!("whole number{}", bounds(schema)),
         "number" => format!("number{}", bounds(schema)),
         "array" => {
-            format!("list of {}", schema.get("items").map_or("anything".to_owned(), |items| kind_of(root, items)))
+            format!("list of {}", schema.get("items").map_or("anything".to_owned(), kind_of))
         }
         "object" => match schema.get("additionalProperties").and_then(Value::as_object) {
-            Some(of) => format!("map to {}", kind_of(root, &Value::Object(Map::clone(of)))),
+            Some(of) => format!("map to {}", kind_of(&Value::Object(Map::clone(of)))),
             None => "map".to_owned(),
         },
         other => other.to_owned(),
