@@ -105,7 +105,8 @@ pub(crate) fn why(kind: &NodeKind) -> &'static str {
     }
 }
 
-/// What stands before a node unless the edge says otherwise, in every profile so far: bounded, blocking for a bounded time, then shedding what does least harm.
+/// What stands before a node unless the edge says otherwise, in every profile so far: bounded, blocking for a bounded time,
+/// then shedding what does least harm.
 fn default_of(kind: &NodeKind, port: PortType) -> BufferSpec {
     let text = BufferSpec {
         max_items: 256,
@@ -230,7 +231,8 @@ pub(crate) fn before(
     let document = edge.rest.buffer.as_ref();
     if !is_paced(&to.kind, registry) {
         if document.is_some() {
-            let message = format!("a buffer before {}, which takes everything at once: it would always be empty", to.name);
+            let message =
+                format!("a buffer before {}, which takes everything at once: it would always be empty", to.name);
             let hint = "leave it out; buffers stand before llm, tts, playout and nodes that are registered as paced";
             findings.report_at("RSPP0023", edge.at("buffer"), format!("{}.buffer", edge.path), message, hint);
         }

@@ -10,8 +10,8 @@ use rspp_specs::event::PortType;
 use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
-    AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, Port,
-    ProviderPolicy, TurnPolicy,
+    AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, Port, ProviderPolicy,
+    TurnPolicy,
 };
 
 use crate::budgets;

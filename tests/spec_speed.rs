@@ -1,5 +1,5 @@
-//! How long a large spec takes. Without optimization only that it comes to an end; with it, `cargo test --release -p
-//! rspp-compiler --test speed`, the limits that people notice.
+//! How long a large spec takes. Without optimization only that it comes to an end; with it, `cargo test --release
+//! --test spec_speed`, the limits that people notice.
 
 use std::time::Instant;
 
