@@ -1,12 +1,19 @@
 //! The `rspp` command line, usable from a binary with nodes of its own. Each command is a file: its arguments, its
 //! examples, and what it does.
 
+mod bundle;
 mod demo;
+mod diff_spec;
+mod docs;
 mod engines;
 mod explain;
+mod format;
+mod lint;
+mod new;
 mod outcome;
 mod pages;
 mod replay;
+mod resolve;
 mod run;
 mod trace;
 
@@ -29,6 +36,7 @@ struct Arguments {
 
 /// What stands below the list of commands.
 const START: &str = "Start here:
+  rspp new voice-assistant mine                   a pipeline of your own, in a folder
   rspp demo                                       a call with an interruption, drawn while it runs
   rspp trace tests/golden/interruption.yaml       the same kind of call as data, event by event
   rspp explain specs/pipelines/voice-assistant.yaml
@@ -38,7 +46,14 @@ Exit codes: 0 fine; 1 it ran, and failed or differs; 2 wrong usage or input; 130
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    New(new::New),
+    Lint(lint::Lint),
+    Fmt(format::Fmt),
     Explain(explain::Explain),
+    Resolve(resolve::Resolve),
+    DiffSpec(diff_spec::DiffSpec),
+    Bundle(bundle::Bundle),
+    Docs(docs::Docs),
     Trace(trace::Trace),
     Run(run::Run),
     Replay(replay::Replay),
@@ -60,7 +75,14 @@ pub fn main(registry: &Registry) -> ExitCode {
     };
     let outcome = match command {
         Command::Demo(command) => command.run(registry, &interrupt),
+        Command::New(command) => command.run(),
+        Command::Lint(command) => command.run(registry),
+        Command::Fmt(command) => command.run(),
         Command::Explain(command) => command.run(registry),
+        Command::Resolve(command) => command.run(registry),
+        Command::DiffSpec(command) => command.run(registry),
+        Command::Bundle(command) => command.run(registry),
+        Command::Docs(command) => command.run(),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),

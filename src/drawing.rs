@@ -11,6 +11,7 @@
 //! assert!(lanes(&story, Canvas { columns: 80, charset: Charset::Ascii }).is_empty());
 //! ```
 
+mod graph;
 mod lanes;
 mod live;
 mod loudness;
@@ -19,6 +20,7 @@ mod svg;
 mod text;
 mod waits;
 
+pub use graph::graph_svg;
 pub use lanes::lanes;
 pub use live::{Live, LiveLine};
 pub use loudness::Loudness;

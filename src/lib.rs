@@ -22,11 +22,15 @@ pub mod demo;
 pub mod doctor;
 pub mod drawing;
 pub mod engines;
+mod files;
+pub mod format;
 pub mod replay;
 pub mod run;
 pub mod screen;
 pub mod sim;
+pub mod spec;
 pub mod summary;
+pub mod templates;
 pub mod trace;
 
 use rspp_engine::{Built, Lower};

@@ -191,10 +191,12 @@ fn check_folder(output: &Path) -> Result<(), RunError> {
 
 /// What the pipeline's model is bound to.
 pub(crate) fn dialogue_of(plan: &Plan) -> Option<String> {
-    plan.nodes().iter().find_map(|node| match &node.kind {
-        NodeKind::Llm { binding, .. } => Some(binding.clone()),
-        _ => None,
-    })
+    let models = plan.nodes().iter().filter(|node| matches!(node.kind, NodeKind::Llm { .. }));
+    let bindings: Vec<&str> = models
+        .flat_map(|node| node.kind.binding().into_iter().chain(node.provider.fallback.iter().map(String::as_str)))
+        .collect();
+    let scripted = bindings.iter().find(|binding| binding.starts_with("dialogue:"));
+    scripted.or(bindings.first()).map(|binding| (*binding).to_owned())
 }
 
 /// What a call came to, in words.

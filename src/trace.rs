@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rspp_adapters::input_file::{InputFileError, read_text};
+use rspp_adapters::input_file::InputFileError;
 use rspp_adapters::scenario::{Scenario, ScenarioError};
-use rspp_compiler::{Findings, Registry, compile_bound};
+use rspp_compiler::{Findings, Registry};
 use rspp_engine::Core;
 use rspp_specs::plan::Plan;
 use rspp_specs::timeline::Record;
 use rspp_specs::trace::{Line, Renderer};
+
+use crate::spec::{Beside, Over, request};
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +24,7 @@ pub enum TraceError {
     #[error(transparent)]
     Spec(#[from] InputFileError),
     /// Its pipeline's spec is wrong.
-    #[error(transparent)]
+    #[error("the spec can't be used\n\n{0}")]
     Findings(#[from] Findings),
 }
 
@@ -43,9 +45,10 @@ pub fn read_plan_bound(
     bindings: &BTreeMap<String, String>,
     registry: &Registry,
 ) -> Result<Arc<Plan>, TraceError> {
-    let shown = path.display().to_string();
-    let text = read_text(path, "a pipeline's spec")?;
-    Ok(Arc::new(compile_bound(&shown, &text, bindings, registry)?))
+    let files = Beside::of(path);
+    let mut request = request(path, &Over::default(), &files)?;
+    request.bindings = bindings.clone();
+    Ok(Arc::new(request.compile(registry)?))
 }
 
 /// A scenario that was run.

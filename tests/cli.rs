@@ -120,31 +120,31 @@ fn a_spec_that_is_not_there_is_named() {
 #[test]
 fn a_wrong_spec_is_told_with_its_place_and_a_hint() {
     let merges = "nodes: {one: {type: merge}, two: {type: merge}}\nedges: [one -> two, two -> one]";
-    check_spec("", &["spec.yaml:0:0: error[RSPP0001]: the spec is empty", "hint: see specs/"]);
+    check_spec("", &["error[RSPP0001]: the spec is empty", "--> spec.yaml", "help: begin with a template"]);
     check_spec(
         "kind: PipelineSpec\nname: test\nversoin: 1\n",
-        &["spec.yaml:3:1: error[RSPP0001]: unknown field `versoin`", "hint: did you mean `version`?"],
+        &["error[RSPP0040]: a PipelineSpec has no field versoin", "--> spec.yaml:3:1", "help: did you mean `version`?"],
     );
     check_spec(
         &spec("a", "b", "nodes: {vad: {type: vad, detectr: energy}}"),
-        &["spec.yaml:6:", "unknown field `detectr`", "hint: did you mean `detector`?"],
+        &["spec.yaml:6:", "a node of type vad has no field detectr", "help: did you mean `detector`?"],
     );
     check_spec(
         &spec("a", "b", "nodes: {playout: {type: plaout}}"),
-        &["spec.yaml:6:", "no node type is named plaout", "hint: did you mean `playout`?"],
+        &["spec.yaml:6:", "no node type is named plaout", "help: did you mean `playout`?"],
     );
     check_spec(
         &spec("a", "b", "nodes: {again: {type: segmenter}}\nedges: [caller -> again]"),
-        &["spec.yaml:7:", "caller gives audio, and again takes text", "hint: put a node between"],
+        &["spec.yaml:7:", "caller gives audio, and again takes text", "help: put a node between"],
     );
-    check_spec(&spec("a", "b", merges), &["spec.yaml:7:", "a cycle: one, two", "hint: an edge can't lead back"]);
+    check_spec(&spec("a", "b", merges), &["spec.yaml:7:", "a cycle: one, two", "help: an edge can't lead back"]);
     check_spec(
         &spec("a", "b", "nodes: {again: {type: segmenter}}"),
-        &["spec.yaml:6:", "nothing reaches input text of again", "hint: add an edge `SOME_NODE -> again.text`"],
+        &["spec.yaml:6:", "nothing reaches input text of again", "help: add an edge `SOME_NODE -> again.text`"],
     );
     check_spec(
         "kind: PipelineSpec\nname: test\nversion: 1\ntemplate: voice-assistant\nbind: {stt: a, llm: b}\n",
-        &["tts calls a provider, and none is bound to it", "hint: add `bind: {tts: PROVIDER}`"],
+        &["tts calls a provider, and none is bound to it", "help: add `bind: {tts: PROVIDER}`"],
     );
 }
 

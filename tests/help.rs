@@ -20,10 +20,17 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["demo"],
+    &["new"],
+    &["lint"],
+    &["fmt"],
     &["explain"],
+    &["resolve"],
+    &["diff-spec"],
+    &["bundle"],
+    &["docs"],
     &["trace"],
     &["sim"],
     &["run"],

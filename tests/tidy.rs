@@ -15,6 +15,8 @@
 //! - `unfinished`: nothing is left to be done by a macro that panics or by a word in a comment.
 //! - `lints`: every crate is under the workspace's lints.
 //! - `crate-docs`: every crate begins with what it is and where to start reading.
+//! - `coverage`: `docs/coverage.csv` has every requirement once, with a state and, where it works, a test that is there;
+//!   the README says how many there are of each.
 //! - `requirement-ids`: a requirement's number is no name; `turn_closes_once` is one.
 //!
 //! Generated files, which say `@generated` at their top, are free of the rules on length and names. The rules on
@@ -24,6 +26,8 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
+#[path = "tidy/coverage.rs"]
+mod coverage;
 #[path = "tidy/manifest.rs"]
 mod manifest;
 #[path = "tidy/rules.rs"]
@@ -89,6 +93,7 @@ impl Repository {
         manifest::imports(self, &mut findings);
         manifest::lints(self, &mut findings);
         manifest::crate_docs(self, &mut findings);
+        coverage::coverage(self, &mut findings);
         findings
     }
 }

@@ -63,6 +63,15 @@ struct Intent {
     answer: Template,
     /// Other answers, by the intent of an earlier turn.
     after: BTreeMap<String, Template>,
+    /// What is called before the answer.
+    tool: Option<Tool>,
+}
+
+/// A tool, and its arguments with gaps.
+#[derive(Clone, Debug)]
+struct Tool {
+    name: String,
+    arguments: BTreeMap<String, Template>,
 }
 
 /// What the responder says.
@@ -141,6 +150,22 @@ impl Dialogue {
             None => self.fill(&intent.answer, &slots),
         };
         Answer { text, intent: Some(intent.name.clone()) }
+    }
+
+    /// The tool that the last thing that the caller said asks for, unless it was called for it already: its name, and
+    /// its arguments as JSON.
+    pub fn tool(&self, context: &[ContextEntry]) -> Option<(String, String)> {
+        let last = context.iter().rposition(|entry| matches!(entry, ContextEntry::User { .. }))?;
+        let ContextEntry::User { text, understood: true } = &context[last] else { return None };
+        let (intent, slots) = self.understand(text)?;
+        let tool = intent.tool.as_ref()?;
+        let called =
+            |entry: &ContextEntry| matches!(entry, ContextEntry::Tool { call, .. } if *call.name == *tool.name);
+        if context[last..].iter().any(called) {
+            return None;
+        }
+        let arguments = tool.arguments.iter().map(|(name, text)| (name.clone(), self.fill(text, &slots).into()));
+        Some((tool.name.clone(), serde_json::Value::Object(arguments.collect()).to_string()))
     }
 
     /// The answer as a model would stream it: a piece is a word with the space before it, half of a long word, or

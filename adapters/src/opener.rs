@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rspp_specs::binding::{Endpoint, check_secrets};
-use rspp_specs::event::{AudioFrame, ProviderResult, Request, Transcript, Understanding};
+use rspp_specs::event::{AudioFrame, ProviderResult, Request, ToolCall, Transcript, Understanding};
 use rspp_specs::ids::UtteranceId;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
@@ -149,8 +149,15 @@ struct Responder {
 impl Provider for Responder {
     fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         let Request::Chat { context } = request else { return refuse(answer) };
-        let says = self.dialogue.answer(context);
         let mut after = latency::FIRST_TEXT;
+        if let Some((name, arguments)) = self.dialogue.tool(context) {
+            let id = format!("{name}-{}", context.len());
+            let call = ToolCall { key: id.into(), name: name.into(), arguments: arguments.into() };
+            answer.give(after, ProviderResult::ToolCall(call));
+            answer.end(after, Outcome::Success);
+            return Ok(());
+        }
+        let says = self.dialogue.answer(context);
         for chunk in self.dialogue.chunks(&says) {
             answer.give(after, ProviderResult::Text(chunk.into()));
             after = after + latency::NEXT_TEXT;

@@ -6,46 +6,88 @@ use rspp_specs::event::PortType;
 use rspp_specs::limits::{FRAME_MS, MAX_EDGE_BLOCK_MS, MAX_EDGE_BYTES, MAX_EDGE_ITEMS, MAX_TEXT_BYTES};
 use rspp_specs::plan::NodeKind;
 use rspp_specs::time::Micros;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::finding::{Collector, Place};
+use crate::finding::Collector;
+use crate::graph::Vertex;
 use crate::registry::Registry;
 use crate::template::DraftEdge;
 
-/// A buffer as it is written: what is left out, the profile fills in.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A buffer as it is written: what is left out has the default of the node that it stands before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BufferDocument {
+    /// So many items may wait.
+    #[schemars(range(min = 1, max = 65_536))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_items: Option<u32>,
+    /// So many bytes may wait, 16 MiB at most.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<u64>,
+    /// An item that has waited for more milliseconds is dropped.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_queue_ms: Option<u64>,
+    /// So many milliseconds of audio may wait, by its media time.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_latency_ms: Option<u64>,
-    strategy: Option<Word>,
+    /// What happens to more; `block` unless another is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strategy: Option<Strategy>,
+    /// With `block`: above the high watermark the producer is blocked, and for no more milliseconds than these.
+    #[schemars(range(min = 1, max = 60_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_block_ms: Option<u64>,
-    then: Option<Word>,
+    /// With `block`: what happens to what comes all the same and does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    then: Option<Strategy>,
+    /// With `sample`: one of so many is kept; 2 unless given.
+    #[schemars(range(min = 2))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     sample_every: Option<u32>,
+    /// At so many percent of the nearest bound it counts as filling up.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     high_percent: Option<u32>,
+    /// At so many percent, or less, it counts as empty enough again.
+    #[schemars(range(max = 99))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     low_percent: Option<u32>,
+    /// With `block`: how the producer is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<FlowControl>,
 }
 
-/// A strategy's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// What happens to what comes and does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+enum Strategy {
+    /// Before that, the producer is told to stop.
     Block,
+    /// It is dropped.
     DropNewest,
+    /// It is kept, and what has waited longest is dropped.
     DropOldest,
+    /// It becomes one with the newest that waits, as text can; where that is impossible, it is dropped.
     Merge,
+    /// It takes the place of what it supersedes.
     LatestOnly,
+    /// From the high watermark on only one of so many is kept; at the bound, none.
     Sample,
 }
 
-/// The longest time in a queue, or in audio that waits: an hour.
-const MAX_FIELD_MS: u64 = 3_600_000;
+/// What the schema says as numbers is what a plan may have.
+const _: () = {
+    assert!(MAX_EDGE_ITEMS == 65_536);
+    assert!(MAX_EDGE_BYTES == 16_777_216);
+    assert!(MAX_EDGE_BLOCK_MS == 60_000);
+};
 
 /// Whether what comes to a node may have to wait.
-pub(crate) fn is_paced(kind: &NodeKind, registry: &Registry) -> bool {
+fn is_paced(kind: &NodeKind, registry: &Registry) -> bool {
     match kind {
         NodeKind::Llm { .. } | NodeKind::Tts { .. } | NodeKind::Playout(_) => true,
         NodeKind::Custom { type_name, .. } => registry.get(type_name).is_some_and(|known| known.paced),
@@ -63,7 +105,8 @@ pub(crate) fn why(kind: &NodeKind) -> &'static str {
     }
 }
 
-/// What `simple/v1` puts before a node: bounded, blocking for a bounded time, then shedding what does least harm.
+/// What stands before a node unless the edge says otherwise, in every profile so far: bounded, blocking for a bounded time,
+/// then shedding what does least harm.
 fn default_of(kind: &NodeKind, port: PortType) -> BufferSpec {
     let text = BufferSpec {
         max_items: 256,
@@ -102,7 +145,7 @@ fn default_of(kind: &NodeKind, port: PortType) -> BufferSpec {
 
 impl BufferDocument {
     /// The buffer of an edge that ends at a node of this kind, and at a port of this type.
-    pub(crate) fn spec(&self, kind: &NodeKind, port: PortType) -> BufferSpec {
+    fn spec(&self, kind: &NodeKind, port: PortType) -> BufferSpec {
         let default = default_of(kind, port);
         let mut defaulted = Vec::new();
         fn or<T>(defaulted: &mut Vec<String>, name: &str, given: Option<T>, default: T) -> T {
@@ -132,15 +175,15 @@ impl BufferDocument {
 
     /// For how long the producer is blocked, and what is shed.
     fn strategy(&self, default: &BufferSpec, defaulted: &mut Vec<String>) -> (Option<Micros>, Shed) {
-        let of = |word: Option<Word>| match word {
-            Some(Word::DropNewest) => Shed::DropNewest,
-            Some(Word::DropOldest) => Shed::DropOldest,
-            Some(Word::Merge) => Shed::Merge,
-            Some(Word::LatestOnly) => Shed::LatestOnly,
-            Some(Word::Sample) => Shed::Sample { every: self.sample_every.unwrap_or(2) },
-            Some(Word::Block) | None => default.shed,
+        let of = |word: Option<Strategy>| match word {
+            Some(Strategy::DropNewest) => Shed::DropNewest,
+            Some(Strategy::DropOldest) => Shed::DropOldest,
+            Some(Strategy::Merge) => Shed::Merge,
+            Some(Strategy::LatestOnly) => Shed::LatestOnly,
+            Some(Strategy::Sample) => Shed::Sample { every: self.sample_every.unwrap_or(2) },
+            Some(Strategy::Block) | None => default.shed,
         };
-        if matches!(self.strategy, Some(word) if word != Word::Block) {
+        if matches!(self.strategy, Some(word) if word != Strategy::Block) {
             return (None, of(self.strategy));
         }
         let given = [("strategy", self.strategy.is_some()), ("then", self.then.is_some())];
@@ -149,72 +192,75 @@ impl BufferDocument {
         (self.max_block_ms.map(Micros::from_ms).or(default.max_block), of(self.then))
     }
 
-    /// Reports what is out of bounds, and what contradicts itself.
-    pub(crate) fn check(&self, findings: &mut Collector<'_>, place: &Place, path: &str, spec: &BufferSpec) {
-        let mut report = |field: &str, message: &str, hint: String| {
-            findings.report("RSPP0024", place.clone(), format!("{path}.buffer.{field}"), message, hint);
-        };
-        if !(1..=MAX_EDGE_ITEMS).contains(&spec.max_items) {
-            report("max_items", "max_items is out of bounds", format!("from 1 to {MAX_EDGE_ITEMS} items"));
-        }
-        if !(1..=MAX_EDGE_BYTES).contains(&spec.max_bytes) {
-            report("max_bytes", "max_bytes is out of bounds", format!("from 1 to {MAX_EDGE_BYTES} bytes"));
-        }
-        for (field, ms) in [("max_queue_ms", self.max_queue_ms), ("max_latency_ms", self.max_latency_ms)] {
-            if ms.is_some_and(|ms| !(1..=MAX_FIELD_MS).contains(&ms)) {
-                report(field, &format!("{field} is out of bounds"), "from 1 millisecond to an hour".to_owned());
-            }
-        }
-        if self.max_block_ms.is_some_and(|ms| !(1..=MAX_EDGE_BLOCK_MS).contains(&ms)) {
-            let hint = format!("from 1 to {MAX_EDGE_BLOCK_MS} milliseconds: no producer is blocked without end");
-            report("max_block_ms", "max_block_ms is out of bounds", hint);
-        }
-        if !(1..=100).contains(&spec.high_percent) || spec.low_percent >= spec.high_percent {
+    /// Reports what contradicts itself.
+    fn check(&self, findings: &mut Collector<'_>, edge: &DraftEdge, spec: &BufferSpec) {
+        let mut report = |field: &str, message: &str, hint: &str| contradiction(findings, edge, field, message, hint);
+        if spec.low_percent >= spec.high_percent {
             let message = format!("watermarks of {} and {} percent", spec.high_percent, spec.low_percent);
-            let hint = "the low one is below the high one, and neither above 100".to_owned();
-            report("high_percent", &message, hint);
+            report("high_percent", &message, "the low one is below the high one");
         }
-        self.check_strategy(&mut report);
-    }
-
-    fn check_strategy(&self, report: &mut impl FnMut(&str, &str, String)) {
-        let blocks = matches!(self.strategy, None | Some(Word::Block));
+        let blocks = matches!(self.strategy, None | Some(Strategy::Block));
         let of_blocking = [
             ("max_block_ms", self.max_block_ms.is_some()),
             ("then", self.then.is_some()),
             ("flow", self.flow.is_some()),
         ];
         for (field, _) in of_blocking.into_iter().filter(|(_, given)| *given && !blocks) {
-            let hint = "write `strategy: block`, and what is shed in `then`; or leave it out".to_owned();
+            let hint = "write `strategy: block`, and what is shed in `then`; or leave it out";
             report(field, &format!("{field} is for a buffer that blocks, and this one does not"), hint);
         }
-        if self.then == Some(Word::Block) {
-            let hint = "one of drop_newest, drop_oldest, merge, latest_only, sample".to_owned();
+        if self.then == Some(Strategy::Block) {
+            let hint = "one of drop_newest, drop_oldest, merge, latest_only, sample";
             report("then", "what is over is shed in the end, and not blocked again", hint);
         }
-        let samples = [self.strategy, self.then].contains(&Some(Word::Sample));
-        if self.sample_every.is_some_and(|every| every < 2) || (self.sample_every.is_some() && !samples) {
-            let hint = "with `sample`: one of so many is kept, from 2 on".to_owned();
-            report("sample_every", "sample_every makes no sense here", hint);
+        let samples = [self.strategy, self.then].contains(&Some(Strategy::Sample));
+        if self.sample_every.is_some() && !samples {
+            report("sample_every", "sample_every is for a buffer that samples, and this one does not", "leave it out");
         }
     }
+}
+
+/// What may wait before a node; reports a buffer that makes no sense.
+pub(crate) fn before(
+    findings: &mut Collector<'_>,
+    (from, to): (&Vertex, &Vertex),
+    port: usize,
+    edge: &DraftEdge,
+    registry: &Registry,
+) -> Option<BufferSpec> {
+    let document = edge.rest.buffer.as_ref();
+    if !is_paced(&to.kind, registry) {
+        if document.is_some() {
+            let message =
+                format!("a buffer before {}, which takes everything at once: it would always be empty", to.name);
+            let hint = "leave it out; buffers stand before llm, tts, playout and nodes that are registered as paced";
+            findings.report_at("RSPP0023", edge.at("buffer"), format!("{}.buffer", edge.path), message, hint);
+        }
+        return None;
+    }
+    let written = document.is_some();
+    let document = document.cloned().unwrap_or_default();
+    let mut spec = document.spec(&to.kind, to.inputs[port].port_type);
+    document.check(findings, edge, &spec);
+    check_credit(findings, edge, &from.kind, spec.flow);
+    if !written {
+        spec.defaulted = vec!["all".to_owned()];
+    }
+    Some(spec)
 }
 
 /// Credit is counted in a provider's results, so each of them has to become one item of the edge.
-pub(crate) fn check_credit(findings: &mut Collector<'_>, edge: &DraftEdge, from: &NodeKind, flow: FlowControl) {
+fn check_credit(findings: &mut Collector<'_>, edge: &DraftEdge, from: &NodeKind, flow: FlowControl) {
     let streams = matches!(from, NodeKind::Llm { .. } | NodeKind::Tts { .. });
     if flow.grants() && (!streams || edge.rest.when.is_some()) {
-        let path = format!("edges: {}.buffer.flow", edge.arrow);
         let message = "credit is counted in a provider's results, and here not each of them becomes an item";
         let hint =
             "use `flow: signal`; or let the edge come directly from a node of type llm or tts, without a condition";
-        findings.report("RSPP0024", edge.place.clone(), path, message, hint);
+        contradiction(findings, edge, "flow", message, hint);
     }
 }
 
-/// Reports a buffer before a node that takes everything at once: it would always be empty.
-pub(crate) fn refuse(findings: &mut Collector<'_>, place: &Place, path: &str, to: &str) {
-    let message = format!("a buffer before {to}, which takes everything at once: it would always be empty");
-    let hint = "leave it out; buffers stand before llm, tts, playout and nodes that are registered as paced";
-    findings.report("RSPP0023", place.clone(), format!("{path}.buffer"), message, hint);
+fn contradiction(findings: &mut Collector<'_>, edge: &DraftEdge, field: &str, message: &str, hint: &str) {
+    let place = edge.at(&format!("buffer.{field}"));
+    findings.report_at("RSPP0024", place, format!("{}.buffer.{field}", edge.path), message, hint);
 }

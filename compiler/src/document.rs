@@ -1,158 +1,268 @@
-//! A spec as it is written: YAML or JSON, with the place of each value that a finding may name.
+//! A pipeline's spec as it is written.
+//!
+//! The schema of [`Document`] is what `specs/schemas` publishes. Nodes and edges are read one by one, so that a mistake
+//! in one hides none in another.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use rspp_specs::buffer::{EdgeSync, SyncDrop, SyncGroup};
-use rspp_specs::limits::MAX_SPEC_BYTES;
-use rspp_specs::plan::{Comparison, Detector, JoinBy, MergeOrder, ToolSpec};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
+use rspp_specs::plan::{Comparison, ToolSpec};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::buffer::BufferDocument;
-use crate::finding::{Finding, Findings, Place, did_you_mean};
+use crate::finding::Collector;
+use crate::nodes::TYPES;
 use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
+use crate::shape::Shape;
+use crate::tree::Tree;
 
-/// A whole document.
-#[derive(Debug, Deserialize)]
+/// A pipeline: nodes, edges between them, and how it takes turns.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "PipelineSpec")]
 pub(crate) struct Document {
-    pub(crate) kind: Spanned<String>,
-    pub(crate) name: Spanned<String>,
-    pub(crate) version: Spanned<u32>,
+    /// `PipelineSpec`.
+    pub(crate) kind: PipelineKind,
+    /// The pipeline's name.
+    #[schemars(length(min = 1, max = 128))]
+    pub(crate) name: String,
+    /// A whole number of your own, that grows with every published change.
+    pub(crate) version: u32,
+    /// The execution profile, which fills in what is not given. `simple/v1` unless another is named.
     #[serde(default)]
-    pub(crate) profile: Option<Spanned<String>>,
+    pub(crate) profile: Option<String>,
+    /// The template whose graph this pipeline has, ready made.
     #[serde(default)]
-    pub(crate) template: Option<Spanned<String>>,
-    /// Which provider each node of the template calls.
+    pub(crate) template: Option<String>,
+    /// Which provider nodes of the template call, by the nodes' names.
     #[serde(default)]
-    pub(crate) bind: BTreeMap<String, Spanned<String>>,
-    /// Tools of the template's model.
+    pub(crate) bind: BTreeMap<String, String>,
+    /// The tools of the template's model.
     #[serde(default)]
     pub(crate) tools: Vec<ToolSpec>,
-    /// What the template's nodes ask of their providers.
+    /// What nodes of the template ask of their providers, by the nodes' names.
     #[serde(default)]
-    pub(crate) provider: BTreeMap<String, Spanned<ProviderDocument>>,
+    pub(crate) provider: BTreeMap<String, ProviderDocument>,
     /// What the template's model is told before the conversation.
     #[serde(default)]
     pub(crate) prompt: Option<String>,
+    /// How turns are taken.
     #[serde(default)]
-    pub(crate) turn: Option<Spanned<TurnDocument>>,
+    pub(crate) turn: Option<TurnDocument>,
+    /// What new turns need.
     #[serde(default)]
-    pub(crate) admission: AdmissionDocument,
+    pub(crate) admission: Option<AdmissionDocument>,
+    /// The nodes by their names. A node of the template's name replaces the template's if it has a `type`; otherwise
+    /// its fields are laid over the template's.
     #[serde(default)]
-    pub(crate) nodes: BTreeMap<String, Spanned<NodeDocument>>,
+    pub(crate) nodes: BTreeMap<String, NodeFields>,
+    /// The edges; with a template, added to the template's.
     #[serde(default)]
-    pub(crate) edges: Vec<Spanned<EdgeDocument>>,
+    pub(crate) edges: Vec<EdgeDocument>,
+    /// Modules whose nodes and edges are put in, by the name under which edges lead to them.
+    #[serde(default)]
+    pub(crate) imports: BTreeMap<String, ImportDocument>,
+    /// Edges into which a policy may put nodes, by the name of the place: `{before-voice: segmenter -> tts}`.
+    #[serde(default)]
+    pub(crate) inserts: BTreeMap<String, String>,
+    /// Words for people and tools: a description, an owner, labels. They change nothing that a session does (`F-082`).
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, Value>,
 }
 
-/// One node. Which fields belong to which type is checked later, all findings at once.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NodeDocument {
-    #[serde(rename = "type")]
-    pub(crate) type_name: String,
-    #[serde(default)]
-    pub(crate) bind: Option<String>,
-    #[serde(default)]
-    pub(crate) tools: Option<Vec<ToolSpec>>,
-    #[serde(default)]
-    pub(crate) provider: Option<ProviderDocument>,
-    pub(crate) prompt: Option<String>,
-    #[serde(default)]
-    pub(crate) detector: Option<Detector>,
-    #[serde(default)]
-    pub(crate) onset_probability: Option<f32>,
-    #[serde(default)]
-    pub(crate) release_probability: Option<f32>,
-    #[serde(default)]
-    pub(crate) onset_frames: Option<u32>,
-    #[serde(default)]
-    pub(crate) hangover_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) preroll_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) min_rejected_speech_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) max_wait_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) lookahead_ms: Option<u64>,
-    #[serde(default)]
-    pub(crate) max_queued_ms: Option<u64>,
-    /// Of a merge: in which order what one tick brings goes on.
-    #[serde(default)]
-    pub(crate) order: Option<MergeOrder>,
-    /// Of a join: what belongs together.
-    #[serde(default)]
-    pub(crate) by: Option<JoinBy>,
-    /// Of a select: what must hold of the input that is let through.
-    #[serde(default)]
-    pub(crate) when: Option<WhenDocument>,
-    /// Of a fallback: so long the first branch may take.
-    #[serde(default)]
-    pub(crate) after_ms: Option<u64>,
-    /// A custom node's own parameters.
-    #[serde(default)]
-    pub(crate) config: Option<serde_json::Value>,
-}
-
-impl NodeDocument {
-    /// The fields that are given, by their names in the document.
-    pub(crate) fn given(&self) -> Vec<&'static str> {
-        let fields = [
-            ("bind", self.bind.is_some()),
-            ("tools", self.tools.is_some()),
-            ("provider", self.provider.is_some()),
-            ("prompt", self.prompt.is_some()),
-            ("detector", self.detector.is_some()),
-            ("onset_probability", self.onset_probability.is_some()),
-            ("release_probability", self.release_probability.is_some()),
-            ("onset_frames", self.onset_frames.is_some()),
-            ("hangover_ms", self.hangover_ms.is_some()),
-            ("preroll_ms", self.preroll_ms.is_some()),
-            ("min_rejected_speech_ms", self.min_rejected_speech_ms.is_some()),
-            ("max_wait_ms", self.max_wait_ms.is_some()),
-            ("lookahead_ms", self.lookahead_ms.is_some()),
-            ("max_queued_ms", self.max_queued_ms.is_some()),
-            ("order", self.order.is_some()),
-            ("by", self.by.is_some()),
-            ("when", self.when.is_some()),
-            ("after_ms", self.after_ms.is_some()),
-            ("config", self.config.is_some()),
-        ];
-        fields.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+impl Document {
+    /// Reads the head of a spec: everything but its nodes and edges.
+    pub(crate) fn read(findings: &mut Collector<'_>, tree: &Tree) -> Option<Self> {
+        if !tree.is_map() {
+            let message = "the document is no map of fields";
+            findings.report_at("RSPP0001", tree.place, "", message, "begin with `kind: PipelineSpec`");
+            return None;
+        }
+        let kind = tree.get("kind").and_then(Tree::as_text);
+        if let Some(kind) = kind.filter(|kind| *kind != "PipelineSpec") {
+            let place = tree.locate("kind").unwrap_or(tree.place);
+            let message = format!("kind is {kind}, not PipelineSpec");
+            findings.report_at("RSPP0002", place, "kind", message, "write `kind: PipelineSpec`");
+        }
+        for (field, is_right) in [
+            ("nodes", tree.get("nodes").is_none_or(|it| it.is_map() || it.is_null())),
+            ("edges", tree.get("edges").is_none_or(|it| it.is_list() || it.is_null())),
+        ] {
+            if !is_right {
+                let place = tree.locate(field).unwrap_or(tree.place);
+                let hint = if field == "nodes" {
+                    "it has to be a map, `{name: {type: ...}}`"
+                } else {
+                    "it has to be a list, `[from -> to]`"
+                };
+                findings.report_at("RSPP0045", place, field, format!("{field} has another form"), hint);
+            }
+        }
+        // Turns and admission are checked with all that is laid over them.
+        let mut head = tree.without("nodes").without("edges").without("turn").without("admission");
+        if tree.get("template").is_some_and(|template| !template.is_null()) {
+            // They are checked with the nodes that they are for.
+            head = head.without("tools");
+            for field in ["bind", "provider"].into_iter().filter(|field| tree.get(field).is_some_and(Tree::is_map)) {
+                head = head.without(field);
+            }
+        }
+        if kind.is_some() {
+            head.set("kind", tree.place, Tree::text(tree.place, "PipelineSpec"));
+        }
+        let shape = Shape::of::<Document>("a PipelineSpec").lenient();
+        let mut value = shape.check(findings, "", &head)?;
+        for (field, stand_in) in [("kind", json!("PipelineSpec")), ("name", json!("")), ("version", json!(0))] {
+            value.as_object_mut()?.entry(field).or_insert(stand_in);
+        }
+        serde_json::from_value(value)
+            .map_err(|error| findings.report_at("RSPP0044", tree.place, "", error.to_string(), ""))
+            .ok()
     }
 }
 
-/// One edge: `a.port -> b.port`, or the same with more to say.
-#[derive(Clone, Debug)]
-pub(crate) struct EdgeDocument {
-    pub(crate) arrow: String,
-    pub(crate) rest: EdgeRest,
+/// A module that is imported.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportDocument {
+    /// The module's file, from this document's folder.
+    pub(crate) module: String,
+    /// The version that is wanted, so that a changed module is noticed.
+    pub(crate) version: u32,
+    /// Values of its parameters.
+    #[serde(default)]
+    pub(crate) with: BTreeMap<String, Value>,
 }
 
-/// What may be said of an edge.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// The document's kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum PipelineKind {
+    #[default]
+    PipelineSpec,
+}
+
+/// A node's fields, which its type knows. Here for the schema, which has an alternative for each type.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct NodeFields(pub(crate) Value);
+
+impl JsonSchema for NodeFields {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Node".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = TYPES.iter().map(|row| row.name).collect();
+        let mut alternatives: Vec<Value> = TYPES
+            .iter()
+            .map(|row| {
+                let mut schema = (row.shape)().value().clone();
+                adopt(generator, &mut schema);
+                schema["properties"]["type"] = json!({"const": row.name});
+                schema["required"] = json!(["type"]);
+                schema
+            })
+            .collect();
+        alternatives.push(json!({
+            "type": "object",
+            "description": "A node of a type that the program registers.",
+            "properties": {"type": {"type": "string", "not": {"enum": names}}, "config": {"description": "Whatever the node's type takes."}},
+            "required": ["type"],
+            "additionalProperties": false,
+        }));
+        alternatives.push(json!({
+            "type": "object",
+            "description": "Fields that are laid over those of the template's node of this name.",
+            "not": {"required": ["type"]},
+        }));
+        json!({"anyOf": alternatives}).try_into().expect("an object is a schema")
+    }
+}
+
+/// Moves a schema's own definitions into the generator's.
+fn adopt(generator: &mut SchemaGenerator, schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    for word in ["$schema", "title"] {
+        object.remove(word);
+    }
+    if let Some(Value::Object(definitions)) = object.remove("$defs") {
+        generator.definitions_mut().extend(definitions);
+    }
+    object.entry("properties").or_insert_with(|| json!({}));
+}
+
+/// One edge: `a.port -> b.port`, or the same with more to say.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum EdgeDocument {
+    /// `from -> to`, or `from.port -> to.port` where a node has several.
+    Arrow(String),
+    /// An arrow, and more about it.
+    More(Box<EdgeFields>),
+}
+
+/// An edge with more about it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct EdgeFields {
+    /// `from -> to`, or `from.port -> to.port` where a node has several.
+    edge: String,
+    /// What must hold of an event for the edge to carry it.
+    #[serde(default)]
+    when: Option<WhenDocument>,
+    /// What may wait before the node that it leads to, for nodes that do not take everything at once.
+    #[serde(default)]
+    buffer: Option<BufferDocument>,
+    /// With which other edges to the same node it plays together.
+    #[serde(default)]
+    sync: Option<SyncDocument>,
+    /// It carries in the place of the edge before it that ends at the same input, when that one fails.
+    #[serde(default)]
+    fallback: Option<FallbackDocument>,
+}
+
+/// What an edge says beside its arrow.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct EdgeRest {
-    edge: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) when: Option<WhenDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) buffer: Option<BufferDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sync: Option<SyncDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fallback: Option<FallbackDocument>,
 }
 
+impl EdgeDocument {
+    /// The arrow, and what else is said.
+    pub(crate) fn parts(self) -> (String, EdgeRest) {
+        match self {
+            EdgeDocument::Arrow(arrow) => (arrow, EdgeRest::default()),
+            EdgeDocument::More(fields) => {
+                let EdgeFields { edge, when, buffer, sync, fallback } = *fields;
+                (edge, EdgeRest { when, buffer, sync, fallback })
+            }
+        }
+    }
+}
+
 /// With what an edge plays together.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SyncDocument {
-    pub(crate) group: String,
+    /// The group's name, which each of its edges has.
+    #[schemars(length(min = 1, max = 64))]
+    group: String,
+    /// By whose clock they play.
     #[serde(default = "media")]
-    pub(crate) domain: String,
+    #[schemars(length(min = 1, max = 64))]
+    domain: String,
+    /// What a loss in one of them does to the others.
     #[serde(default = "atomic")]
-    pub(crate) on_drop: SyncDrop,
+    on_drop: SyncDrop,
 }
 
 impl SyncDocument {
@@ -172,48 +282,30 @@ fn atomic() -> SyncDrop {
 }
 
 /// When an edge carries in the place of the one that ends at the same input.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct FallbackDocument {
-    #[serde(default)]
+    /// So many milliseconds the one before it may take once this one has something; without it, only a failure counts.
+    #[schemars(range(max = 3_600_000))]
     pub(crate) after_ms: Option<u64>,
 }
 
-impl<'de> Deserialize<'de> for EdgeDocument {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Edge;
-        impl<'de> Visitor<'de> for Edge {
-            type Value = EdgeDocument;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an edge: `node -> node`, or a map with the field `edge`")
-            }
-
-            fn visit_str<E: Error>(self, arrow: &str) -> Result<EdgeDocument, E> {
-                Ok(EdgeDocument { arrow: arrow.to_owned(), rest: EdgeRest::default() })
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<EdgeDocument, M::Error> {
-                let mut rest = EdgeRest::deserialize(MapAccessDeserializer::new(map))?;
-                let arrow = rest.edge.take().ok_or_else(|| M::Error::missing_field("edge"))?;
-                Ok(EdgeDocument { arrow, rest })
-            }
-        }
-        deserializer.deserialize_any(Edge)
-    }
-}
-
 /// A condition on an event's attribute; exactly one comparison.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WhenDocument {
+    /// The attribute's name.
     pub(crate) attribute: String,
+    /// It has this value.
     #[serde(default)]
-    pub(crate) equals: Option<serde_json::Value>,
+    pub(crate) equals: Option<Value>,
+    /// It has another value, or none.
     #[serde(default)]
-    pub(crate) differs: Option<serde_json::Value>,
+    pub(crate) differs: Option<Value>,
+    /// It is a number, and at least this.
     #[serde(default)]
     pub(crate) at_least: Option<f64>,
+    /// It is a number, and below this.
     #[serde(default)]
     pub(crate) below: Option<f64>,
 }
@@ -227,77 +319,5 @@ impl WhenDocument {
         comparisons.extend(self.at_least.map(Comparison::AtLeast));
         comparisons.extend(self.below.map(Comparison::Below));
         comparisons
-    }
-}
-
-/// Reads a document.
-pub(crate) fn parse(source: &str, text: &str) -> Result<Document, Findings> {
-    let fail = |place: Place, message: String, hint: &str| {
-        let (source, hint) = (source.to_owned(), hint.to_owned());
-        Findings(vec![Finding { code: "RSPP0001", source, place, path: String::new(), message, hint }])
-    };
-    let whole = Place { line: 0, column: 0 };
-    if text.len() > MAX_SPEC_BYTES {
-        return Err(fail(whole, format!("the spec is larger than {MAX_SPEC_BYTES} bytes"), "is it the right file?"));
-    }
-    if text.trim().is_empty() {
-        return Err(fail(whole, "the spec is empty".to_owned(), "see specs/pipelines/voice-assistant.yaml"));
-    }
-    serde_saphyr::from_str::<Document>(text).map_err(|error| {
-        let place = error.location().map_or(whole, Place::from);
-        let message = message_of(&error);
-        let hint = match suggestion(&message) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => "docs/spec.md describes the fields".to_owned(),
-        };
-        fail(place, message, &hint)
-    })
-}
-
-/// The parser's message without the place, which the finding has already.
-fn message_of(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or("unreadable");
-    let message = first.strip_prefix("error: ").unwrap_or(first);
-    match message.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-        Some((_, message)) => message.to_owned(),
-        None => message.to_owned(),
-    }
-}
-
-/// For an unknown field: the known one that was probably meant.
-fn suggestion(message: &str) -> Option<&str> {
-    let (unknown, known) = message.strip_prefix("unknown field `")?.split_once("`, expected one of ")?;
-    did_you_mean(unknown, known.split(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, expect: &str) {
-        let shown = match parse("spec.yaml", text) {
-            Ok(document) => document.name.value,
-            Err(findings) => findings.to_string(),
-        };
-        assert_eq!(shown, expect, "{text}");
-    }
-
-    #[test]
-    fn what_can_not_be_read_says_where_and_what_to_do() {
-        check("kind: PipelineSpec\nname: good\nversion: 1\n", "good");
-        check(
-            "kind: PipelineSpec\nname: x\nversoin: 1\n",
-            "spec.yaml:3:1: error[RSPP0001]: unknown field `versoin`, expected one of kind, name, version, profile, \
-             template, bind, tools, provider, prompt, turn, admission, nodes, edges\n  hint: did you mean `version`?",
-        );
-        check(
-            "",
-            "spec.yaml:0:0: error[RSPP0001]: the spec is empty\n  hint: see specs/pipelines/voice-assistant.yaml",
-        );
-        check(
-            "name: [",
-            "spec.yaml:1:7: error[RSPP0001]: expected string scalar\n  hint: docs/spec.md describes the fields",
-        );
     }
 }

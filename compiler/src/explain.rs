@@ -16,6 +16,7 @@ pub fn explain(plan: &Plan) -> String {
     let _ = write_nodes(&mut text, plan);
     let _ = write_edges(&mut text, plan);
     let _ = write_turns(&mut text, plan);
+    let _ = write_first_audio(&mut text, plan);
     text
 }
 
@@ -71,6 +72,11 @@ fn what(kind: &NodeKind) -> String {
             params.lookahead,
             params.max_queued.as_ms() / 1_000
         ),
+        NodeKind::Filter(params) => {
+            let instead = if params.instead.is_empty() { "nothing" } else { params.instead.as_str() };
+            format!("says {instead:?} in the place of a sentence with one of {} phrases", params.deny.len())
+        }
+        NodeKind::Vote => "passes on what most of its recognisers heard".to_owned(),
         NodeKind::Merge { .. } | NodeKind::Join { .. } | NodeKind::Select { .. } | NodeKind::Fallback { .. } => {
             fan_in::in_words(kind)
         }
@@ -118,6 +124,60 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
     Ok(())
 }
 
+/// The longest way from the caller's last word to the first audio, each part taking as long as it may.
+fn write_first_audio(text: &mut String, plan: &Plan) -> std::fmt::Result {
+    let mut slowest: Vec<Option<Vec<(String, u64)>>> = Vec::new();
+    for (index, node) in plan.indexed_nodes() {
+        let before = plan.edges().iter().filter(|edge| edge.to == index);
+        let before = before.filter_map(|edge| slowest[usize::from(edge.from.0)].as_ref()).max_by_key(|path| sum(path));
+        let enters = matches!(node.kind, NodeKind::UserTurn).then(Vec::new);
+        let mut path = before.cloned().or(enters);
+        if let (Some(path), Some(_)) = (&mut path, node.kind.binding()) {
+            path.push((node.name.clone(), node.provider.first_result.as_ms()));
+        }
+        slowest.push(path);
+    }
+    let Some(playout) = plan.find(|kind| matches!(kind, NodeKind::Playout(_))) else { return Ok(()) };
+    let Some(answer) = slowest[usize::from(playout.0)].clone() else { return Ok(()) };
+    let mut path = Vec::new();
+    for node in plan.nodes() {
+        match &node.kind {
+            NodeKind::Vad(params) => {
+                path.push((format!("{}, to be sure of the end", node.name), params.hangover.as_ms()));
+            }
+            NodeKind::Stt { .. } => {
+                path.push((format!("{}, its final", node.name), node.provider.first_result.as_ms()));
+            }
+            _ => {}
+        }
+    }
+    // Recognisers hear the caller at the same time.
+    let recognisers: Vec<(String, u64)> =
+        path.iter().filter(|(name, _)| name.ends_with("its final")).cloned().collect();
+    let slowest_one = recognisers.into_iter().max_by_key(|(_, ms)| *ms);
+    path.retain(|(name, _)| !name.ends_with("its final"));
+    path.extend(slowest_one);
+    path.extend(answer);
+    let parts: Vec<String> = path.iter().map(|(name, ms)| format!("{ms} ms ({name})")).collect();
+    writeln!(
+        text,
+        "\nWorst case from the caller's last word to the first audio: {} = {} ms.",
+        parts.join(" + "),
+        sum(&path)
+    )?;
+    let budget = plan.turn_policy().budgets.first_audio;
+    let then = if budget.terminate { "the turn ends" } else { "it is said, and the turn goes on" };
+    writeln!(
+        text,
+        "Tries again and elsewhere come on top; after {} ms of the turn without audio, {then}.",
+        budget.limit
+    )
+}
+
+fn sum(path: &[(String, u64)]) -> u64 {
+    path.iter().map(|(_, ms)| ms).sum()
+}
+
 /// What may wait, what happens to more, and who said so.
 fn in_words(spec: &BufferSpec) -> String {
     let mut text = format!("buffer: {} items, {} bytes", spec.max_items, spec.max_bytes);
@@ -144,7 +204,7 @@ fn write_buffer(text: &mut String, spec: &BufferSpec) -> std::fmt::Result {
     }
     match spec.defaulted.as_slice() {
         [] => Ok(()),
-        defaulted => write!(text, " (by the profile: {})", defaulted.join(", ")),
+        defaulted => write!(text, " (by default: {})", defaulted.join(", ")),
     }
 }
 

@@ -3,28 +3,48 @@
 //! [`compile`] goes from text to a [`Plan`], and reports every finding at once.
 //! [`lower`] builds the plan's timely operators. Both are pure: no files, no clock.
 
+mod artifacts;
+mod budgets;
 mod buffer;
+mod bundle;
+mod difference;
 mod document;
 mod explain;
 mod fan_in;
 mod finding;
 mod graph;
+mod layers;
 mod lower;
+mod modules;
+mod nodes;
 mod policy;
 mod providers;
+mod reference;
 mod registry;
+mod request;
+mod resolve;
+mod shape;
+mod sources;
 mod template;
+mod tree;
 
+pub use artifacts::lint;
+pub use bundle::bundle;
+pub use difference::{Bump, Change, difference, schema_changes};
 pub use explain::explain;
-pub use finding::{Finding, Findings, Place};
+pub use finding::{Excerpt, Finding, Findings, Severity};
+pub use layers::circumstance;
 pub use lower::{Lowered, lower, lower_tapped};
+pub use reference::{Schema, markdown, schemas};
 pub use registry::{NodeType, Registry};
+pub use request::{Checked, Files, Named, NoFiles, Request, content, imported};
+pub use resolve::{Resolved, ResolvedField};
 
 use std::collections::BTreeMap;
 
 use rspp_specs::plan::Plan;
 
-/// Compiles a spec. `source` is its name in findings: a path, usually.
+/// Compiles a spec that needs no files beside it. `source` is its name in findings: a path, usually.
 ///
 /// # Errors
 /// All findings of the spec, in the order of the text.
@@ -42,7 +62,5 @@ pub fn compile_bound(
     bindings: &BTreeMap<String, String>,
     registry: &Registry,
 ) -> Result<Plan, Findings> {
-    let document = document::parse(source, text)?;
-    let draft = template::apply(source, &document, bindings)?;
-    graph::plan(source, &document, &draft, registry)
+    Request { bindings: bindings.clone(), ..Request::new(source, text) }.compile(registry)
 }

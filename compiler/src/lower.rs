@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rspp_operators::Node;
 use rspp_operators::buffered::Buffered;
 use rspp_operators::fallback::Fallback;
+use rspp_operators::filter::Filter as FilterNode;
 use rspp_operators::host::{Hosted, Inputs, Shared, host};
 use rspp_operators::ingress::ingress;
 use rspp_operators::join::Join;
@@ -20,6 +21,7 @@ use rspp_operators::timed_join::TimedJoin;
 use rspp_operators::tts::Tts;
 use rspp_operators::utterance::Utterance;
 use rspp_operators::vad::Vad;
+use rspp_operators::vote::Vote;
 use rspp_specs::dataflow::{AskQueue, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::{NodeIndex, PortIndex};
@@ -132,6 +134,8 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Make> {
         NodeKind::Segmenter(_) => make!(NodeKind::Segmenter(params) => Segmenter::new(params)),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
         NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
+        NodeKind::Filter(_) => make!(NodeKind::Filter(params) => FilterNode::new(params)),
+        NodeKind::Vote => Rc::new(|node| Box::new(Vote::new(node.inputs.len()))),
         NodeKind::Merge { .. } => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
         NodeKind::Join { by: JoinBy::Items } => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
         NodeKind::Join { by: JoinBy::Watermark } => Rc::new(|node| Box::new(TimedJoin::new(node.inputs.len()))),

@@ -1,47 +1,33 @@
 //! Policies of a spec: what is asked of providers, what a turn may take, what new turns need.
 
-use rspp_specs::limits::{
-    MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS, MAX_FALLBACKS, MAX_PROVIDER_ATTEMPTS,
+use rspp_specs::limits::{MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS};
+use rspp_specs::plan::{
+    AdmissionPolicy, Budget, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
 };
-use rspp_specs::plan::{AdmissionPolicy, Budget, Graces, NodeKind, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy};
 use rspp_specs::time::Micros;
-use serde::Deserialize;
-
-use rspp_specs::plan::InterruptionPolicy;
-
-use crate::finding::{Collector, Place};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What a node asks of its provider.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ProviderDocument {
+    /// Milliseconds from the call to its first result, 1000 unless given; of a recogniser, from the end of its audio to
+    /// its final.
+    #[schemars(range(min = 1, max = 600_000))]
     first_result_ms: Option<u64>,
+    /// Milliseconds from one result to the next, 3000 unless given.
+    #[schemars(range(min = 1, max = 600_000))]
     stall_ms: Option<u64>,
+    /// So often one provider is tried, as long as nothing of its answer has come; 2 unless given.
+    #[schemars(range(min = 1, max = 5))]
     attempts: Option<u32>,
+    /// Who is called instead, in this order.
+    #[schemars(length(max = 8))]
     fallback: Vec<String>,
 }
 
 impl ProviderDocument {
-    /// Reports what is out of bounds.
-    pub(crate) fn check(&self, findings: &mut Collector<'_>, path: &str, place: &Place) {
-        let mut report = |field: &str, message: String, hint: String| {
-            findings.report("RSPP0021", place.clone(), format!("{path}.provider.{field}"), message, hint);
-        };
-        for (field, ms) in [("first_result_ms", self.first_result_ms), ("stall_ms", self.stall_ms)] {
-            if ms.is_some_and(|ms| !(1..=MAX_BUDGET_MS).contains(&ms)) {
-                report(field, format!("{field} is out of bounds"), format!("from 1 to {MAX_BUDGET_MS} milliseconds"));
-            }
-        }
-        if self.attempts.is_some_and(|attempts| !(1..=MAX_PROVIDER_ATTEMPTS).contains(&attempts)) {
-            let hint = format!("from 1, which never tries again, to {MAX_PROVIDER_ATTEMPTS}");
-            report("attempts", "attempts is out of bounds".to_owned(), hint);
-        }
-        if self.fallback.len() > MAX_FALLBACKS || self.fallback.iter().any(|binding| binding.trim().is_empty()) {
-            let hint = format!("name up to {MAX_FALLBACKS} providers, in the order in which they are to be called");
-            report("fallback", "fallback is out of bounds".to_owned(), hint);
-        }
-    }
-
     /// Who is called instead.
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = &str> {
         self.fallback.iter().map(String::as_str)
@@ -59,67 +45,47 @@ impl ProviderDocument {
     }
 }
 
-/// The longest budget: ten minutes.
-const MAX_BUDGET_MS: u64 = 600_000;
-
 /// What the arbiter decides by.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TurnDocument {
+    /// What speech over an answer does; `hold` unless given.
     interruption: Option<InterruptionPolicy>,
+    /// Milliseconds after which writes may run, 300 unless given.
+    #[schemars(range(max = 600_000))]
     commit_point_ms: Option<u64>,
+    /// Milliseconds that a turn waits for a transport that is gone or stalled, 5000 unless given.
+    #[schemars(range(max = 600_000))]
     reconnect_ms: Option<u64>,
+    /// Milliseconds after which a hold that hears nothing more ends, 2000 unless given.
+    #[schemars(range(max = 600_000))]
     hold_max_ms: Option<u64>,
+    /// Milliseconds that a soft cancellation lets be said, and that a provider has to heed a hard one; 75 unless given.
+    #[schemars(range(max = 600_000))]
     cancel_grace_ms: Option<u64>,
+    /// So many milliseconds of speech over an answer cancel it, 400 unless given.
+    #[schemars(range(max = 600_000))]
     confirm_speech_ms: Option<u64>,
+    /// So many words over an answer cancel it, 1 unless given.
+    #[schemars(range(min = 1, max = MAX_CONFIRM_WORDS))]
     confirm_words: Option<u32>,
+    /// So many milliseconds of quiet, without words, and the answer goes on; 100 unless given.
+    #[schemars(range(max = 600_000))]
     dismiss_quiet_ms: Option<u64>,
+    /// What listeners say to make a speaker go on; it does not interrupt.
+    #[schemars(length(max = MAX_BACKCHANNELS), inner(length(min = 1, max = MAX_BACKCHANNEL_CHARS)))]
     backchannels: Vec<String>,
+    /// Words that come so many milliseconds late after their utterance are a turn of their own; later ones are dropped.
+    #[schemars(range(max = 600_000))]
     late_words_ms: Option<u64>,
+    /// What a turn may take.
     budgets: BudgetsDocument,
 }
 
 impl TurnDocument {
-    /// Reports what is out of bounds.
-    pub(crate) fn check(&self, findings: &mut Collector<'_>, place: &Place) {
-        let BudgetsDocument { first_speakable, first_audio, whole } = &self.budgets;
-        let budgets = [("first_speakable", first_speakable), ("first_audio", first_audio), ("whole", whole)];
-        let given =
-            budgets.into_iter().filter_map(|(name, budget)| Some((format!("budgets.{name}.ms"), budget.as_ref()?.ms)));
-        let times = [
-            ("commit_point_ms", self.commit_point_ms),
-            ("reconnect_ms", self.reconnect_ms),
-            ("hold_max_ms", self.hold_max_ms),
-            ("cancel_grace_ms", self.cancel_grace_ms),
-            ("confirm_speech_ms", self.confirm_speech_ms),
-            ("dismiss_quiet_ms", self.dismiss_quiet_ms),
-            ("late_words_ms", self.late_words_ms),
-        ];
-        let times = times.into_iter().filter_map(|(name, ms)| Some((name.to_owned(), ms?)));
-        for (field, ms) in given.chain(times) {
-            if ms > MAX_BUDGET_MS {
-                let hint = format!("at most {MAX_BUDGET_MS} milliseconds");
-                let message = format!("{field} is {ms}");
-                findings.report("RSPP0021", place.clone(), format!("turn.{field}"), message, hint);
-            }
-        }
-        let mut out_of_bounds = |field: &str, hint: String| {
-            let message = format!("{field} is out of bounds");
-            findings.report("RSPP0021", place.clone(), format!("turn.{field}"), message, hint);
-        };
-        if self.confirm_words.is_some_and(|words| !(1..=MAX_CONFIRM_WORDS).contains(&words)) {
-            out_of_bounds("confirm_words", format!("from 1 to {MAX_CONFIRM_WORDS} words"));
-        }
-        let too_long = |words: &String| words.chars().count() > MAX_BACKCHANNEL_CHARS;
-        let speechless = |words: &String| !words.chars().any(char::is_alphanumeric);
-        if self.backchannels.len() > MAX_BACKCHANNELS
-            || self.backchannels.iter().any(|words| too_long(words) || speechless(words))
-        {
-            let hint = format!(
-                "up to {MAX_BACKCHANNELS}, each of at most {MAX_BACKCHANNEL_CHARS} characters and with a word in it"
-            );
-            out_of_bounds("backchannels", hint);
-        }
+    /// The first of the backchannels that no caller can say.
+    pub(crate) fn speechless(&self) -> Option<usize> {
+        self.backchannels.iter().position(|words| !words.chars().any(char::is_alphanumeric))
     }
 
     /// What the policy says to the nodes that hear the caller.
@@ -162,28 +128,36 @@ impl TurnDocument {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct BudgetsDocument {
+    /// Until the first sentence goes to the voice; none unless given.
     first_speakable: Option<BudgetDocument>,
+    /// Until the first audio passes egress; 2000 ms unless given.
     first_audio: Option<BudgetDocument>,
+    /// Until nothing more comes; 180000 ms unless given, and then the turn ends.
     whole: Option<BudgetDocument>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BudgetDocument {
+    /// Milliseconds from the turn's opening.
+    #[schemars(range(max = 600_000))]
     ms: u64,
+    /// What follows when it is spent.
     #[serde(default)]
     then: Then,
 }
 
 /// What follows when a budget is spent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Then {
+    /// It is said.
     #[default]
     Continue,
+    /// The turn ends.
     Terminate,
 }
 
@@ -194,10 +168,12 @@ impl BudgetDocument {
 }
 
 /// What new turns need.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdmissionDocument {
+    /// No turn opens without a word of the control plane that is younger than so many milliseconds.
     snapshot_max_age_ms: Option<u64>,
+    /// What happens to a proposal meanwhile.
     otherwise: Otherwise,
 }
 

@@ -1,150 +1,211 @@
 //! Simple mode: a template gives the graph of a working pipeline, and the spec fills in its providers (`F-079`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{Document, EdgeRest, NodeDocument};
-use crate::fan_in;
-use crate::finding::{Collector, Findings, Place, did_you_mean};
+use crate::document::{Document, EdgeDocument, EdgeRest};
+use crate::finding::{Collector, Place, meant};
+use crate::shape::Shape;
+use crate::tree::Tree;
 
 /// A graph as it was written or as its template gives it, before anything is checked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Draft {
-    pub(crate) nodes: BTreeMap<String, (Place, NodeDocument)>,
+    /// How turns are taken, and what new turns need.
+    pub(crate) head: Tree,
+    /// The nodes' fields, each with its place.
+    pub(crate) nodes: BTreeMap<String, (Place, Tree)>,
     pub(crate) edges: Vec<DraftEdge>,
+    /// Whether an edge could not be read: what it leads to is not told to be unreached.
+    pub(crate) has_broken_edges: bool,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let head = Tree::map(Place::default());
+        Self { head, nodes: BTreeMap::new(), edges: Vec::new(), has_broken_edges: false }
+    }
+}
+
+impl Draft {
+    /// The document with the draft's nodes in the place of its own.
+    pub(crate) fn tree(&self, document: &Tree) -> Tree {
+        let mut tree = document.clone();
+        for field in self.head.fields() {
+            tree.set(&field.key, field.key_place, field.value.clone());
+        }
+        let mut nodes = Tree::map(document.place);
+        for (name, (place, node)) in &self.nodes {
+            nodes.set(name, *place, node.clone());
+        }
+        tree.set("nodes", tree.locate("nodes").unwrap_or(document.place), nodes);
+        tree
+    }
 }
 
 /// An edge of a draft.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DraftEdge {
     pub(crate) place: Place,
+    pub(crate) path: String,
     pub(crate) arrow: String,
     pub(crate) rest: EdgeRest,
+    /// The places of its fields.
+    pub(crate) fields: Tree,
 }
 
-/// The one template there is: caller -> VAD -> recogniser -> turn -> model -> sentences -> voice -> playout.
-const VOICE_ASSISTANT: &str = "voice-assistant";
-const VOICE_ASSISTANT_NODES: [(&str, &str); 9] = [
-    ("caller", "caller"),
-    ("vad", "vad"),
-    ("stt", "stt"),
-    ("utterance", "utterance"),
-    ("user_turn", "user_turn"),
-    ("llm", "llm"),
-    ("segmenter", "segmenter"),
-    ("tts", "tts"),
-    ("playout", "playout"),
-];
-const VOICE_ASSISTANT_EDGES: [&str; 9] = [
-    "caller -> vad",
-    "caller -> stt.audio",
-    "vad -> stt.speech",
-    "vad -> utterance.speech",
-    "stt -> utterance.transcripts",
-    "user_turn -> llm",
-    "llm -> segmenter",
-    "segmenter -> tts",
-    "tts -> playout",
-];
+impl DraftEdge {
+    /// Where a field of it stands, or else what the field belongs to, or the edge.
+    pub(crate) fn at(&self, field: &str) -> Place {
+        let outer = || self.fields.locate(field.split_once('.')?.0);
+        self.fields.locate(field).or_else(outer).unwrap_or(self.place)
+    }
+}
+
+/// The templates' names and texts.
+const TEMPLATES: [(&str, &str); 1] = [("voice-assistant", include_str!("templates/voice-assistant.yaml"))];
 
 /// The draft of a document: its template's graph with the document's nodes and edges in it.
-///
-/// `bindings` take the place of those that the document gives.
-pub(crate) fn apply(source: &str, document: &Document, bindings: &BTreeMap<String, String>) -> Result<Draft, Findings> {
-    let mut findings = Collector::new(source);
+pub(crate) fn apply(findings: &mut Collector<'_>, tree: &Tree, document: &Document) -> Draft {
     let mut draft = Draft::default();
-    if let Some(template) = &document.template {
-        let place = Place::from(template.referenced);
-        if template.value == VOICE_ASSISTANT {
-            fill(&mut draft, document, &place);
-        } else {
-            let hint = match did_you_mean(&template.value, [VOICE_ASSISTANT].into_iter()) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("the template there is: {VOICE_ASSISTANT}"),
-            };
-            findings.report("RSPP0003", place, "template", format!("no template is named {}", template.value), hint);
+    let template = tree.get("template").filter(|template| !template.is_null());
+    if let (Some(name), Some(template)) = (&document.template, template) {
+        match TEMPLATES.iter().find(|(known, _)| known == name) {
+            Some((name, text)) => fill(findings, &mut draft, template.place, name, text),
+            None => {
+                let hint = meant(name, TEMPLATES.iter().map(|(name, _)| *name), "the templates there are");
+                let message = format!("no template is named {name}");
+                findings.report_at("RSPP0003", template.place, "template", message, hint);
+                // What the template would have given is not told to be missing, too.
+                draft.has_broken_edges = true;
+            }
         }
     }
-    for (name, node) in &document.nodes {
-        draft.nodes.insert(name.clone(), (Place::from(node.referenced), node.value.clone()));
+    let of_template: BTreeSet<String> = draft.nodes.keys().cloned().collect();
+    // A misspelt `template` is told already.
+    let known = template.is_none() && !findings.has_errors() || !of_template.is_empty();
+    sugar(findings, &mut draft, tree, &of_template, known);
+    nodes(findings, &mut draft, tree);
+    edges(findings, &mut draft, tree, "edges");
+    for head in ["turn", "admission"] {
+        if let Some(field) = tree.field(head).filter(|field| !field.value.is_null()) {
+            draft.head.set(head, field.key_place, field.value.clone());
+        }
     }
-    let of_the_template = draft.edges.len();
-    for edge in &document.edges {
-        let (arrow, rest) = (edge.value.arrow.clone(), edge.value.rest.clone());
-        let edge = DraftEdge { place: Place::from(edge.referenced), arrow, rest };
-        // An edge that the template has already is said anew: with a buffer, say.
-        match draft.edges[..of_the_template].iter_mut().find(|known| same_ends(&known.arrow, &edge.arrow)) {
+    draft
+}
+
+/// What a template gives stands, for findings, where the spec names the template.
+fn fill(findings: &mut Collector<'_>, draft: &mut Draft, place: Place, name: &str, text: &str) {
+    let file = findings.sources().add_bundled(&format!("template {name}"), text, place);
+    let Some(tree) = crate::tree::read(findings, file) else { return };
+    for field in tree.get("nodes").into_iter().flat_map(Tree::fields) {
+        draft.nodes.insert(field.key.clone(), (field.key_place, field.value.clone()));
+    }
+    edges(findings, draft, &tree, "template");
+}
+
+/// Fields of the head that are meant for nodes of the template.
+fn sugar(findings: &mut Collector<'_>, draft: &mut Draft, tree: &Tree, of_template: &BTreeSet<String>, known: bool) {
+    for head in ["bind", "provider"] {
+        for field in tree.get(head).into_iter().flat_map(Tree::fields) {
+            if of_template.contains(&field.key) {
+                let (_, node) = draft.nodes.get_mut(&field.key).expect("the template has it");
+                node.set(head, field.key_place, field.value.clone());
+                let written = (format!("nodes.{}.{head}", field.key), format!("{head}.{}", field.key));
+                findings.written_as.push(written);
+            } else if known {
+                let message = format!("no node of the template is named {}", field.key);
+                let hint = if of_template.is_empty() {
+                    format!("{head} names nodes of the template; a node of its own has a `{head}` field")
+                } else {
+                    meant(&field.key, of_template.iter().map(String::as_str), "the template has")
+                };
+                findings.report_at("RSPP0004", field.key_place, format!("{head}.{}", field.key), message, hint);
+            }
+        }
+    }
+    for head in ["tools", "prompt"] {
+        let Some(field) = tree.field(head).filter(|field| !field.value.is_null()) else { continue };
+        let model = draft.nodes.iter_mut().find(|(name, (_, node))| {
+            of_template.contains(*name) && node.get("type").and_then(Tree::as_text) == Some("llm")
+        });
+        match model {
+            Some((name, (_, node))) => {
+                node.set(head, field.key_place, field.value.clone());
+                findings.written_as.push((format!("nodes.{name}.{head}"), head.to_owned()));
+            }
+            None if known => {
+                let message = format!("{head} is given, but no template whose model it could be for");
+                let hint = format!("move it into the `{head}` field of a node of type llm");
+                findings.report_at("RSPP0004", field.key_place, head, message, hint);
+            }
+            None => {}
+        }
+    }
+}
+
+fn nodes(findings: &mut Collector<'_>, draft: &mut Draft, tree: &Tree) {
+    for field in tree.get("nodes").into_iter().flat_map(Tree::fields) {
+        if !field.value.is_map() {
+            let path = format!("nodes.{}", field.key);
+            let message = format!("the node {} has no fields", field.key);
+            findings.report_at("RSPP0045", field.value.place, path, message, "write `{type: ...}`");
+            draft.has_broken_edges = true;
+            continue;
+        }
+        match draft.nodes.get_mut(&field.key).filter(|_| field.value.get("type").is_none()) {
+            Some((_, node)) => node.lay_over(&field.value),
+            None => drop(draft.nodes.insert(field.key.clone(), (field.key_place, field.value.clone()))),
+        }
+    }
+}
+
+/// Reads the edges of a document; `list` is how their paths begin. An edge that the template has already is said anew:
+/// with a buffer, say.
+fn edges(findings: &mut Collector<'_>, draft: &mut Draft, tree: &Tree, list: &str) {
+    let shape = Shape::of::<EdgeDocument>("an edge");
+    let of_template = draft.edges.len();
+    for (index, item) in tree.get("edges").into_iter().flat_map(Tree::items).enumerate() {
+        let path = format!("{list}[{index}]");
+        let Some((arrow, rest)) = read_edge(findings, &shape, &path, item) else {
+            draft.has_broken_edges = true;
+            continue;
+        };
+        let edge = DraftEdge { place: item.place, path, arrow, rest, fields: item.clone() };
+        match draft.edges[..of_template].iter_mut().find(|known| same_arrow(&known.arrow, &edge.arrow)) {
             Some(known) => *known = edge,
             None => draft.edges.push(edge),
         }
     }
-    fan_in::place_fallbacks(&mut findings, &mut draft);
-    check_bindings(&mut findings, document, &draft);
-    for (name, binding) in bindings {
-        bind(&mut findings, &mut draft, name, binding);
-    }
-    findings.finish(|| draft)
 }
 
-fn fill(draft: &mut Draft, document: &Document, place: &Place) {
-    for (name, type_name) in VOICE_ASSISTANT_NODES {
-        let bind = document.bind.get(name).map(|bind| bind.value.clone());
-        let tools = (name == "llm" && !document.tools.is_empty()).then(|| document.tools.clone());
-        let provider = document.provider.get(name).map(|provider| provider.value.clone());
-        let prompt = document.prompt.clone().filter(|_| name == "llm");
-        let type_name = type_name.to_owned();
-        let node = NodeDocument { type_name, bind, tools, provider, prompt, ..NodeDocument::default() };
-        draft.nodes.insert(name.to_owned(), (place.clone(), node));
-    }
-    for arrow in VOICE_ASSISTANT_EDGES {
-        draft.edges.push(DraftEdge { place: place.clone(), arrow: arrow.to_owned(), rest: EdgeRest::default() });
-    }
+/// An edge's arrow, and what else is said of it if all of that can be read.
+pub(crate) fn read_edge(
+    findings: &mut Collector<'_>,
+    shape: &Shape,
+    path: &str,
+    item: &Tree,
+) -> Option<(String, EdgeRest)> {
+    let before = findings.count();
+    let (arrow, rest) = shape.read::<EdgeDocument>(findings, path, item)?.parts();
+    Some((arrow, if findings.count() == before { rest } else { EdgeRest::default() }))
 }
 
 /// Whether two arrows join the same ends, as they are written.
-fn same_ends(one: &str, other: &str) -> bool {
-    let ends = |arrow: &str| arrow.split_once("->").map(|(from, to)| (from.trim().to_owned(), to.trim().to_owned()));
-    ends(one).is_some() && ends(one) == ends(other)
+pub(crate) fn same_arrow(a: &str, b: &str) -> bool {
+    let ends = |arrow: &str| arrow.split("->").map(|end| end.trim().to_owned()).collect::<Vec<_>>();
+    ends(a) == ends(b)
 }
 
-/// Binds a node to another provider than the document says.
-fn bind(findings: &mut Collector<'_>, draft: &mut Draft, name: &str, binding: &str) {
-    if let Some((_, node)) = draft.nodes.get_mut(name) {
-        node.bind = Some(binding.to_owned());
-        return;
-    }
-    let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
-        Some(known) => format!("did you mean `{known}`?"),
-        None => format!("there are: {}", draft.nodes.keys().cloned().collect::<Vec<_>>().join(", ")),
-    };
-    let place = Place { line: 0, column: 0 };
-    findings.report("RSPP0004", place, format!("--bind {name}"), format!("no node is named {name}"), hint);
-}
-
-/// Top-level bindings are for nodes of the template.
-fn check_bindings(findings: &mut Collector<'_>, document: &Document, draft: &Draft) {
-    let bound = document.bind.iter().map(|(name, bind)| ("bind", name, bind.referenced));
-    let asked = document.provider.iter().map(|(name, provider)| ("provider", name, provider.referenced));
-    for (field, name, referenced) in bound.chain(asked) {
-        if document.template.is_none() || !draft.nodes.contains_key(name) {
-            let hint = match did_you_mean(name, draft.nodes.keys().map(String::as_str)) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("{field} names nodes of the template; a node of its own has a `{field}` field"),
-            };
-            let place = Place::from(referenced);
-            findings.report(
-                "RSPP0004",
-                place,
-                format!("{field}.{name}"),
-                format!("no node of the template is named {name}"),
-                hint,
-            );
+/// Binds nodes to other providers than the document says: what the command line says goes over everything.
+pub(crate) fn bind(findings: &mut Collector<'_>, draft: &mut Draft, bindings: &BTreeMap<String, String>) {
+    let place = Place { file: findings.sources().add("--bind", ""), ..Place::default() };
+    for (name, binding) in bindings {
+        if let Some((_, node)) = draft.nodes.get_mut(name) {
+            node.set("bind", place, Tree::text(place, binding));
+            continue;
         }
-    }
-    let for_the_model = [("tools", !document.tools.is_empty()), ("prompt", document.prompt.is_some())];
-    for (field, _) in for_the_model.into_iter().filter(|(_, given)| *given && document.template.is_none()) {
-        let place = Place::from(document.name.referenced);
-        let message = format!("{field} is given, but no template whose model it could be for");
-        let hint = format!("move it into the `{field}` field of a node of type llm");
-        findings.report("RSPP0004", place, field, message, hint);
+        let hint = meant(name, draft.nodes.keys().map(String::as_str), "there are");
+        findings.report_at("RSPP0004", place, format!("--bind {name}"), format!("no node is named {name}"), hint);
     }
 }

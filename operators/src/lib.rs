@@ -12,6 +12,7 @@ pub mod buffers;
 mod edge_buffer;
 pub mod fallback;
 pub mod fan_in;
+pub mod filter;
 pub mod harness;
 pub mod host;
 pub mod ingress;
@@ -28,5 +29,6 @@ pub mod timed_join;
 pub mod tts;
 pub mod utterance;
 pub mod vad;
+pub mod vote;
 
 pub use node::{Context, Node};

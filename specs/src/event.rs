@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CallRef, InvocationId, NodeIndex, RuntimeSequence, Scope, Slot, UtteranceId};
@@ -167,7 +168,7 @@ impl Payload {
 }
 
 /// What a port accepts or offers (`F-003`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PortType {
     /// PCM frames.
@@ -277,7 +278,7 @@ pub struct ToolCall {
 }
 
 /// What a tool does to the world, as its spec declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolEffect {
     /// Runs at once, and may be cancelled.

@@ -5,6 +5,7 @@
 //! pipeline was compiled to).
 
 pub mod admission;
+pub mod artifact;
 pub mod binding;
 pub mod budget;
 pub mod buffer;

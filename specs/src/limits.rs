@@ -24,6 +24,12 @@ pub const MAX_MERGE_LINEAGE: usize = 16;
 pub const MAX_NODE_PORTS: usize = 16;
 /// A spec's text.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
+/// Collections within collections in a spec.
+pub const MAX_SPEC_DEPTH: usize = 64;
+/// Values in a spec, with its aliases written out.
+pub const MAX_SPEC_VALUES: usize = 100_000;
+/// Findings of a spec that are told; the others are counted.
+pub const MAX_FINDINGS: usize = 100;
 /// Sessions of one worker.
 pub const MAX_WORKER_SESSIONS: usize = 65_536;
 /// Data inputs of all sessions in one tick; what is over waits for the next tick, after its control. More would not

@@ -1,9 +1,10 @@
 //! What fan-ins go by: declared rules, each with a version, so that a plan's hash says which one it was (`F-150`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// In which order a merge passes on what comes in one tick. The rule's name and version are part of the plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum MergeOrder {
     /// By the inputs that caused it, and for one cause in the order of the edges.
     #[default]
@@ -25,7 +26,7 @@ impl MergeOrder {
 }
 
 /// What a join takes for belonging together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinBy {
     /// The first item of each input, then the second of each.

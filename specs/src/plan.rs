@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::{BufferSpec, EdgeSync};
@@ -199,6 +200,10 @@ pub enum NodeKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Micros>,
     },
+    /// Keeps sentences with certain words from being spoken.
+    Filter(FilterParams),
+    /// Passes on what most of its recognisers heard.
+    Vote,
     /// A node from outside the tree, found in the registry by its type.
     Custom {
         /// The name it is registered under.
@@ -225,6 +230,8 @@ impl NodeKind {
             NodeKind::Join { .. } => "join",
             NodeKind::Select { .. } => "select",
             NodeKind::Fallback { .. } => "fallback",
+            NodeKind::Filter(_) => "filter",
+            NodeKind::Vote => "vote",
             NodeKind::Custom { type_name, .. } => type_name,
         }
     }
@@ -343,7 +350,7 @@ impl Default for VadParams {
 }
 
 /// What judges whether a frame is speech.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Detector {
     /// A small neural detector in pure Rust; for 16 kHz.
@@ -355,7 +362,7 @@ pub enum Detector {
 }
 
 /// A tool that a model may call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSpec {
     /// Its name, as the model calls it.
@@ -386,6 +393,16 @@ impl Default for PlayoutParams {
     fn default() -> Self {
         Self { lookahead: Micros::from_ms(40), max_queued: Micros::from_ms(crate::limits::MAX_PLAYOUT_MS) }
     }
+}
+
+/// What must not be spoken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterParams {
+    /// Words and phrases.
+    pub deny: Vec<String>,
+    /// What is said in the place of a sentence with one of them; if empty, nothing.
+    pub instead: String,
 }
 
 /// Which invariant of [`Plan`] does not hold, and where.

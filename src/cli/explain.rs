@@ -1,39 +1,51 @@
 //! `rspp explain`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use rspp_adapters::input_file;
 use rspp_adapters::recording::Recording;
 use rspp_compiler::{Registry, explain};
+use rspp_specs::plan::Plan;
 use rspp_specs::timeline::{Entry, Input};
 
 use super::outcome::{Failure, Outcome};
+use crate::drawing::graph_svg;
 use crate::trace::read_plan;
 
 /// Say in words what a pipeline does: its nodes, its edges, how it takes turns.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp explain specs/pipelines/voice-assistant.yaml\n  \
+    rspp explain mine.yaml --svg > mine.svg
+  \
     rspp explain call.rspp        the pipeline that held a recorded call")]
 pub(super) struct Explain {
     /// The pipeline's spec, YAML or JSON; or a recording, which has its pipeline in it.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    /// Print the graph as SVG instead.
+    #[arg(long)]
+    svg: bool,
 }
 
 impl Explain {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         if self.spec.extension().is_some_and(|extension| extension == "rspp") {
-            return explain_recording(&self.spec);
+            return explain_recording(&self.spec).map(|plan| self.told(&plan));
         }
         let plan = read_plan(&self.spec, registry).map_err(|error| Failure::Input(error.to_string()))?;
-        Ok(explain(&plan))
+        Ok(self.told(&plan))
+    }
+
+    fn told(&self, plan: &Plan) -> String {
+        if self.svg { graph_svg(plan) } else { explain(plan) }
     }
 }
 
 /// The plan stands in the first record; how the rest of the file fares does not matter.
-fn explain_recording(path: &Path) -> Outcome {
+fn explain_recording(path: &Path) -> Result<Arc<Plan>, Failure> {
     let file = input_file::open(path, "a recording (.rspp)").map_err(|error| Failure::Input(error.to_string()))?;
     let fail = |error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
     let (recording, _) = Recording::read_prefix(file).map_err(|error| fail(&error))?;
@@ -41,5 +53,5 @@ fn explain_recording(path: &Path) -> Outcome {
         Entry::Input(_, Input::SessionOpen(open)) => Some(&open.plan),
         _ => None,
     });
-    plan.map(|plan| explain(plan)).ok_or_else(|| fail(&"the recording does not begin with session_open"))
+    plan.cloned().ok_or_else(|| fail(&"the recording does not begin with session_open"))
 }

@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Run(String),
     /// It ran, and what it prints says that not all is well: exit code 1.
     Unwell(String),
+    /// What was given is wrong, and what it prints says how: exit code 2.
+    Refused(String),
     /// It was told to end by this signal, and did. What it came to, and a word to people.
     Interrupted(i32, String, String),
 }
@@ -29,6 +31,10 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
         Err(Failure::Unwell(text)) => {
             print(&text);
             ExitCode::FAILURE
+        }
+        Err(Failure::Refused(text)) => {
+            print(&text);
+            ExitCode::from(2)
         }
         Err(Failure::Interrupted(signal, text, message)) => {
             print(&text);

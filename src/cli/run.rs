@@ -56,7 +56,7 @@ impl Run {
 }
 
 /// `llm=http://localhost:11434/v1#MODEL`.
-fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
+pub(super) fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
     let (node, binding) = text.split_once('=').ok_or("write NODE=BINDING")?;
     Ok((node.trim().to_owned(), binding.trim().to_owned()))
 }

@@ -222,7 +222,7 @@ fn line(out: &mut String, (x1, y1): (u64, u64), (x2, y2): (u64, u64), stroke: &s
     let _ = writeln!(out, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{stroke}\" {more}/>");
 }
 
-fn text(out: &mut String, x: u64, y: u64, anchor: &str, fill: &str, more: &str, words: &str) {
+pub(super) fn text(out: &mut String, x: u64, y: u64, anchor: &str, fill: &str, more: &str, words: &str) {
     let words = escaped(words);
     let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{fill}\" {more}>{words}</text>");
 }
@@ -236,7 +236,7 @@ fn shortened(words: &str, room: usize) -> String {
 }
 
 /// What a caller says is anybody's text; what no XML document may have is left out.
-fn escaped(words: &str) -> String {
+pub(super) fn escaped(words: &str) -> String {
     let mut safe = String::new();
     for letter in words.chars().filter(|letter| !letter.is_control()) {
         match letter {

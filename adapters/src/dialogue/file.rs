@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::pattern::{Expansion, Rules, is_name, words};
 use super::template::Template;
-use super::{Dialogue, DialogueError, Finding, Intent, ROOT, Table};
+use super::{Dialogue, DialogueError, Finding, Intent, ROOT, Table, Tool};
 
 /// Parts of one intent's patterns, every rule written out: the work of matching one word is of this order.
 const MAX_PATTERN_PARTS: u64 = 4_096;
@@ -52,6 +52,17 @@ struct IntentEntry {
     answer: Spanned<String>,
     #[serde(default)]
     after: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    tool: Option<ToolEntry>,
+}
+
+/// A tool that is called before the answer.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToolEntry {
+    name: Spanned<String>,
+    #[serde(default)]
+    arguments: BTreeMap<String, Spanned<String>>,
 }
 
 /// Reads and checks a dialogue's text.
@@ -295,7 +306,12 @@ impl Checker {
             let both = &certain | &before.certain(&self.rules);
             after.insert(earlier.clone(), self.template(text, &both, tables));
         }
-        Intent { name: name.clone(), say, answer, after }
+        let tool = entry.tool.as_ref().map(|tool| {
+            let arguments =
+                tool.arguments.iter().map(|(name, text)| (name.clone(), self.template(text, &certain, tables)));
+            Tool { name: tool.name.value.clone(), arguments: arguments.collect() }
+        });
+        Intent { name: name.clone(), say, answer, after, tool }
     }
 
     fn template(&mut self, text: &Spanned<String>, certain: &BTreeSet<String>, tables: &Tables) -> Template {

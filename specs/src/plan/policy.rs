@@ -1,12 +1,13 @@
 //! The policies of a plan: what the arbiter decides by, what is asked of providers, what new turns need.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::TurnBudget;
 use crate::time::Micros;
 
 /// What speech over an answer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptionPolicy {
     /// Playout stops at once; words or enough speech confirm; otherwise it goes on where it was heard last.
@@ -166,7 +167,7 @@ impl AdmissionPolicy {
 }
 
 /// What happens to a proposal that can't be decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {
     /// It may come again.
