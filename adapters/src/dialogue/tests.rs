@@ -345,7 +345,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     (
         "do open <day>]",
         "do open <day>]\n    colour: red",
-        &["line 14, column 5: unknown field `colour`, expected one of name, say, answer, after"],
+        &["line 14, column 5: unknown field `colour`, expected one of name, say, answer, after, tool"],
     ),
     ("answer: On {day} at {hours}.", "answer: ''", &["line 14, column 13: there are no words to say here"]),
 ];
