@@ -18,7 +18,7 @@ use crate::time::Micros;
 
 mod input;
 
-pub use crate::turn_state::{Holder, RejectReason, TurnState};
+pub use crate::turn_state::{Holder, TurnState};
 pub use input::{
     AckOccasion, Confirmation, DEFAULT_FAIRNESS_KEY, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen,
     Takeover, TimerKey, TurnProposal,

@@ -1,32 +1,10 @@
-//! How a turn stands, who holds it, and why one is refused.
+//! How a turn stands, and who holds it.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{InvocationId, NodeIndex};
-
-/// Why a proposal was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectReason {
-    /// A turn is active, and the policy ignores interruptions.
-    TurnActive,
-    /// The session takes no new turn.
-    Draining,
-    /// The caller's transport is gone.
-    Suspended,
-    /// There is nothing left for new turns.
-    NoQuota,
-    /// The plan asks for an admission snapshot, and there is none.
-    SnapshotMissing,
-    /// The admission snapshot is too old.
-    SnapshotStale,
-    /// The admission snapshot is of a form that is not understood.
-    SnapshotIncompatible,
-    /// The caller only told the speaker to go on.
-    Backchannel,
-}
 
 /// The arbiter's state between ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
