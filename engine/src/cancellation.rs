@@ -16,7 +16,6 @@ use rspp_specs::plan::NodeKind;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Signal, TimerKey};
 
-use crate::invocations::Kind;
 use crate::ledger::Playback;
 use crate::session::{Desk, Session};
 
@@ -120,17 +119,12 @@ impl Session {
     fn withdraw(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
         let in_flight = self.invocations.get(id).is_some();
         let Some(row) = self.invocations.take(id) else { return };
-        for key in [TimerKey::Result(id), TimerKey::Retry(id)] {
-            desk.timers.cancel(self.slot, key);
-        }
         if in_flight {
             self.effect(desk, Effect::CancelInvocation { id });
             self.invocations.abandon(id, desk.now);
-            if row.kind != Kind::Tool
-                && let Some(state) = self.circuits.on_abandoned(&row.binding, desk.now)
-            {
-                self.say_circuit(desk, &row.binding, state);
-            }
+            self.let_go(desk, id, &row, Outcome::Cancelled);
+        } else {
+            desk.timers.cancel(self.slot, TimerKey::Retry(id));
         }
         if let Some(playback) = &mut self.playback {
             playback.on_withdrawn(id);

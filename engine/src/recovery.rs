@@ -140,8 +140,7 @@ impl Session {
         row: Invocation,
         outcome: Outcome,
     ) {
-        self.note_circuit(desk, &row, outcome);
-        self.conclude_invocation(desk, cause, id, row, outcome);
+        self.conclude_invocation(desk, cause, id, row, outcome, outcome);
     }
 
     /// An invocation is over, and its provider is not to blame: it was not asked, or nobody hears it any more.
@@ -153,12 +152,10 @@ impl Session {
         row: Invocation,
         outcome: Outcome,
     ) {
-        if let Some(state) = self.circuits.on_abandoned(&row.binding, desk.now) {
-            self.say_circuit(desk, &row.binding, state);
-        }
-        self.conclude_invocation(desk, cause, id, row, outcome);
+        self.conclude_invocation(desk, cause, id, row, outcome, Outcome::Cancelled);
     }
 
+    /// `blame` is the outcome as far as it is the provider's.
     fn conclude_invocation(
         &mut self,
         desk: &mut Desk<'_>,
@@ -166,10 +163,10 @@ impl Session {
         id: InvocationId,
         row: Invocation,
         outcome: Outcome,
+        blame: Outcome,
     ) {
-        desk.timers.cancel(self.slot, TimerKey::Result(id));
         self.invocations.end(id);
-        self.end_stream(desk, id, row.node);
+        self.let_go(desk, id, &row, blame);
         if outcome != Outcome::Success {
             self.say_here(desk, Signal::ProviderError { id, outcome });
             if let Some(next) = self.alternative(desk, &row, outcome) {
@@ -183,6 +180,13 @@ impl Session {
             let content = DeliveryContent::Result(row.call, ProviderResult::End(outcome));
             self.deliver(desk, cause, row.node, scope, content);
         }
+    }
+
+    /// An invocation has left the table of those in flight: its time, its stream and its provider's circuit learn of it.
+    pub(crate) fn let_go(&mut self, desk: &mut Desk<'_>, id: InvocationId, row: &Invocation, blame: Outcome) {
+        desk.timers.cancel(self.slot, TimerKey::Result(id));
+        self.note_circuit(desk, row, blame);
+        self.end_stream(desk, id, row.node);
     }
 
     /// Whether its turn ends in this very tick, and takes it along: there is nothing to be saved.
