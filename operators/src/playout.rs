@@ -225,14 +225,14 @@ mod tests {
     fn what_was_taken_back_and_is_dropped_is_said() {
         let mut harness = open();
         for number in 1..=4 {
-            harness.at_ms(20 * u64::from(number.unsigned_abs())).event(frame(number));
+            harness.at_ms(20 * number as u64).event(frame(number));
         }
         harness.directive(&Directive::Hold);
         harness.directive(&Directive::Resume { from_sample: 0 });
         assert_eq!(shown(&mut harness), ["1", "2", "3", "4", "1", "2", "wake 100"]);
         harness.directive(&Directive::Drop(rspp_specs::ids::NodeIndex(0)));
         let asked = harness.asked();
-        let flushed = Dropped::one(RuntimeSequence(3)).and(RuntimeSequence(4));
+        let flushed = Dropped::one(RuntimeSequence(4)).and(RuntimeSequence(5));
         assert!(
             matches!(&asked[..], [AskKind::Edge(_, EdgeReport::Dropped(dropped, FLUSHED))] if *dropped == flushed),
             "{asked:?}"

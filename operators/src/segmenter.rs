@@ -126,7 +126,7 @@ mod tests {
         for chunk in chunks {
             harness.event(Payload::text(*chunk));
         }
-        harness.event(Payload::End(rspp_specs::outcome::Outcome::Success));
+        harness.event(Payload::End(Outcome::Success));
         let spoken: Vec<String> = harness
             .emitted()
             .into_iter()
