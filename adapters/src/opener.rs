@@ -165,6 +165,10 @@ impl Provider for Responder {
         answer.end(after, Outcome::Success);
         Ok(())
     }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(Self { dialogue: Arc::clone(&self.dialogue) }))
+    }
 }
 
 /// What is said when no model answers: the last of a node's fallbacks.
@@ -176,6 +180,10 @@ impl Provider for Apology {
         answer.give(Micros(0), ProviderResult::Text(Arc::clone(&self.0)));
         answer.end(Micros(0), Outcome::Success);
         Ok(())
+    }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
     }
 }
 
