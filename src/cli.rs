@@ -11,6 +11,7 @@ mod format;
 mod lint;
 mod new;
 mod outcome;
+mod over;
 mod pages;
 mod replay;
 mod resolve;
