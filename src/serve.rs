@@ -15,6 +15,7 @@ use rspp_adapters::provider::ProviderError;
 use rspp_adapters::server::{Certificate, Limits, Options, Server, ServerError};
 use rspp_compiler::Registry;
 
+use crate::drawing::graph_svg;
 use crate::run::dialogue_of;
 use crate::spec::Over;
 use crate::trace::{TraceError, read_plan_under};
@@ -96,6 +97,7 @@ pub fn serve(
         limits: options.limits,
         record: options.record.clone(),
         allowed_origins: options.allowed_origins.clone(),
+        graph: graph_svg(&plan),
         notes,
     };
     let server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod attendant;
+mod console;
 mod limits;
 mod metrics;
 mod parking;
@@ -44,6 +45,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
+    /// The pipeline's graph, drawn as SVG, for the console page.
+    pub graph: String,
     /// Words to people.
     pub notes: Notes,
 }
@@ -106,6 +109,7 @@ struct House {
     parking: Parking,
     record: Option<PathBuf>,
     allowed_origins: Vec<String>,
+    graph: String,
     notes: Notes,
     traffic: Traffic,
     /// No new calls; those that are there come to an end.
@@ -145,7 +149,7 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, graph, notes } = options;
         let tls = tls.as_ref().map(accept::acceptor).transpose()?;
         if let Some(path) = &record {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
@@ -166,6 +170,7 @@ impl Server {
             parking: Parking::default(),
             record,
             allowed_origins,
+            graph,
             notes,
             traffic: Traffic::default(),
             draining: CancellationToken::new(),

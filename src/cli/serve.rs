@@ -73,7 +73,8 @@ impl Serve {
             drain: Duration::from_secs(self.drain),
         };
         let tell = |address: SocketAddr| {
-            let scheme = if is_tls { "wss" } else { "ws" };
+            let (page, scheme) = if is_tls { ("https", "wss") } else { ("http", "ws") };
+            eprintln!("talk to it at {page}://{address}/");
             for door in DOORS {
                 eprintln!("listening on {scheme}://{address}{}", door.path);
             }

@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::accept::Counted;
 use super::attendant::{Attendant, Visit};
-use super::{House, metrics};
+use super::{House, console, metrics};
 use crate::doors::rspp::{Form, Rspp};
 use crate::transport::{Refusal, RefusalCode, Transport};
 
@@ -66,7 +66,7 @@ pub const DOORS: &[Door] = &[Door {
 }];
 
 pub(super) fn router(house: Arc<House>) -> Router {
-    let mut router = Router::new()
+    let mut router = console::routes(Router::new())
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page));
