@@ -22,9 +22,11 @@ import subprocess
 import sys
 
 # In this order, and the first that fails has caught the mutant: the quickest stand first.
-TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "checker_golden", "sim"]
+TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "sim"]
 # Of these files, only the tests that judge what the core does.
 ONLY = {"sim": ["the_seeds_break_nothing"]}
+# Packages without mutants need not be looked at to see which mutants compile.
+OTHERS = ["rspp", "rspp-adapters", "rspp-compiler", "rspp-checker", "custom-node"]
 LIBS = ["rspp_engine", "rspp_operators"]
 SELECTOR = """
 /// Which mutant is active.
@@ -41,12 +43,7 @@ pub mod mutants {
 
 def listed(copy):
     """The mutants, as cargo-mutants lists them."""
-    command = ["cargo", "mutants", "--list", "--json", "--no-config"]
-    config = (copy / ".cargo/mutants.toml").read_text()
-    globs = [word.strip(' ",') for line in config.splitlines() if line.strip().startswith('"') for word in [line]]
-    for glob in globs:
-        if glob.endswith(".rs"):
-            command += ["--file", glob]
+    command = ["cargo", "mutants", "--workspace", "--list", "--json"]
     output = subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
     return json.loads(output)
 
@@ -126,7 +123,8 @@ def owner(lines, line, column):
 
 def unviable(copy, env):
     """The mutants that do not compile, and errors that no mutant owns."""
-    command = ["cargo", "check", "--workspace", "--message-format=json", "--keep-going"]
+    others = [word for name in OTHERS for word in ("--exclude", name)]
+    command = ["cargo", "check", "--workspace", "--lib", "--message-format=json", "--keep-going", *others]
     output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True).stdout
     found, orphans = set(), []
     for line in output.splitlines():
@@ -145,13 +143,22 @@ def unviable(copy, env):
     return found, orphans
 
 
+def original(copy, file):
+    """A file as it is committed: the copy may have been prepared before."""
+    command = ["git", "show", f"HEAD:{file}"]
+    return subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
+
+
 def prepare(copy, env):
+    for file in {mutant["file"] for mutant in listed(copy)}:
+        (copy / file).write_text(original(copy, file))
     mutants = listed(copy)
     for number, mutant in enumerate(mutants, start=1):
         mutant["id"] = number
         mutant["selector"] = "crate" if mutant["file"].startswith("specs/") else "rspp_specs"
-    originals = {mutant["file"]: (copy / mutant["file"]).read_text() for mutant in mutants}
-    skipped = {}
+    originals = {mutant["file"]: original(copy, mutant["file"]) for mutant in mutants}
+    kept = copy / "unviable.json"
+    skipped = {int(number): why for number, why in json.loads(kept.read_text()).items()} if kept.exists() else {}
     for mutant in mutants:
         name = (mutant.get("function") or {}).get("function_name")
         if name is None:
@@ -160,15 +167,16 @@ def prepare(copy, env):
     if "pub mod mutants" not in lib.read_text():
         lib.write_text(lib.read_text() + SELECTOR)
     while True:
-        for file, original in originals.items():
+        for file, text in originals.items():
             path = copy / file
-            path.write_text(original)
+            path.write_text(text)
             path.write_text(rewritten(path, [it for it in mutants if it["file"] == file], skipped))
         found, orphans = unviable(copy, env)
         print(f"{len(found)} more do not compile", file=sys.stderr)
         if not found:
             break
         skipped.update((number, "unviable") for number in found)
+        kept.write_text(json.dumps(skipped))
     if orphans:
         sys.exit("".join(orphans))
     for mutant in mutants:
@@ -178,7 +186,7 @@ def prepare(copy, env):
 
 
 def binaries(copy, env):
-    tests = [flag for name in TESTS if name in INTEGRATION for flag in ("--test", name)]
+    tests = [flag for name in TESTS if name != "unit" for flag in ("--test", name)]
     command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--lib", *tests]
     output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=True).stdout
     found = {}
@@ -190,9 +198,6 @@ def binaries(copy, env):
             if kind == "test" or name in LIBS:
                 found.setdefault(name if kind == "test" else "unit", []).append((message["executable"], folder))
     return found
-
-
-INTEGRATION = [name for name in TESTS if name not in ("unit", "checker_golden")]
 
 
 def judged(number, tests, seconds):
