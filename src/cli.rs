@@ -2,22 +2,28 @@
 //! examples, and what it does.
 
 mod bundle;
+mod corpus;
 mod demo;
+mod diff;
 mod diff_spec;
 mod docs;
 mod engines;
 mod explain;
 mod format;
+mod gates;
 mod lint;
 mod new;
 mod outcome;
 mod pages;
+mod recorded;
 mod replay;
 mod resolve;
 mod run;
+mod sim;
+mod summary;
+mod timeline;
 mod trace;
 
-mod sim;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -57,6 +63,10 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Replay(replay::Replay),
+    Diff(diff::Diff),
+    Timeline(timeline::Timeline),
+    Summary(summary::Summary),
+    Gates(gates::Gates),
     Sim(sim::Sim),
     Engines(engines::Engines),
     Doctor(engines::Doctor),
@@ -85,7 +95,11 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Docs(command) => command.run(),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
-        Command::Replay(command) => command.run(registry),
+        Command::Replay(command) => command.run(registry, &interrupt),
+        Command::Diff(command) => command.run(),
+        Command::Timeline(command) => command.run(),
+        Command::Summary(command) => command.run(),
+        Command::Gates(command) => command.run(),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 26] = [
     &[],
     &["demo"],
     &["new"],
@@ -35,6 +35,10 @@ const COMMANDS: [&[&str]; 22] = [
     &["sim"],
     &["run"],
     &["replay"],
+    &["diff"],
+    &["timeline"],
+    &["summary"],
+    &["gates"],
     &["engines"],
     &["engines", "list"],
     &["engines", "install"],
