@@ -3,6 +3,7 @@
 //! [`rspp_adapters::sim`] simulates whoever stands outside of the core; the judge here renders what each session
 //! writes as a trace, and hands it to the checker, which knows nothing of the engine.
 
+mod batch;
 mod judge;
 mod pipelines;
 mod recordings;
@@ -21,6 +22,7 @@ use crate::trace::{TraceError, read_plan};
 use judge::Judge;
 use recordings::Recordings;
 
+pub use batch::{Batch, Seeds, corpus};
 pub use judge::{Found, Invariant};
 pub use report::{Gates, Interruptions, Migrations, Peaks, Recovery, Report, Terminals};
 
@@ -50,6 +52,11 @@ pub enum SimError {
     /// The calls could not be recorded.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+}
+
+/// The node types of simulated calls beside others: what replays their recordings needs them.
+pub fn registry(registry: &Registry) -> Registry {
+    pipelines::with_breakable(registry.clone())
 }
 
 /// Runs the simulation, and writes a recording of each call into a folder.

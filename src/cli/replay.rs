@@ -121,6 +121,8 @@ fn speed(text: &str) -> Result<Speed, &'static str> {
 
 impl Replay {
     pub(super) fn run(&self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
+        // The recording may be of a simulated call, whose node types are in this program.
+        let registry = &crate::sim::registry(registry);
         let Some(path) = &self.recording else {
             return self.corpus.run(&self.anew(Path::new("")), self.holds_anew(), self.tolerance, self.json, registry);
         };
