@@ -14,11 +14,13 @@ mod gates;
 mod lint;
 mod new;
 mod outcome;
+mod over;
 mod pages;
 mod recorded;
 mod replay;
 mod resolve;
 mod run;
+mod serve;
 mod sim;
 mod summary;
 mod timeline;
@@ -62,6 +64,7 @@ enum Command {
     Docs(docs::Docs),
     Trace(trace::Trace),
     Run(run::Run),
+    Serve(serve::Serve),
     Replay(replay::Replay),
     Diff(diff::Diff),
     Timeline(timeline::Timeline),
@@ -95,6 +98,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Docs(command) => command.run(),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
+        Command::Serve(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry, &interrupt),
         Command::Diff(command) => command.run(),
         Command::Timeline(command) => command.run(),

@@ -35,6 +35,7 @@ pub mod prices;
 pub mod replay;
 pub mod run;
 pub mod screen;
+pub mod serve;
 pub mod sim;
 pub mod spec;
 pub mod summary;

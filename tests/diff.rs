@@ -5,17 +5,17 @@ mod calls;
 #[path = "call/kept.rs"]
 mod kept;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use kept::check_kept;
 use rspp::adapters::scenario::Scenario;
 use rspp::diff::{Call, Class, Options, Report};
+use rspp::spec::Over;
 use rspp::specs::plan::Plan;
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::Record;
-use rspp::trace::read_plan_bound;
+use rspp::trace::{read_plan, read_plan_under};
 use rspp::{Registry, compile};
 
 fn golden(name: &str) -> std::path::PathBuf {
@@ -85,9 +85,9 @@ fn a_different_merge_rule_is_an_ordering() {
 fn another_provider_is_a_plan() {
     let scenario = scenario("plain-call.yaml");
     let bound = |bindings: &[(&str, &str)]| {
-        let bindings: BTreeMap<String, String> =
-            bindings.iter().map(|(node, binding)| ((*node).to_owned(), (*binding).to_owned())).collect();
-        let plan = read_plan_bound(&golden("scripted.yaml"), &bindings, &Registry::new());
+        let bindings = bindings.iter().map(|(node, binding)| ((*node).to_owned(), (*binding).to_owned())).collect();
+        let over = Over { bindings, ..Over::default() };
+        let plan = read_plan_under(&golden("scripted.yaml"), &over, &Registry::new());
         run(&scenario, &plan.unwrap_or_else(|error| panic!("{error}")))
     };
     let report = compared(&bound(&[]), &bound(&[("llm", "another")]));
@@ -112,7 +112,7 @@ fn a_slower_budget_is_a_timing() {
 fn a_stale_epoch_is_an_authority() {
     let text = std::fs::read_to_string(golden("text-over-answer.yaml")).expect("it is there");
     let stale = text.replace("inputs:\n", "inputs:\n  - {at_ms: 300, stale_epoch: 0}\n");
-    let plan = read_plan_bound(&golden("scripted.yaml"), &BTreeMap::new(), &Registry::new());
+    let plan = read_plan(&golden("scripted.yaml"), &Registry::new());
     let plan = plan.unwrap_or_else(|error| panic!("{error}"));
     let report = compared(&run(&parsed(&text), &plan), &run(&parsed(&stale), &plan));
     check(&report, Class::Authority, "-", "C stale_epoch");
@@ -122,7 +122,7 @@ fn a_stale_epoch_is_an_authority() {
 #[test]
 fn another_answer_is_an_outcome() {
     let text = std::fs::read_to_string(golden("plain-call.yaml")).expect("it is there");
-    let plan = read_plan_bound(&golden("scripted.yaml"), &BTreeMap::new(), &Registry::new());
+    let plan = read_plan(&golden("scripted.yaml"), &Registry::new());
     let plan = plan.unwrap_or_else(|error| panic!("{error}"));
     let other = text.replace("at noon.", "at ten.");
     let report = compared(&run(&parsed(&text), &plan), &run(&parsed(&other), &plan));

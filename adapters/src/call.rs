@@ -1,6 +1,6 @@
 //! A call from a WAV file: the caller's audio, real engines, and a transport that writes what the caller hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -113,6 +113,44 @@ pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
 /// As [`open`].
 pub fn open_for(plan: &Plan, opener: &mut Opener, wants: impl Fn(&str) -> bool) -> Result<Providers, CallError> {
     let mut providers = Providers::default();
+    open_some(plan, opener, wants, |wanted, provider| {
+        let provider = match provider {
+            Opened::Only(provider) => provider,
+            Opened::Replaceable(provider) => Box::new(Replaceable::new(wanted.node, provider)),
+        };
+        providers.insert(wanted.kind, wanted.binding, provider);
+    })?;
+    Ok(providers)
+}
+
+/// A provider that was opened.
+pub(crate) enum Opened {
+    /// Nothing stands in for it.
+    Only(Box<dyn Provider>),
+    /// The plan names another in its place, so it may be missing.
+    Replaceable(Result<Box<dyn Provider>, ProviderError>),
+}
+
+/// Opens each different provider that a plan's nodes are bound to, and hands it to `take`.
+///
+/// # Errors
+/// A binding that says nothing, or an engine that can't be had.
+pub(crate) fn open_each(
+    plan: &Plan,
+    opener: &mut Opener,
+    take: impl FnMut(&Wanted<'_>, Opened),
+) -> Result<(), CallError> {
+    open_some(plan, opener, |_| true, take)
+}
+
+/// As [`open_each`], for those nodes alone that `wants` names.
+fn open_some(
+    plan: &Plan,
+    opener: &mut Opener,
+    wants: impl Fn(&str) -> bool,
+    mut take: impl FnMut(&Wanted<'_>, Opened),
+) -> Result<(), CallError> {
+    let mut taken = BTreeSet::new();
     for node in plan.nodes().iter().filter(|node| wants(&node.name)) {
         let simple = |kind, binding| Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
         let wanted = match &node.kind {
@@ -130,18 +168,18 @@ pub fn open_for(plan: &Plan, opener: &mut Opener, wants: impl Fn(&str) -> bool) 
         let tools = wanted.tools.iter().map(|tool| (simple(Kind::Tool, &tool.binding), false));
         for (wanted, replaceable) in chain.chain(tools) {
             // One provider serves all nodes, and all tools, that are bound to the same.
-            if providers.has(wanted.kind, wanted.binding) {
+            if !taken.insert((wanted.kind, wanted.binding)) {
                 continue;
             }
-            let provider = match opener.open(&wanted) {
+            let opened = match opener.open(&wanted) {
                 Err(error) if !replaceable || error.is_wrong_usage() => return Err(fail(&node.name)(error)),
-                provider if replaceable => Box::new(Replaceable::new(&node.name, provider)),
-                provider => provider.map_err(fail(&node.name))?,
+                provider if replaceable => Opened::Replaceable(provider),
+                provider => Opened::Only(provider.map_err(fail(&node.name))?),
             };
-            providers.insert(wanted.kind, wanted.binding, provider);
+            take(&wanted, opened);
         }
     }
-    Ok(providers)
+    Ok(())
 }
 
 fn fail(node: &str) -> impl Fn(ProviderError) -> CallError {
@@ -391,7 +429,7 @@ impl<C: CallerSide, B: Bring> Peers for CallPeers<C, B> {
 }
 
 /// What a call answers that no provider is bound to.
-fn unbound(request: &Request) -> Vec<Timed> {
+pub(crate) fn unbound(request: &Request) -> Vec<Timed> {
     let after = Micros(0);
     let mut results = Vec::new();
     if let Request::Tool(call) = request {

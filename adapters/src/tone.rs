@@ -108,6 +108,10 @@ impl Provider for ToneVoice {
         tones_in_frames(text).into_iter().for_each(|timed| answer.give(timed.after, timed.result));
         Ok(())
     }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(ToneVoice))
+    }
 }
 
 /// The answer to a text: its tones in frames, each at its time, and the end.

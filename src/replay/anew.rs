@@ -17,7 +17,7 @@ use rspp_specs::timeline::Record;
 
 use super::{ReplayError, check_nodes};
 use crate::run::dialogue_of;
-use crate::trace::{TraceError, read_plan_bound};
+use crate::trace::{TraceError, read_plan};
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Anew {
     /// The spec, or a binding.
     pub fn plan(&self, registry: &Registry) -> Result<Option<Arc<Plan>>, AnewError> {
         let Some(spec) = &self.spec else { return Ok(None) };
-        let plan = read_plan_bound(spec, &BTreeMap::new(), registry)?;
+        let plan = read_plan(spec, registry)?;
         rebound(&plan, &self.bindings).map(Some)
     }
 

@@ -10,7 +10,7 @@ use rspp::adapters::recording::Recording;
 use serde_json::Value;
 
 pub(crate) use heard::check_cancelled_turns;
-pub(crate) use program::{Ran, rspp};
+pub(crate) use program::rspp;
 
 pub(crate) const RATE_HZ: u32 = 16_000;
 
