@@ -1,6 +1,5 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +24,8 @@ use crate::trace::{TraceError, read_plan_under};
 pub struct Serve {
     /// The pipeline.
     pub spec: PathBuf,
-    /// Which nodes are bound to other providers than the spec says.
-    pub bindings: BTreeMap<String, String>,
+    /// What is laid over it.
+    pub over: Over,
     /// Where to listen.
     pub listen: SocketAddr,
     /// With which certificate.
@@ -84,8 +83,7 @@ pub fn serve(
     interrupt: &Interrupt,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let bindings = options.bindings.clone().into_iter().collect();
-    let plan = read_plan_under(&options.spec, &Over { bindings, ..Over::default() }, registry)?;
+    let plan = read_plan_under(&options.spec, &options.over, registry)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(ServeError::Binding)?;
     let notes = Notes::new(|note| eprintln!("note: {note}"));
