@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
+use rspp_adapters::recording::RecordingError;
 use rspp_adapters::sim::{Ended, Load, Watch, Which};
 use rspp_checker::{Checker, Limits};
 use rspp_engine::View;
@@ -16,6 +17,7 @@ use rspp_specs::trace::{Line, Renderer, Section};
 use serde::Serialize;
 
 use super::Options;
+use super::recordings::Recordings;
 use super::report::Report;
 
 /// Violations that are told in full; more are counted.
@@ -103,6 +105,7 @@ pub(super) struct Judge {
     trace: Option<Box<dyn Write>>,
     /// Whose lines went to the trace last.
     traced: Option<Which>,
+    recordings: Option<Recordings>,
     latest: Micros,
 }
 
@@ -120,15 +123,16 @@ struct Call {
 }
 
 impl Judge {
-    pub(super) fn new(options: Options, trace: Option<Box<dyn Write>>) -> Self {
-        let report = Report::new(&options);
-        Self { options, report, calls: Vec::new(), lines: Vec::new(), trace, traced: None, latest: Micros(0) }
+    pub(super) fn new(options: Options, trace: Option<Box<dyn Write>>, recordings: Option<Recordings>) -> Self {
+        let (report, calls, lines) = (Report::new(&options), Vec::new(), Vec::new());
+        Self { options, report, calls, lines, trace, traced: None, recordings, latest: Micros(0) }
     }
 
-    /// Everything that was found.
-    pub(super) fn finish(mut self) -> Report {
+    /// Everything that was found; or that the calls could not be recorded.
+    pub(super) fn finish(mut self) -> Result<Report, RecordingError> {
+        self.recordings.take().map_or(Ok(()), Recordings::finish)?;
         self.report.finish();
-        self.report
+        Ok(self.report)
     }
 
     /// Something in the program itself panicked: whose fault it was is not known.
@@ -254,12 +258,18 @@ impl Watch for Judge {
             self.calls.resize_with(place + 1, || None);
         }
         self.report.calls += 1;
+        if let Some(recordings) = &mut self.recordings {
+            recordings.begin(which, plan);
+        }
         self.calls[place] = Some(Call::new(plan));
     }
 
     fn on_tick(&mut self, which: Which, records: &[Record], view: Option<&View>, load: Load) {
         let Some(last) = records.last() else { return };
         self.latest = last.at;
+        if let Some(recordings) = &mut self.recordings {
+            recordings.take(which, records);
+        }
         self.report.invariants_checked += 1;
         self.render(which, records, view);
         if self.write_trace(which).is_err() {
@@ -298,6 +308,9 @@ impl Watch for Judge {
         if repeated_samples > 0 {
             let detail = format!("{repeated_samples} samples were heard twice");
             self.breach(which, self.latest, Invariant::HeardOnce, detail);
+        }
+        if let Some(recordings) = &mut self.recordings {
+            recordings.end(which);
         }
         self.calls[which.session as usize] = None;
     }
