@@ -40,9 +40,11 @@ use prost::Message;
 
 use self::bounded::{count, no_longer, of_text, of_us, to_text, to_us};
 use self::generated as pb;
+use self::words::Word;
 use crate::event::ProviderResult;
 use crate::ids::{InvocationId, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_PREROLL_MS;
+use crate::recording::{Redacted, Redaction};
 use crate::timeline::{Effect, Entry, Input, Record, Signal};
 
 /// The version of the schema that this code reads and writes.
@@ -145,6 +147,8 @@ pub struct EnvelopeContext {
     pub event_id: u64,
     /// The event that it follows from, where that is known.
     pub causal_parent: Option<u64>,
+    /// What was taken out of the record before it was written.
+    pub redacted: Option<Redacted>,
 }
 
 /// Numbers the events of one session, and knows which event each follows from.
@@ -207,7 +211,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Record, EnvelopeContext), WireError> {
 pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Envelope, WireError> {
     use pb::envelope::Payload;
     let Record { slot, tick, at, entry } = record;
-    let EnvelopeContext { session, pipeline_version, lease_epoch, event_id, causal_parent } = context;
+    let EnvelopeContext { session, pipeline_version, lease_epoch, event_id, causal_parent, redacted } = context;
     let payload = match entry {
         Entry::Input(_, input) => Payload::Input(input.to_wire()?),
         Entry::Signal(_, signal) => Payload::Signal(signal.to_wire()?),
@@ -223,6 +227,7 @@ pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Env
         at_us: to_us("at", *at)?,
         pipeline_version: *pipeline_version,
         lease_epoch: *lease_epoch,
+        redacted: redacted.as_ref().map(to_redacted),
         payload: Some(payload),
         ..header::derived(entry)
     };
@@ -262,9 +267,25 @@ pub fn of_envelope(envelope: pb::Envelope) -> Result<(Record, EnvelopeContext), 
         lease_epoch: envelope.lease_epoch,
         event_id: count("event_id", envelope.event_id)?,
         causal_parent: envelope.causal_parent.map(|parent| count("causal_parent", parent)).transpose()?,
+        redacted: envelope.redacted.map(of_redacted).transpose()?,
     };
     let (tick, at) = (count("tick", envelope.tick)?, of_us("at", envelope.at_us)?);
     Ok((Record { slot: Slot(envelope.slot), tick, at, entry }, context))
+}
+
+fn to_redacted(redacted: &Redacted) -> pb::Redacted {
+    let Redacted { how, digest } = redacted;
+    pb::Redacted { how: how.number(), digest: digest.map_or_else(Vec::new, |digest| digest.to_vec()) }
+}
+
+fn of_redacted(message: pb::Redacted) -> Result<Redacted, WireError> {
+    let pb::Redacted { how, digest } = message;
+    let digest = match (digest.len(), digest.first_chunk()) {
+        (0, _) => None,
+        (16, Some(digest)) => Some(*digest),
+        _ => return Err(WireError::Missing { field: "redacted.digest" }),
+    };
+    Ok(Redacted { how: Redaction::of_number("redacted.how", how)?, digest })
 }
 
 /// As much of a damaged envelope as tells a person which event it was.

@@ -15,6 +15,7 @@ use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence, Slot, TurnId};
 use rspp_specs::limits::{MAX_FRAME_SAMPLES, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::{Plan, PlanParts, TurnPolicy};
+use rspp_specs::recording::{Redacted, Redaction};
 use rspp_specs::signals::SIGNALS;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
@@ -29,6 +30,7 @@ fn context() -> EnvelopeContext {
         lease_epoch: 2,
         event_id: 9,
         causal_parent: Some(8),
+        redacted: Some(Redacted { how: Redaction::Hash, digest: Some([7; 16]) }),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::buffer::{BranchFault, WatermarkLevel, XonCause};
 use crate::data_class::DataClass;
 use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::recording::Redaction;
 use crate::time::Lane;
 use crate::timeline::{AckOccasion, Confirmation, TurnState};
 
@@ -72,4 +73,5 @@ words! {
     WatermarkLevel { High, Low }
     XonCause { Drained, Expired }
     BranchFault { Timeout, Failed }
+    Redaction { Allow, Mask, Tokenize, Hash, Drop }
 }
