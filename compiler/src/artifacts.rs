@@ -10,9 +10,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::digest_of;
+use crate::document::HEADS;
 use crate::finding::{Collector, Findings, meant};
 use crate::layers::PROFILES;
 use crate::nodes;
+use crate::policy::{AdmissionDocument, TurnDocument};
+use crate::recording::{RecordingDocument, RedactionDocument};
 use crate::registry::Registry;
 use crate::request::{Request, check_secrets};
 use crate::shape::Shape;
@@ -73,9 +76,7 @@ fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree) {
             for field in tree.get("nodes").into_iter().flat_map(Tree::fields) {
                 fields_of_type(findings, &field.key, field.key_place, &format!("nodes.{}", field.key), &field.value);
             }
-            if let Some(turn) = tree.get("turn") {
-                Shape::of::<crate::policy::TurnDocument>("turn").check(findings, "turn", turn);
-            }
+            heads(findings, tree);
             unchanged_profile(findings, tree);
         }
         "PipelineModule" => {
@@ -85,9 +86,7 @@ fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree) {
         }
         "ConfigLayer" => {
             read::<ConfigLayer>(findings, kind, tree);
-            if let Some(turn) = tree.get("turn") {
-                Shape::of::<crate::policy::TurnDocument>("turn").check(findings, "turn", turn);
-            }
+            heads(findings, tree);
         }
         "PolicyOverlay" => drop(read::<PolicyOverlay>(findings, kind, tree)),
         "ReplayManifest" => drop(read::<ReplayManifest>(findings, kind, tree)),
@@ -111,6 +110,20 @@ fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree) {
                 check_compatibility(findings, tree, &policy);
             }
         }
+    }
+}
+
+/// The parts of a spec's head that a profile and a layer may have, too.
+fn heads(findings: &mut Collector<'_>, tree: &Tree) {
+    for head in HEADS {
+        let Some(given) = tree.get(head) else { continue };
+        let shape = match head {
+            "turn" => Shape::of::<TurnDocument>(head),
+            "admission" => Shape::of::<AdmissionDocument>(head),
+            "recording" => Shape::of::<RecordingDocument>(head),
+            _ => Shape::of::<RedactionDocument>(head),
+        };
+        shape.check(findings, head, given);
     }
 }
 

@@ -94,10 +94,12 @@ pub fn difference(old: &Plan, new: &Plan) -> Vec<Change> {
     for (head, a, b) in [
         ("turn", value(old.turn_policy()), value(new.turn_policy())),
         ("admission", value(old.admission()), value(new.admission())),
+        ("recording", value(old.recording()), value(new.recording())),
     ] {
         leaves(head, &a, &b, &mut |path, says| {
-            let bump =
-                if path.ends_with("interruption") || path.ends_with("terminate") { Bump::Minor } else { Bump::Patch };
+            let minor = ["interruption", "terminate", "level"].iter().any(|end| path.ends_with(end))
+                || path.starts_with("recording.redaction");
+            let bump = if minor { Bump::Minor } else { Bump::Patch };
             change(path, bump, says);
         });
     }

@@ -15,8 +15,12 @@ use crate::buffer::BufferDocument;
 use crate::finding::Collector;
 use crate::nodes::TYPES;
 use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
+use crate::recording::{RecordingDocument, RedactionDocument};
 use crate::shape::Shape;
 use crate::tree::Tree;
+
+/// The parts of a spec that a profile may lie under, and layers over.
+pub(crate) const HEADS: [&str; 4] = ["turn", "admission", "recording", "redaction"];
 
 /// A pipeline: nodes, edges between them, and how it takes turns.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +58,13 @@ pub(crate) struct Document {
     /// What new turns need.
     #[serde(default)]
     pub(crate) admission: Option<AdmissionDocument>,
+    /// What is recorded.
+    #[serde(default)]
+    pub(crate) recording: Option<RecordingDocument>,
+    /// What is done to each class of data before it is written down or shown: `{text_raw: mask}`, or `{text_raw:
+    /// {timeline: mask, telemetry: drop, replay: mask}}`.
+    #[serde(default)]
+    pub(crate) redaction: Option<RedactionDocument>,
     /// The nodes by their names. A node of the template's name replaces the template's if it has a `type`; otherwise
     /// its fields are laid over the template's.
     #[serde(default)]
@@ -67,7 +78,8 @@ pub(crate) struct Document {
     /// Edges into which a policy may put nodes, by the name of the place: `{before-voice: segmenter -> tts}`.
     #[serde(default)]
     pub(crate) inserts: BTreeMap<String, String>,
-    /// Words for people and tools: a description, an owner, labels. They change nothing that a session does (`F-082`).
+    /// Words for people and tools: a description, an owner, labels. They are in the plan, and change nothing that a
+    /// session does (`F-082`). 16 KiB at most.
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, Value>,
 }
@@ -100,8 +112,8 @@ impl Document {
                 findings.report_at("RSPP0045", place, field, format!("{field} has another form"), hint);
             }
         }
-        // Turns and admission are checked with all that is laid over them.
-        let mut head = tree.without("nodes").without("edges").without("turn").without("admission");
+        // These are checked with all that is laid over them.
+        let mut head = HEADS.iter().fold(tree.without("nodes").without("edges"), |head, name| head.without(name));
         if tree.get("template").is_some_and(|template| !template.is_null()) {
             // They are checked with the nodes that they are for.
             head = head.without("tools");

@@ -3,8 +3,11 @@
 use std::fmt::Write;
 
 use rspp_specs::buffer::{BufferSpec, Shed};
+use rspp_specs::data_class::DataClass;
 use rspp_specs::event::ToolEffect;
-use rspp_specs::plan::{Comparison, Lifetime, NodeKind, Plan, PlanEdge};
+use rspp_specs::plan::{
+    Comparison, Lifetime, NodeKind, Plan, PlanEdge, RecordingLevel, RecordingPolicy, Redaction, Sink,
+};
 
 use crate::{buffer, fan_in};
 
@@ -16,6 +19,7 @@ pub fn explain(plan: &Plan) -> String {
     let _ = write_nodes(&mut text, plan);
     let _ = write_edges(&mut text, plan);
     let _ = write_turns(&mut text, plan);
+    let _ = write_recording(&mut text, plan);
     let _ = write_first_audio(&mut text, plan);
     text
 }
@@ -120,6 +124,44 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
     if let (Some(from), Some(to)) = (proposes, opens) {
         let (from, to) = (&plan.node(from).name, &plan.node(to).name);
         writeln!(text, "  {from} ~> {to}: a proposal, through the sequencer; the arbiter decides")?;
+    }
+    Ok(())
+}
+
+/// What is kept of a call, and what is done to it before.
+fn write_recording(text: &mut String, plan: &Plan) -> std::fmt::Result {
+    let RecordingPolicy { level, sample, redaction } = plan.recording();
+    let kept = match level {
+        RecordingLevel::L0 => "control and decisions; of payloads, at most digests".to_owned(),
+        RecordingLevel::L1 => format!(
+            "control, decisions, finals, one of {} partial results and one of {} frames of audio",
+            sample.partials_every, sample.audio_every
+        ),
+        RecordingLevel::L2 => "everything".to_owned(),
+    };
+    let share = match (level, sample.sessions_percent) {
+        (RecordingLevel::L0, _) | (_, 100) => String::new(),
+        (_, percent) => format!(", for {percent} of 100 sessions, the others at L0"),
+    };
+    writeln!(text, "\nA recording is made at {}{share}: {kept}.", level.name())?;
+    let sink = Sink::Timeline(*level);
+    let all = DataClass::ALL.into_iter().map(|class| (class, plan.recording().redaction(class, sink)));
+    let done: Vec<String> = all
+        .filter(|(_, action)| *action != Redaction::Allow)
+        .map(|(class, action)| {
+            let said = redaction.get(&class).is_some_and(|said| said.of(sink).is_some());
+            let said = if said { "" } else { " (by default)" };
+            format!("{} {}{said}", class.name(), action.name())
+        })
+        .collect();
+    let done = if done.is_empty() { "nothing is taken out".to_owned() } else { done.join(", ") };
+    writeln!(text, "Before it is written down: {done}.")?;
+    for sink in [Sink::Telemetry, Sink::Replay] {
+        let said = redaction.iter().filter_map(|(class, said)| Some((class, said.of(sink)?)));
+        let said: Vec<String> = said.map(|(class, said)| format!("{} {}", class.name(), said.name())).collect();
+        if !said.is_empty() {
+            writeln!(text, "In {}: {}.", sink.name(), said.join(", "))?;
+        }
     }
     Ok(())
 }

@@ -8,10 +8,10 @@ use petgraph::visit::EdgeRef;
 use rspp_specs::buffer::{BufferSpec, EdgeSync, SyncGroup};
 use rspp_specs::event::PortType;
 use rspp_specs::ids::{NodeIndex, PortIndex};
-use rspp_specs::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
+use rspp_specs::limits::{MAX_METADATA_BYTES, MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
     AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, Port, ProviderPolicy,
-    TurnPolicy,
+    RecordingPolicy, TurnPolicy,
 };
 
 use crate::budgets;
@@ -23,6 +23,7 @@ use crate::layers::DEFAULT_PROFILE;
 use crate::nodes::{self, NodeRow, TYPES};
 use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
 use crate::providers::NodeFindings;
+use crate::recording;
 use crate::registry::Registry;
 use crate::shape::Shape;
 use crate::template::{Draft, DraftEdge};
@@ -65,6 +66,7 @@ pub(crate) fn plan(
     check_sync(findings, &graph, draft);
     check_ends(findings, &graph, draft, &by_name);
     budgets::check(findings, &graph, &turns.turn);
+    check_metadata(findings, document);
     if findings.has_errors() {
         return None;
     }
@@ -96,6 +98,16 @@ fn check_size(findings: &mut Collector<'_>, draft: &Draft, graph: &Graph) {
         let message = format!("{} edges end at {}", vertex.inputs.len(), vertex.name);
         let hint = format!("at most {MAX_NODE_PORTS}; let several nodes bring them together");
         findings.report_at("RSPP0006", vertex.place, format!("nodes.{}", vertex.name), message, hint);
+    }
+}
+
+/// What is said for people and tools goes into every recording.
+fn check_metadata(findings: &mut Collector<'_>, document: &Document) {
+    let size = document.metadata.iter().map(|(name, value)| name.len() + value.to_string().len()).sum::<usize>();
+    if size > MAX_METADATA_BYTES {
+        let message = format!("the metadata are {size} bytes of JSON");
+        let hint = format!("at most {MAX_METADATA_BYTES}: they go into every recording; refer to what is longer");
+        findings.report("RSPP0021", Place::default(), "metadata", message, hint);
     }
 }
 
@@ -461,15 +473,17 @@ fn seal(document: &Document, turns: Turns, graph: &Graph) -> PlanParts {
     edges.sort_by_key(|edge| (edge.to, edge.to_port, edge.from, edge.from_port));
     let profile = document.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     let nodes = nodes.collect();
-    let (name, version, Turns { turn, admission, .. }) = (document.name.clone(), document.version, turns);
-    PlanParts { name, version, profile, nodes, edges, turn, admission }
+    let (name, version, metadata) = (document.name.clone(), document.version, document.metadata.clone());
+    let Turns { turn, admission, recording, .. } = turns;
+    PlanParts { name, version, profile, nodes, edges, turn, admission, recording, metadata }
 }
 
-/// How a pipeline takes turns, with all that is laid over the spec.
+/// How a pipeline takes turns and what is recorded of them, with all that is laid over the spec.
 struct Turns {
     document: Option<TurnDocument>,
     turn: TurnPolicy,
     admission: AdmissionPolicy,
+    recording: RecordingPolicy,
 }
 
 impl Turns {
@@ -493,6 +507,7 @@ impl Turns {
         }
         let policy = turn.as_ref().map(TurnDocument::policy).unwrap_or_default();
         let admission = admission.as_ref().map(AdmissionDocument::policy).unwrap_or_default();
-        Self { document: turn, turn: policy, admission }
+        let recording = recording::read(findings, draft);
+        Self { document: turn, turn: policy, admission, recording }
     }
 }

@@ -5,7 +5,7 @@
 use rspp_specs::artifact::{Circumstances, ConfigLayer, CostCaps, LayerRank, PolicyOverlay};
 use rspp_specs::plan::{ProviderPolicy, TurnBudgets};
 
-use crate::document::{Document, EdgeRest};
+use crate::document::{Document, EdgeRest, HEADS};
 use crate::finding::{Collector, Place, meant};
 use crate::request::Request;
 use crate::shape::Shape;
@@ -56,6 +56,11 @@ pub(crate) fn profile(findings: &mut Collector<'_>, tree: &Tree, document: &Docu
         let place = draft.head.field("turn").map_or(field.key_place, |given| given.key_place);
         draft.head.set("turn", place, turn);
     }
+    for head in ["recording", "redaction"] {
+        if let Some(field) = profile.field(head) {
+            lay_under(draft.head.entry(head, field.key_place), field.value.clone());
+        }
+    }
 }
 
 /// Fields of a map that are not given, maps within it field by field.
@@ -86,7 +91,7 @@ pub(crate) fn layers(findings: &mut Collector<'_>, draft: &mut Draft, request: &
             }
         }
         nodes(findings, draft, tree.get("nodes"));
-        for head in ["turn", "admission"] {
+        for head in HEADS {
             if let Some(field) = tree.field(head) {
                 draft.head.entry(head, field.key_place).lay_over(&field.value);
             }

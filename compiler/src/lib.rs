@@ -19,6 +19,7 @@ mod modules;
 mod nodes;
 mod policy;
 mod providers;
+mod recording;
 mod reference;
 mod registry;
 mod request;

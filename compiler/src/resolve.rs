@@ -1,14 +1,16 @@
 //! The effective view of a spec: every field with its value and where it comes from (`F-081`).
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use rspp_specs::plan::Plan;
 
-use crate::document::Document;
+use crate::document::{Document, HEADS};
 use crate::finding::Collector;
 use crate::nodes;
 use crate::policy::{AdmissionDocument, TurnDocument};
+use crate::recording::{RecordingDocument, RedactionDocument};
 use crate::template::Draft;
 use crate::tree::{Content, Tree};
 
@@ -56,15 +58,20 @@ pub(crate) fn resolve(
             fields.defaults(&path, &filled, node);
         }
     }
+    if let Some(metadata) = tree.get("metadata") {
+        fields.leaves("metadata", metadata);
+    }
     let empty = Tree::map(tree.place);
-    for head in ["turn", "admission"] {
+    for head in HEADS {
         let given = draft.head.get(head).unwrap_or(&empty);
         fields.leaves(head, given);
         let filled = match head {
-            "turn" => serde_json::from_value::<TurnDocument>(given.value()).and_then(serde_json::to_value),
-            _ => serde_json::from_value::<AdmissionDocument>(given.value()).and_then(serde_json::to_value),
+            "turn" => filled::<TurnDocument>(given),
+            "admission" => filled::<AdmissionDocument>(given),
+            "recording" => filled::<RecordingDocument>(given),
+            _ => filled::<RedactionDocument>(given),
         };
-        if let Ok(filled) = filled {
+        if let Some(filled) = filled {
             fields.defaults(head, &filled, given);
         }
     }
@@ -81,6 +88,11 @@ pub(crate) fn resolve(
     }
     fields.list.sort_by(|a, b| a.path.cmp(&b.path));
     Resolved { plan: plan.hash().to_string(), fields: fields.list }
+}
+
+/// What a part of the head says, with defaults for what is not given.
+fn filled<T: Serialize + DeserializeOwned>(given: &Tree) -> Option<Value> {
+    serde_json::from_value::<T>(given.value()).and_then(serde_json::to_value).ok()
 }
 
 struct Fields<'f, 'a> {

@@ -171,7 +171,14 @@ impl Reading<'_, '_> {
             return Some(Value::Null);
         }
         let resolved: Vec<Value> = branches.iter().map(|branch| self.resolve(branch).clone()).collect();
-        let shaped = |branch: &&Value| match (branch.get("type").and_then(Value::as_str), &tree.content) {
+        let kind = |branch: &Value| {
+            let is_word = branch.as_object().is_some_and(|schema| words(schema).is_some());
+            if is_word { Some("string") } else { None }
+        };
+        let shaped = |branch: &&Value| match (
+            kind(branch).or_else(|| branch.get("type").and_then(Value::as_str)),
+            &tree.content,
+        ) {
             (Some("object"), Content::Map(_)) | (Some("array"), Content::List(_)) => true,
             (Some("string" | "integer" | "number" | "boolean"), Content::Scalar { .. }) => true,
             (None, _) => branch.get("$ref").is_none() && branch.get("type").is_none(),

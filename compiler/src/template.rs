@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{Document, EdgeDocument, EdgeRest};
+use crate::document::{Document, EdgeDocument, EdgeRest, HEADS};
 use crate::finding::{Collector, Place, meant};
 use crate::shape::Shape;
 use crate::tree::Tree;
@@ -10,7 +10,7 @@ use crate::tree::Tree;
 /// A graph as it was written or as its template gives it, before anything is checked.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// How turns are taken, and what new turns need.
+    /// How turns are taken, what new turns need, and what is recorded.
     pub(crate) head: Tree,
     /// The nodes' fields, each with its place.
     pub(crate) nodes: BTreeMap<String, (Place, Tree)>,
@@ -86,7 +86,7 @@ pub(crate) fn apply(findings: &mut Collector<'_>, tree: &Tree, document: &Docume
     sugar(findings, &mut draft, tree, &of_template, known);
     nodes(findings, &mut draft, tree);
     edges(findings, &mut draft, tree, "edges");
-    for head in ["turn", "admission"] {
+    for head in HEADS {
         if let Some(field) = tree.field(head).filter(|field| !field.value.is_null()) {
             draft.head.set(head, field.key_place, field.value.clone());
         }

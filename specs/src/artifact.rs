@@ -30,6 +30,12 @@ pub struct ExecutionProfile {
     /// How turns are taken, as in a `PipelineSpec`.
     #[serde(default)]
     pub turn: BTreeMap<String, Value>,
+    /// What is recorded, as in a `PipelineSpec`.
+    #[serde(default)]
+    pub recording: BTreeMap<String, Value>,
+    /// What is done to each class of data, as in a `PipelineSpec`.
+    #[serde(default)]
+    pub redaction: BTreeMap<String, Value>,
 }
 
 /// Part of a pipeline under a name of its own, to be imported by several (`F-019`).
@@ -97,6 +103,12 @@ pub struct ConfigLayer {
     /// What new turns need, as in a `PipelineSpec`.
     #[serde(default)]
     pub admission: BTreeMap<String, Value>,
+    /// What is recorded, as in a `PipelineSpec`.
+    #[serde(default)]
+    pub recording: BTreeMap<String, Value>,
+    /// What is done to each class of data, as in a `PipelineSpec`.
+    #[serde(default)]
+    pub redaction: BTreeMap<String, Value>,
 }
 
 /// Whose a layer is, the lowest first.

@@ -1,12 +1,13 @@
 //! What redaction goes by: the class of data that an entry of the timeline carries.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{ProviderResult, Request};
 use crate::timeline::{Derived, Effect, Entry, Input, Signal};
 
 /// Classes of data, each with its own rule for telemetry, timeline and replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataClass {
     /// Somebody's voice, or one made for them.
@@ -21,6 +22,24 @@ pub enum DataClass {
     DerivedSummary,
     /// Nothing that a person said.
     Metadata,
+}
+
+impl DataClass {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::AudioRaw, Self::TextRaw, Self::Pii, Self::Phi, Self::DerivedSummary, Self::Metadata];
+
+    /// The word in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DataClass::AudioRaw => "audio_raw",
+            DataClass::TextRaw => "text_raw",
+            DataClass::Pii => "pii",
+            DataClass::Phi => "phi",
+            DataClass::DerivedSummary => "derived_summary",
+            DataClass::Metadata => "metadata",
+        }
+    }
 }
 
 impl Entry {

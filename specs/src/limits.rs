@@ -24,6 +24,8 @@ pub const MAX_MERGE_LINEAGE: usize = 16;
 pub const MAX_NODE_PORTS: usize = 16;
 /// A spec's text.
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
+/// What a spec says for people and tools, as JSON.
+pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Collections within collections in a spec.
 pub const MAX_SPEC_DEPTH: usize = 64;
 /// Values in a spec, with its aliases written out.

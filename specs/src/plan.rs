@@ -8,9 +8,9 @@
 //!    [`MAX_PLAN_EDGES`] edges, and names of nodes differ.
 //! 4. An input port takes one edge. A merge and a join have a port for each.
 //! 5. Every buffer is bounded, and its low watermark is below its high one.
-//! 6. The hash covers everything that can change what a session does.
+//! 6. The hash covers everything that can change what a session does, and nothing else: the metadata are not in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -23,10 +23,15 @@ use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use crate::time::Micros;
 
 mod policy;
+mod recording;
 
 pub use policy::{
     AdmissionPolicy, Budget, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
 };
+pub use recording::{ClassRedaction, RecordingLevel, RecordingPolicy, RecordingSample, Redaction, Sink};
+
+/// Words for people and tools: a description, an owner, labels.
+pub type Metadata = BTreeMap<String, serde_json::Value>;
 
 /// Digest of a plan's canonical JSON, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +71,12 @@ pub struct PlanParts {
     /// What new turns need.
     #[serde(default, skip_serializing_if = "AdmissionPolicy::is_default")]
     pub admission: AdmissionPolicy,
+    /// What is recorded, and what is taken out of it.
+    #[serde(default, skip_serializing_if = "RecordingPolicy::is_default")]
+    pub recording: RecordingPolicy,
+    /// Words for people and tools, which change nothing that a session does.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
 }
 
 /// One node of a plan.
@@ -422,7 +433,8 @@ impl Plan {
     /// Names the first invariant that does not hold.
     pub fn new(parts: PlanParts) -> Result<Self, PlanError> {
         parts.check()?;
-        let canonical = serde_json::to_vec(&parts).expect("plan parts hold only values that JSON has");
+        let bare = PlanParts { metadata: Metadata::new(), ..parts.clone() };
+        let canonical = serde_json::to_vec(&bare).expect("plan parts hold only values that JSON has");
         let digest = blake3::hash(&canonical).to_hex();
         Ok(Self { parts, hash: PlanHash(Arc::from(&digest.as_str()[..16])) })
     }
@@ -523,7 +535,17 @@ impl Plan {
         &self.parts.admission
     }
 
-    /// The digest of everything above.
+    /// What is recorded, and what is taken out of it.
+    pub fn recording(&self) -> &RecordingPolicy {
+        &self.parts.recording
+    }
+
+    /// Words for people and tools.
+    pub fn metadata(&self) -> &Metadata {
+        &self.parts.metadata
+    }
+
+    /// The digest of everything above but the metadata.
     pub fn hash(&self) -> &PlanHash {
         &self.hash
     }

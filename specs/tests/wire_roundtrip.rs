@@ -55,6 +55,8 @@ fn empty_plan() -> Plan {
         edges: vec![],
         turn: TurnPolicy::default(),
         admission: rspp_specs::plan::AdmissionPolicy::default(),
+        recording: rspp_specs::plan::RecordingPolicy::default(),
+        metadata: rspp_specs::plan::Metadata::new(),
     };
     Plan::new(parts).expect("nothing in it can be wrong")
 }

@@ -18,8 +18,8 @@ use rspp_specs::ids::{
 };
 use rspp_specs::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use rspp_specs::plan::{
-    AdmissionPolicy, Comparison, Condition, Lifetime, NodeKind, Otherwise, Plan, PlanEdge, PlanHash, PlanNode,
-    PlanParts, ProviderPolicy,
+    AdmissionPolicy, Comparison, Condition, Lifetime, Metadata, NodeKind, Otherwise, Plan, PlanEdge, PlanHash,
+    PlanNode, PlanParts, ProviderPolicy, RecordingLevel, RecordingPolicy,
 };
 use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
 use rspp_specs::time::{Lane, Micros};
@@ -200,6 +200,8 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
                 edges: vec![edge],
                 turn: TurnPolicy { commit_point, ..TurnPolicy::default() },
                 admission: AdmissionPolicy { snapshot_max_age: Some(commit_point), otherwise: Otherwise::Reject },
+                recording: RecordingPolicy { level: RecordingLevel::L1, ..RecordingPolicy::default() },
+                metadata: Metadata::from([("owner".to_owned(), "desk".into())]),
             };
             Arc::new(Plan::new(parts).expect("the invariants hold"))
         })
