@@ -12,6 +12,7 @@ mod lint;
 mod new;
 mod outcome;
 mod pages;
+mod recordings;
 mod replay;
 mod resolve;
 mod run;
@@ -57,6 +58,7 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Replay(replay::Replay),
+    Recordings(recordings::Recordings),
     Sim(sim::Sim),
     Engines(engines::Engines),
     Doctor(engines::Doctor),
@@ -86,6 +88,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),
+        Command::Recordings(command) => command.run(),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -13,7 +13,7 @@ use altered::{altered, blocks};
 use call::{Call, RATE_HZ, check_cancelled_turns, repository, rspp, silence, write_caller};
 use rspp::adapters::audio::read_call;
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{Entry, Input, Signal};
+use rspp::specs::timeline::{Entry, Signal};
 use tempfile::TempDir;
 
 // ---- engines and voices ---------------------------------------------------------------------------------------

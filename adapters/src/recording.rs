@@ -31,9 +31,17 @@
 
 mod block;
 mod damage;
+mod evidence;
+mod export;
 mod file;
 mod index;
+mod log;
+mod pressure;
 mod reader;
+mod recorder;
+mod redactor;
+mod shelf;
+mod store;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -50,9 +58,16 @@ use rspp_specs::wire::{EventName, MAX_ENVELOPE_BYTES, WireError};
 use self::block::Chain;
 pub use self::block::{FORMAT_VERSION, MAX_BLOCK_BYTES};
 pub use self::damage::{Damage, DamageKind};
+pub use self::evidence::{Evidence, missing};
+pub use self::export::{ExportCounts, ExportLimits, Exporter, ExporterThread};
 pub use self::file::RecordingFile;
 pub use self::index::{Index, Target};
+pub use self::log::{LogCounts, LogError, LogSize, WorkerLog};
 pub use self::reader::{Item, RecordingReader};
+pub use self::recorder::{Recorded, Recorder};
+pub use self::redactor::Redactor;
+pub use self::shelf::{Kept, Retention, Shelf};
+pub use self::store::{LocalFolder, Store};
 pub use self::writer::RecordingWriter;
 
 /// Why a recording can't be written or read.
@@ -105,6 +120,12 @@ pub enum RecordingError {
     /// The file is not what was written.
     #[error("{0}; what stands before it is good")]
     Damaged(Box<Damage>),
+    /// The worker's log is not what was written.
+    #[error("an item of the worker's log makes no sense: {detail}")]
+    Log {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Nothing can be looked for.
     #[error("the recording has no event that is sound")]
     NoEvents,

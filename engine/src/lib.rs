@@ -22,6 +22,7 @@ mod fence;
 mod flow;
 mod invocations;
 mod ledger;
+mod recording;
 mod recovery;
 mod results;
 mod session;

@@ -23,6 +23,7 @@ use crate::fence::Fence;
 use crate::flow::Flow;
 use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
+use crate::recording::Recording;
 use crate::timers::Timers;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
@@ -78,6 +79,7 @@ pub(crate) struct Session {
     pub(crate) invocations: Invocations,
     pub(crate) playback: Option<Playback>,
     pub(crate) conversation: Conversation,
+    pub(crate) recording: Recording,
     /// Edges under pressure, if any are.
     pub(crate) flow: Option<Box<Flow>>,
 }
@@ -194,6 +196,7 @@ impl Session {
             connection: ConnectionState::Connected,
             circuits: Circuits::default(),
             closed_in: 0,
+            recording: Recording::new(open.recording_level()),
             flow: None,
         }
     }

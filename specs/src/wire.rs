@@ -44,7 +44,8 @@ use self::words::Word;
 use crate::event::ProviderResult;
 use crate::ids::{InvocationId, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_PREROLL_MS;
-use crate::recording::{Redacted, Redaction};
+use crate::plan::{RecordingLevel, Redaction};
+use crate::recording::Redacted;
 use crate::timeline::{Effect, Entry, Input, Record, Signal};
 
 /// The version of the schema that this code reads and writes.
@@ -241,23 +242,11 @@ pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Env
 /// # Errors
 /// Says why the envelope is no event of this version.
 pub fn of_envelope(envelope: pb::Envelope) -> Result<(Record, EnvelopeContext), WireError> {
-    use pb::envelope::Payload;
     if envelope.schema_version != SCHEMA_VERSION {
         return Err(WireError::SchemaVersion { found: envelope.schema_version });
     }
     let mut envelope = envelope;
-    let payload = envelope.payload.take();
-    let entry = match payload {
-        Some(Payload::Input(input)) if input.kind.is_some() => {
-            let sequence = envelope.runtime_sequence.ok_or(WireError::Missing { field: "runtime_sequence" })?;
-            Entry::Input(RuntimeSequence(count("runtime_sequence", sequence)?), Input::of_wire(input)?)
-        }
-        Some(Payload::Signal(signal)) if signal.kind.is_some() => {
-            Entry::Signal(envelope.turn.map(TurnId), Signal::of_wire(signal)?)
-        }
-        Some(Payload::Effect(effect)) if effect.kind.is_some() => Entry::Effect(Effect::of_wire(effect)?),
-        _ => return Err(WireError::UnknownEvent { event_type: envelope.event_type }),
-    };
+    let entry = to_entry(&mut envelope)?;
     if let Some(field) = header::contradiction(&envelope, &header::derived(&entry)) {
         return Err(WireError::Contradiction { field });
     }
@@ -271,6 +260,75 @@ pub fn of_envelope(envelope: pb::Envelope) -> Result<(Record, EnvelopeContext), 
     };
     let (tick, at) = (count("tick", envelope.tick)?, of_us("at", envelope.at_us)?);
     Ok((Record { slot: Slot(envelope.slot), tick, at, entry }, context))
+}
+
+/// A record without what can be made again from it and from its session, appended to `out`: for a log of many sessions,
+/// where every byte and every copy counts.
+///
+/// # Errors
+/// Names the field that is beyond its limit; then nothing was appended.
+pub fn encode_lean(record: &Record, redacted: Option<&Redacted>, out: &mut Vec<u8>) -> Result<(), WireError> {
+    use pb::envelope::Payload;
+    let Record { slot, tick, at, entry } = record;
+    let (sequence, turn, payload) = match entry {
+        Entry::Input(sequence, input) => (Some(sequence.0), None, Payload::Input(input.to_wire()?)),
+        Entry::Signal(turn, signal) => (None, turn.map(|turn| turn.0), Payload::Signal(signal.to_wire()?)),
+        Entry::Effect(effect) => (None, None, Payload::Effect(effect.to_wire()?)),
+    };
+    let envelope = pb::Envelope {
+        slot: slot.0,
+        tick: count("tick", *tick)?,
+        at_us: to_us("at", *at)?,
+        runtime_sequence: sequence.map(|sequence| count("runtime_sequence", sequence)).transpose()?,
+        turn,
+        redacted: redacted.map(to_redacted),
+        payload: Some(payload),
+        ..pb::Envelope::default()
+    };
+    no_longer("envelope", envelope.encoded_len(), MAX_ENVELOPE_BYTES)?;
+    envelope.encode(out).expect("memory takes everything");
+    Ok(())
+}
+
+/// Back from [`encode_lean`].
+///
+/// # Errors
+/// Says why the bytes are no record.
+pub fn decode_lean(bytes: &[u8]) -> Result<(Record, Option<Redacted>), WireError> {
+    no_longer("envelope", bytes.len(), MAX_ENVELOPE_BYTES)?;
+    let mut envelope = pb::Envelope::decode(bytes)?;
+    let entry = to_entry(&mut envelope)?;
+    let (tick, at) = (count("tick", envelope.tick)?, of_us("at", envelope.at_us)?);
+    let redacted = envelope.redacted.map(of_redacted).transpose()?;
+    Ok((Record { slot: Slot(envelope.slot), tick, at, entry }, redacted))
+}
+
+fn to_entry(envelope: &mut pb::Envelope) -> Result<Entry, WireError> {
+    use pb::envelope::Payload;
+    Ok(match envelope.payload.take() {
+        Some(Payload::Input(input)) if input.kind.is_some() => {
+            let sequence = envelope.runtime_sequence.ok_or(WireError::Missing { field: "runtime_sequence" })?;
+            Entry::Input(RuntimeSequence(count("runtime_sequence", sequence)?), Input::of_wire(input)?)
+        }
+        Some(Payload::Signal(signal)) if signal.kind.is_some() => {
+            Entry::Signal(envelope.turn.map(TurnId), Signal::of_wire(signal)?)
+        }
+        Some(Payload::Effect(effect)) if effect.kind.is_some() => Entry::Effect(Effect::of_wire(effect)?),
+        _ => return Err(WireError::UnknownEvent { event_type: envelope.event_type.clone() }),
+    })
+}
+
+/// The number of a level on the wire.
+pub fn number_of_level(level: RecordingLevel) -> i32 {
+    level.number()
+}
+
+/// The level that has this number on the wire.
+///
+/// # Errors
+/// None has.
+pub fn level_of_number(number: i32) -> Result<RecordingLevel, WireError> {
+    RecordingLevel::of_number("recording.level", number)
 }
 
 fn to_redacted(redacted: &Redacted) -> pb::Redacted {

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use rspp_specs::recording::Redacted;
-use rspp_specs::timeline::Record;
-use rspp_specs::wire::generated::{RecordingHead, TurnEvidence};
+use rspp_specs::timeline::{Entry, Input, Record};
+use rspp_specs::wire::generated::RecordingHead;
 
 use super::reader::{Frame, RecordingReader};
+use super::recorder::{Recorded, Recorder};
 use super::writer::RecordingWriter;
 use super::{RecordingError, io_error};
 
@@ -18,6 +18,7 @@ use super::{RecordingError, io_error};
 #[derive(Debug)]
 pub struct RecordingFile {
     writer: RecordingWriter<BufWriter<File>>,
+    recorder: Option<Recorder>,
     partial: PathBuf,
     path: PathBuf,
 }
@@ -31,7 +32,7 @@ impl RecordingFile {
         let path = path.as_ref().to_owned();
         let partial = beside(&path, "partial");
         let file = create(&partial, &path)?;
-        Ok(Self { writer: RecordingWriter::new(BufWriter::new(file), head)?, partial, path })
+        Ok(Self { writer: RecordingWriter::new(BufWriter::new(file), head)?, recorder: None, partial, path })
     }
 
     /// Appends what a tick wrote, and hands it to the system.
@@ -43,27 +44,29 @@ impl RecordingFile {
         self.writer.flush()
     }
 
-    /// Appends one event of which something was taken out. It is not with the system before [`Self::flush`].
+    /// Appends what a tick wrote, at the level and with the redaction that the session was opened with, and evidence of
+    /// each turn; and hands it to the system.
     ///
     /// # Errors
-    /// As [`RecordingWriter::append`].
-    pub fn append_redacted(&mut self, record: &Record, redacted: Option<Redacted>) -> Result<(), RecordingError> {
-        self.writer.append_redacted(record, redacted)
-    }
-
-    /// Appends what is kept of a turn. It is not with the system before [`Self::flush`].
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn append_evidence(&mut self, evidence: TurnEvidence) -> Result<(), RecordingError> {
-        self.writer.append_evidence(evidence)
-    }
-
-    /// Hands everything so far to the system.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn flush(&mut self) -> Result<(), RecordingError> {
+    /// As [`Self::append`].
+    pub fn append_as_declared(&mut self, records: &[Record]) -> Result<(), RecordingError> {
+        for record in records {
+            if let (None, Entry::Input(_, Input::SessionOpen(open))) = (&self.recorder, &record.entry) {
+                self.recorder = Some(Recorder::new(open));
+            }
+            let Some(recorder) = &mut self.recorder else {
+                self.writer.append(record)?;
+                continue;
+            };
+            let Recorded { instead, evidence } = recorder.take(record);
+            match instead {
+                Some((instead, redacted)) => self.writer.append_redacted(&instead, Some(redacted))?,
+                None => self.writer.append(record)?,
+            }
+            if let Some(evidence) = evidence {
+                self.writer.append_evidence(evidence)?;
+            }
+        }
         self.writer.flush()
     }
 
@@ -111,7 +114,7 @@ pub(super) fn put_together<R: std::io::Read, W: std::io::Write>(
     }
 }
 
-fn beside(path: &Path, extension: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(".");
     name.push(extension);

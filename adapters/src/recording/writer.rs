@@ -211,9 +211,10 @@ impl<W: Write> RecordingWriter<W> {
         Ok(self.out)
     }
 
-    /// How many bytes were written, and how many wait for their block to be closed.
-    pub fn bytes(&self) -> (u64, usize) {
-        (self.written, self.block.raw.len())
+    /// Goes on with another output, which has all that this one was given.
+    pub(super) fn with_out<V: Write>(self, out: V) -> RecordingWriter<V> {
+        let Self { out: _, written, chain, context, lineage, tally, block, index, broken } = self;
+        RecordingWriter { out, written, chain, context, lineage, tally, block, index, broken }
     }
 
     fn push(&mut self, frame: &RecordingFrame, beginning: Beginning) -> Result<(), RecordingError> {

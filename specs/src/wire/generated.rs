@@ -124,6 +124,43 @@ pub struct Redacted {
     #[prost(bytes = "vec", tag = "2")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
 }
+/// How the recorder fares, as it is measured outside, and what is asked of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecorderReport {
+    #[prost(oneof = "recorder_report::Report", tags = "1, 2, 3, 4, 5")]
+    pub report: ::core::option::Option<recorder_report::Report>,
+}
+/// Nested message and enum types in `RecorderReport`.
+pub mod recorder_report {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Report {
+        /// It keeps up: the level may rise again, step by step, when turns begin.
+        #[prost(message, tag = "1")]
+        Relaxed(super::Nothing),
+        /// It hardly keeps up.
+        #[prost(message, tag = "2")]
+        Strained(super::Nothing),
+        /// It does not keep up.
+        #[prost(message, tag = "3")]
+        Overloaded(super::Nothing),
+        /// There is no room even for what is kept of every turn.
+        #[prost(message, tag = "4")]
+        NoEvidence(super::Nothing),
+        /// Somebody wants this level from now on.
+        #[prost(enumeration = "super::RecordingLevel", tag = "5")]
+        Asked(i32),
+    }
+}
+/// From here on the session is recorded at another level.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LevelChange {
+    /// At which.
+    #[prost(enumeration = "RecordingLevel", tag = "1")]
+    pub level: i32,
+    /// Why.
+    #[prost(enumeration = "LevelCause", tag = "2")]
+    pub cause: i32,
+}
 /// The payload of a variant that has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nothing {}
@@ -145,7 +182,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -216,6 +253,9 @@ pub mod input {
         /// The session goes on here, under a later lease than that of the worker that wrote what stands before.
         #[prost(message, tag = "31")]
         Takeover(super::Takeover),
+        /// The recorder fares better or worse, or somebody asks something of it.
+        #[prost(message, tag = "32")]
+        Recorder(super::RecorderReport),
     }
 }
 /// A cancellation that is asked for.
@@ -336,6 +376,9 @@ pub struct SessionOpen {
     /// With whom the session shares what is scarce: its tenant, most often.
     #[prost(string, tag = "6")]
     pub fairness_key: ::prost::alloc::string::String,
+    /// The level at which it is recorded, where it is not the plan that says so.
+    #[prost(enumeration = "RecordingLevel", optional, tag = "7")]
+    pub recording: ::core::option::Option<i32>,
 }
 /// The numbers at which a session goes on that began elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -678,7 +721,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -848,6 +891,9 @@ pub mod signal {
         /// The same session has another writer now, under this lease.
         #[prost(uint64, tag = "55")]
         SessionHandoff(u64),
+        /// From here on the session is recorded at another level.
+        #[prost(message, tag = "56")]
+        RecordingLevel(super::LevelChange),
     }
 }
 /// The turn is cancelled softly.
@@ -1402,6 +1448,78 @@ impl Redaction {
             "REDACTION_TOKENIZE" => Some(Self::Tokenize),
             "REDACTION_HASH" => Some(Self::Hash),
             "REDACTION_DROP" => Some(Self::Drop),
+            _ => None,
+        }
+    }
+}
+/// How much of a session is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RecordingLevel {
+    Unspecified = 0,
+    /// Control and decisions; what people said as hashes, and no audio.
+    L0 = 1,
+    /// The words masked, and samples of what comes in pieces.
+    L1 = 2,
+    /// Everything that the policy of redaction lets through.
+    L2 = 3,
+}
+impl RecordingLevel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECORDING_LEVEL_UNSPECIFIED",
+            Self::L0 => "RECORDING_LEVEL_L0",
+            Self::L1 => "RECORDING_LEVEL_L1",
+            Self::L2 => "RECORDING_LEVEL_L2",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECORDING_LEVEL_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECORDING_LEVEL_L0" => Some(Self::L0),
+            "RECORDING_LEVEL_L1" => Some(Self::L1),
+            "RECORDING_LEVEL_L2" => Some(Self::L2),
+            _ => None,
+        }
+    }
+}
+/// Why a session is recorded at another level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LevelCause {
+    Unspecified = 0,
+    /// The recorder does not keep up.
+    Pressure = 1,
+    /// It keeps up again.
+    Relief = 2,
+    /// Somebody wants it.
+    Asked = 3,
+}
+impl LevelCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LEVEL_CAUSE_UNSPECIFIED",
+            Self::Pressure => "LEVEL_CAUSE_PRESSURE",
+            Self::Relief => "LEVEL_CAUSE_RELIEF",
+            Self::Asked => "LEVEL_CAUSE_ASKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LEVEL_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LEVEL_CAUSE_PRESSURE" => Some(Self::Pressure),
+            "LEVEL_CAUSE_RELIEF" => Some(Self::Relief),
+            "LEVEL_CAUSE_ASKED" => Some(Self::Asked),
             _ => None,
         }
     }
@@ -1963,6 +2081,7 @@ pub enum RejectReason {
     NoCapacity = 9,
     QueueFull = 10,
     Expired = 11,
+    RecordingUnavailable = 12,
 }
 impl RejectReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1983,6 +2102,7 @@ impl RejectReason {
             Self::NoCapacity => "REJECT_REASON_NO_CAPACITY",
             Self::QueueFull => "REJECT_REASON_QUEUE_FULL",
             Self::Expired => "REJECT_REASON_EXPIRED",
+            Self::RecordingUnavailable => "REJECT_REASON_RECORDING_UNAVAILABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2000,6 +2120,7 @@ impl RejectReason {
             "REJECT_REASON_NO_CAPACITY" => Some(Self::NoCapacity),
             "REJECT_REASON_QUEUE_FULL" => Some(Self::QueueFull),
             "REJECT_REASON_EXPIRED" => Some(Self::Expired),
+            "REJECT_REASON_RECORDING_UNAVAILABLE" => Some(Self::RecordingUnavailable),
             _ => None,
         }
     }
@@ -2015,6 +2136,7 @@ pub enum AbortReason {
     ProviderFailure = 4,
     TransportDisconnectOrStall = 5,
     BudgetExhausted = 6,
+    RecordingEvidenceUnavailable = 7,
 }
 impl AbortReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2032,6 +2154,9 @@ impl AbortReason {
                 "ABORT_REASON_TRANSPORT_DISCONNECT_OR_STALL"
             }
             Self::BudgetExhausted => "ABORT_REASON_BUDGET_EXHAUSTED",
+            Self::RecordingEvidenceUnavailable => {
+                "ABORT_REASON_RECORDING_EVIDENCE_UNAVAILABLE"
+            }
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2046,6 +2171,9 @@ impl AbortReason {
                 Some(Self::TransportDisconnectOrStall)
             }
             "ABORT_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
+            "ABORT_REASON_RECORDING_EVIDENCE_UNAVAILABLE" => {
+                Some(Self::RecordingEvidenceUnavailable)
+            }
             _ => None,
         }
     }
@@ -2308,40 +2436,4 @@ pub struct InvocationEvidence {
     /// It was called because another provider could not be.
     #[prost(bool, tag = "5")]
     pub switched: bool,
-}
-/// How much of a session is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum RecordingLevel {
-    Unspecified = 0,
-    /// Control and decisions; what people said as hashes, and no audio.
-    L0 = 1,
-    /// The words masked, and samples of what comes in pieces.
-    L1 = 2,
-    /// Everything that the policy of redaction lets through.
-    L2 = 3,
-}
-impl RecordingLevel {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RECORDING_LEVEL_UNSPECIFIED",
-            Self::L0 => "RECORDING_LEVEL_L0",
-            Self::L1 => "RECORDING_LEVEL_L1",
-            Self::L2 => "RECORDING_LEVEL_L2",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RECORDING_LEVEL_UNSPECIFIED" => Some(Self::Unspecified),
-            "RECORDING_LEVEL_L0" => Some(Self::L0),
-            "RECORDING_LEVEL_L1" => Some(Self::L1),
-            "RECORDING_LEVEL_L2" => Some(Self::L2),
-            _ => None,
-        }
-    }
 }

@@ -64,6 +64,9 @@ impl Wire for Signal {
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
             Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
             Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
+            Signal::RecordingLevel { level, cause } => {
+                Kind::RecordingLevel(pb::LevelChange { level: level.number(), cause: cause.number() })
+            }
             Signal::ConnectionEvent { state } => Kind::ConnectionEvent(state.number()),
             Signal::MigrationStart { epoch } => Kind::MigrationStart(epoch.0),
             Signal::MigrationFinish { epoch } => Kind::MigrationFinish(epoch.0),
@@ -129,6 +132,7 @@ impl Wire for Signal {
             Kind::SessionSuspended(pb::Nothing {}) => Signal::SessionSuspended,
             Kind::SessionResumed(pb::Nothing {}) => Signal::SessionResumed,
             Kind::Shed(refusal) => Signal::Shed(Refusal::of_wire(refusal)?),
+            Kind::RecordingLevel(change) => of_level_change(change)?,
             Kind::ConnectionEvent(state) => of_connection(state)?,
             Kind::MigrationStart(epoch) => Signal::MigrationStart { epoch: LeaseEpoch(epoch) },
             Kind::MigrationFinish(epoch) => Signal::MigrationFinish { epoch: LeaseEpoch(epoch) },
@@ -136,6 +140,11 @@ impl Wire for Signal {
             of_an_edge => edges::of_kind(of_an_edge)?,
         })
     }
+}
+
+fn of_level_change(change: pb::LevelChange) -> Result<Signal, WireError> {
+    let level = Word::of_number("recording_level.level", change.level)?;
+    Ok(Signal::RecordingLevel { level, cause: Word::of_number("recording_level.cause", change.cause)? })
 }
 
 fn to_heard(text: &str, cut: bool) -> Result<pb::Heard, WireError> {
