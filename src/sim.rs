@@ -3,6 +3,7 @@
 //! [`rspp_adapters::sim`] simulates whoever stands outside of the core; the judge here renders what each session
 //! writes as a trace, and hands it to the checker, which knows nothing of the engine.
 
+mod batch;
 mod judge;
 mod pipelines;
 mod report;
@@ -18,6 +19,7 @@ use rspp_specs::time::Micros;
 use crate::trace::{TraceError, read_plan};
 use judge::Judge;
 
+pub use batch::{Batch, Seeds, corpus};
 pub use judge::{Found, Invariant};
 pub use report::{Gates, Interruptions, Migrations, Peaks, Recovery, Report, Terminals};
 

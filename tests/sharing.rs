@@ -6,8 +6,11 @@ use std::sync::Arc;
 use rspp::adapters::drive::{Peers, Schedule};
 use rspp::adapters::scenario::Scenario;
 use rspp::adapters::scripted::ScriptedPeers;
+use rspp::specs::buffer::Dropped;
+use rspp::specs::dataflow::Directive;
 use rspp::specs::event::{Payload, PortType};
-use rspp::specs::ids::{PortIndex, Slot};
+use rspp::specs::ids::{PortIndex, Scope, Slot};
+use rspp::specs::outcome::AbortReason;
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::{Entry, Record, Signal};
 use rspp::trace::read_plan;
@@ -29,7 +32,9 @@ fn scenario(name: &str) -> (Scenario, Arc<rspp::specs::plan::Plan>) {
 }
 
 fn registry() -> Registry {
-    Registry::new().with("fragile", NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Fragile))))
+    Registry::new()
+        .with("fragile", NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Fragile))))
+        .with("brittle", NodeType::new(PortType::Text, PortType::Text, |_| Ok(Box::new(Brittle))))
 }
 
 /// Runs scenarios in one core, each on a slot of its own, and gives each one's timeline.
@@ -123,8 +128,9 @@ const FRAGILE_SPEC: &str = "kind: PipelineSpec\nname: fragile\nversion: 1\nnodes
     llm: {type: llm, bind: scripted}\n  fragile: {type: fragile}\n  tts: {type: tts, bind: scripted}\n  \
     playout: {type: playout}\nedges: [user_turn -> llm, llm -> fragile, fragile -> tts, tts -> playout]\n";
 
-fn fragile(name: &str, answers: &[&str]) -> (Scenario, Arc<rspp::specs::plan::Plan>) {
-    let plan = compile("fragile.yaml", FRAGILE_SPEC, &registry()).unwrap_or_else(|findings| panic!("{findings}"));
+fn fragile(name: &str, node: &str, answers: &[&str]) -> (Scenario, Arc<rspp::specs::plan::Plan>) {
+    let spec = FRAGILE_SPEC.replace("{type: fragile}", &format!("{{type: {node}}}"));
+    let plan = compile("fragile.yaml", &spec, &registry()).unwrap_or_else(|findings| panic!("{findings}"));
     let scripts: Vec<String> = answers
         .iter()
         .map(|answer| format!("[{{after_ms: 50, text: \"{answer}\"}}, {{after_ms: 60, end: success}}]"))
@@ -132,7 +138,7 @@ fn fragile(name: &str, answers: &[&str]) -> (Scenario, Arc<rspp::specs::plan::Pl
     let mut scenario = scenario("text-over-answer").0;
     let text = format!("{{llm: [{}]}}", scripts.join(", "));
     let speech = "[{after_ms: 20, audio_ms: 40}, {after_ms: 20, end: success}]";
-    let speech = format!("[{speech}, {speech}]");
+    let speech = format!("[{}]", [speech; 3].join(", "));
     scenario.providers = yaml(&text);
     scenario.providers.insert("tts".to_owned(), yaml(&speech));
     scenario.name = name.to_owned();
@@ -143,18 +149,56 @@ fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> T {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn said(session: &Session, wanted: &Signal) -> bool {
+    session.timeline.iter().any(|record| matches!(&record.entry, Entry::Signal(_, signal) if signal == wanted))
+}
+
 #[test]
 fn a_panic_ends_one_sessions_turn_and_nothing_else() {
     let mut core = rspp::core(registry());
-    let broken = begin(&mut core, &fragile("broken", &["boom", "fine"]));
-    let whole = begin(&mut core, &fragile("whole", &["fine", "fine"]));
+    let broken = begin(&mut core, &fragile("broken", "fragile", &["boom", "fine"]));
+    let whole = begin(&mut core, &fragile("whole", "fragile", &["fine", "fine"]));
     let mut sessions = [broken, whole];
     hold(&mut core, &mut sessions);
-    let said = |session: &Session, wanted: &Signal| {
-        session.timeline.iter().any(|record| matches!(&record.entry, Entry::Signal(_, signal) if signal == wanted))
-    };
-    let reason = rspp::specs::outcome::AbortReason::NodeTimeoutOrFailure;
+    let reason = AbortReason::NodeTimeoutOrFailure;
     assert!(said(&sessions[0], &Signal::Abort { reason }));
     assert!(said(&sessions[0], &Signal::Commit), "its next turn is unharmed");
+    assert!(!said(&sessions[1], &Signal::Abort { reason }));
+}
+
+/// A node that can't bear to be stopped.
+struct Brittle;
+
+impl Node for Brittle {
+    fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
+        cx.emit(payload);
+    }
+
+    fn on_directive(&mut self, _: &mut Context<'_>, directive: &Directive) {
+        assert!(!matches!(directive, Directive::Drop(_)), "it is cancelled");
+    }
+
+    fn flush(&mut self, _: Scope) -> Vec<(PortIndex, Dropped)> {
+        panic!("its turn is revoked");
+    }
+}
+
+#[test]
+fn a_panic_at_the_end_of_a_node_ends_nothing_else() {
+    let mut core = rspp::core(registry());
+    let (mut scenario, plan) = fragile("brittle", "brittle", &["one", "two", "three"]);
+    scenario.until_ms = 3_000;
+    scenario.inputs = yaml(
+        "[{at_ms: 100, user_text: a}, {at_ms: 155, cancellation: {reason: policy, of: {node: 2}}}, \
+          {at_ms: 1000, user_text: b}, {at_ms: 1055, cancel: user_cancel}, {at_ms: 2000, user_text: c}]",
+    );
+    let brittle = begin(&mut core, &(scenario, plan));
+    let whole = begin(&mut core, &fragile("whole", "fragile", &["fine", "fine"]));
+    let mut sessions = [brittle, whole];
+    hold(&mut core, &mut sessions);
+    let reason = AbortReason::NodeTimeoutOrFailure;
+    assert!(said(&sessions[0], &Signal::Abort { reason }), "cancelled by itself");
+    assert!(said(&sessions[0], &Signal::Abort { reason: AbortReason::Cancelled }), "cancelled with its turn");
+    assert!(said(&sessions[0], &Signal::Commit), "its third turn is unharmed");
     assert!(!said(&sessions[1], &Signal::Abort { reason }));
 }

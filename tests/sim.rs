@@ -6,24 +6,15 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use rspp::adapters::sim::{Fault, Faults};
-use rspp::sim::{Options, Report, run};
+use rspp::sim::{Options, Report, corpus, run};
 use rspp::specs::event::{Payload, PortType};
 use rspp::specs::ids::PortIndex;
 use rspp::specs::trace::{Line, Section, parse};
 use rspp::{Context, Node, NodeType, Registry};
 
 fn options(line: &str) -> Options {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [seed, sessions, minutes, faults] = words[..] else { panic!("seed sessions minutes faults: {line}") };
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("no number: {line}"));
-    Options {
-        spec: None,
-        seed: u64::from(number(seed)),
-        sessions: number(sessions),
-        minutes: number(minutes),
-        faults: faults.parse().unwrap_or_else(|error| panic!("{error}")),
-        only: None,
-    }
+    let runs = corpus(line).unwrap_or_else(|error| panic!("{error}"));
+    runs.into_iter().next().expect("a line that is not empty is a run")
 }
 
 fn simulate(options: &Options) -> Report {
@@ -216,11 +207,33 @@ fn the_command_takes_any_spec_and_writes_traces() {
 }
 
 #[test]
+fn many_seeds_are_one_command() {
+    let small = ["sim", "--sessions", "2", "--minutes", "1", "--json", "--seeds", "3..4"];
+    let (code, out, aside) = rspp(&small);
+    assert_eq!(code, 0, "{aside}");
+    let batch: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let each: Vec<Report> = [3, 4].map(|seed| simulate(&options(&format!("{seed} 2 1 all")))).into();
+    assert_eq!(batch["runs"], 2);
+    assert_eq!(batch["turns_opened"], each.iter().map(|report| report.turns_opened).sum::<u64>());
+    assert_eq!(batch["lines"], each.iter().map(|report| report.lines).sum::<u64>());
+    assert!(aside.contains("2 of 2 seeds, 0 of them with violations"), "{aside}");
+
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("seeds").display().to_string();
+    std::fs::write(&path, "# two\n3 2 1 all\n4 2 1 all\n").expect("it can be written");
+    assert_eq!(rspp(&["sim", "--json", "--corpus", &path]).1, out, "a corpus of the same runs says the same");
+    std::fs::write(&path, "3 2 1\n").expect("it can be written");
+    let (code, _, aside) = rspp(&["sim", "--corpus", &path]);
+    assert!(code == 2 && aside.contains("line 1"), "{aside}");
+}
+
+#[test]
 fn wrong_usage_is_told() {
     for (arguments, says) in [
         (["--only", "2", "--sessions", "2"], "sessions are numbered from 0 to 1"),
         (["--faults", "F9", "--sessions", "2"], "`F9` is no class of failure"),
         (["--spec", "nowhere.yaml", "--sessions", "2"], "nowhere.yaml"),
+        (["--seeds", "9..7", "--sessions", "2"], "has no seed"),
     ] {
         let (code, _, aside) = rspp(&[&["sim"], &arguments[..]].concat());
         assert_eq!(code, 2, "{aside}");

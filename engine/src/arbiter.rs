@@ -485,14 +485,15 @@ impl Session {
         }
         let Position { samples: heard_samples, estimated } = position;
         let short = playback.ending == Ending::Cut || playback.is_short(position);
-        let cut = short || playback.lacks_words();
+        let (text, whole) = playback.text_until(position);
+        let cut = short || !whole;
         let signal = if short {
             Signal::PlaybackCancelled { heard_samples, estimated }
         } else {
             Signal::PlaybackCompleted { heard_samples, estimated }
         };
         self.say_of(desk, turn, signal);
-        let text: Arc<str> = playback.text_until(position).into();
+        let text: Arc<str> = text.into();
         if !text.is_empty() {
             self.say_of(desk, turn, Signal::Heard { text: Arc::clone(&text), cut });
             self.conversation.push(ContextEntry::Agent { text, cut });

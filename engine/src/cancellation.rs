@@ -51,10 +51,15 @@ impl Session {
         }
         let grace = self.plan.turn_policy().graces.cancel;
         turn.closing = Some((reason, desk.now + grace));
-        let (id, revoked) = (turn.capability.turn(), turn.writes.take());
+        let (capability, revoked) = (turn.capability, turn.writes.take());
+        let id = capability.turn();
         self.say_of(desk, id, Signal::SoftCancel { reason, grace });
         for write in revoked {
             self.say_of(desk, id, Signal::ToolRevoked { key: write.tool.key });
+        }
+        // What waits to be tried again has not begun.
+        for waiting in self.invocations.waiting_of(Scope::Turn(capability)) {
+            self.withdraw(desk, cause, waiting);
         }
         desk.timers.set(self.slot, TimerKey::CancelGrace(id), desk.now + grace);
     }

@@ -129,9 +129,13 @@ impl Invocations {
     }
 
     /// All that wait and end with `scope`.
+    pub(crate) fn waiting_of(&self, scope: Scope) -> Vec<InvocationId> {
+        self.waiting.iter().filter(|(_, row)| row.cancelled_with == scope).map(|(id, _)| *id).collect()
+    }
+
+    /// Takes all of these out.
     pub(crate) fn take_waiting_of(&mut self, scope: Scope) -> Vec<InvocationId> {
-        let ids: Vec<_> =
-            self.waiting.iter().filter(|(_, row)| row.cancelled_with == scope).map(|(id, _)| *id).collect();
+        let ids = self.waiting_of(scope);
         ids.iter().for_each(|id| drop(self.waiting.remove(id)));
         ids
     }

@@ -26,8 +26,12 @@ pub(crate) struct Position {
 pub(crate) struct Playback {
     pub(crate) turn: TurnId,
     speeches: Vec<Speech>,
+    /// Whose audio was sent, in order: what was dropped on its way, or taken back, is not among it.
+    spans: Vec<Span>,
     rate_hz: u32,
     sent_samples: u64,
+    /// The most that was ever sent: what playout took back counts here, and is sent again or lost.
+    furthest_sent: u64,
     /// When all that was sent will have played, by the pacer's clock.
     playhead_end: Micros,
     heard_samples: u64,
@@ -36,7 +40,7 @@ pub(crate) struct Playback {
     sounding: bool,
     /// Set from the moment the transport is told to clear until something is sent again.
     cleared_at: Option<Micros>,
-    /// Where playing stopped, once known.
+    /// Where playing stopped, once known. Before anything is sent, that is the beginning.
     stopped: Option<Position>,
     pub(crate) ending: Ending,
 }
@@ -51,6 +55,18 @@ pub(crate) enum Ending {
     /// The turn was cut.
     Cut,
 }
+
+/// A run of the turn's audio that one chunk of text gave.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The place in `speeches`; `None` for what nobody spoke.
+    speech: Option<usize>,
+    /// The position behind its last sample; its first is where the span before it ends.
+    until: u64,
+}
+
+/// Spans that are kept apart: speeches that take turns more often than that are told as one.
+const MAX_SPANS: usize = 1_024;
 
 #[derive(Debug)]
 struct Speech {
@@ -68,14 +84,16 @@ impl Playback {
         Self {
             turn,
             speeches: Vec::new(),
+            spans: Vec::new(),
             rate_hz: 16_000,
             sent_samples: 0,
+            furthest_sent: 0,
             playhead_end: Micros(0),
             heard_samples: 0,
             started: false,
             sounding: false,
             cleared_at: None,
-            stopped: None,
+            stopped: Some(Position { samples: 0, estimated: false }),
             ending: Ending::Open,
         }
     }
@@ -119,6 +137,8 @@ impl Playback {
         let from = self.sent_samples;
         self.rate_hz = frame.rate_hz;
         self.sent_samples += frame.samples.len() as u64;
+        self.note_span(frame);
+        self.furthest_sent = self.furthest_sent.max(self.sent_samples);
         self.playhead_end = self.playhead_end.max(now) + frame.duration();
         self.sounding = true;
         self.cleared_at = None;
@@ -126,9 +146,37 @@ impl Playback {
         from
     }
 
-    /// Whether nothing was sent yet, apart from what was taken back.
+    fn note_span(&mut self, frame: &AudioFrame) {
+        let speech = match frame.spoken_by {
+            Some(by) => self.speeches.iter().position(|speech| speech.by == by),
+            // A node that made audio of its own out of a voice's does not say whose: it is the next that is owed.
+            None => {
+                (0..self.speeches.len()).find(|place| self.sent_of(*place, u64::MAX) < self.speeches[*place].samples)
+            }
+        };
+        let (until, full) = (self.sent_samples, self.spans.len() == MAX_SPANS);
+        match self.spans.last_mut() {
+            Some(last) if last.speech == speech || full => last.until = until,
+            _ => self.spans.push(Span { speech, until }),
+        }
+    }
+
+    /// How much of a speech was sent up to a position.
+    fn sent_of(&self, speech: usize, position: u64) -> u64 {
+        let mut from = 0;
+        let mut sent = 0;
+        for span in &self.spans {
+            if span.speech == Some(speech) {
+                sent += span.until.min(position).saturating_sub(from);
+            }
+            from = span.until;
+        }
+        sent
+    }
+
+    /// Whether nothing was ever sent.
     pub(crate) fn is_silent(&self) -> bool {
-        self.sent_samples == 0
+        self.furthest_sent == 0
     }
 
     /// Whether the transport may still have something to play, or to clear.
@@ -172,11 +220,12 @@ impl Playback {
 
     /// Where playing stopped, as far as it is known without guessing.
     pub(crate) fn known_position(&self) -> Option<Position> {
-        if self.heard_samples >= self.sent_samples {
-            return Some(Position { samples: self.sent_samples, estimated: false });
+        let heard = Position { samples: self.heard_samples, estimated: false };
+        // That nothing of nothing was heard does not need the transport's word, and is none.
+        if heard.samples > 0 && heard.samples >= self.sent_samples {
+            return Some(heard);
         }
         // The word of an earlier clear may come after a later one was asked for; then more was heard than it says.
-        let heard = Position { samples: self.heard_samples, estimated: false };
         self.stopped.map(|stopped| if stopped.samples < heard.samples { heard } else { stopped })
     }
 
@@ -192,19 +241,19 @@ impl Playback {
         self.known_position().unwrap_or(Position { samples: self.sent_samples, estimated: true })
     }
 
-    /// Whether some of the text was never spoken.
-    pub(crate) fn lacks_words(&self) -> bool {
-        self.speeches.iter().any(|speech| speech.withdrawn)
-    }
-
-    /// Whether some of what was sent lies behind this position.
+    /// Whether some of what was sent lies behind this position, or was taken back and not sent again.
     pub(crate) fn is_short(&self, position: Position) -> bool {
-        position.samples < self.sent_samples
+        position.samples < self.furthest_sent
     }
 
     /// Goes back to `position`: what is behind it will be sent again.
     pub(crate) fn rewind(&mut self, now: Micros, position: Position) {
         self.sent_samples = position.samples;
+        let kept = self.spans.partition_point(|span| span.until < position.samples);
+        self.spans.truncate(kept + 1);
+        if let Some(last) = self.spans.last_mut() {
+            last.until = last.until.min(position.samples);
+        }
         self.heard_samples = self.heard_samples.min(position.samples);
         self.playhead_end = now;
         self.sounding = false;
@@ -223,27 +272,27 @@ impl Playback {
         self.playhead_end
     }
 
-    /// The words up to `position`, cut back to whole ones.
-    pub(crate) fn text_until(&self, position: Position) -> String {
-        let mut start = 0;
+    /// The words up to `position`, cut back to whole ones; and whether all of the text is among them.
+    pub(crate) fn text_until(&self, position: Position) -> (String, bool) {
         let mut heard = String::new();
-        for speech in &self.speeches {
-            let whole = self.whole_length_of(speech);
-            let length = if speech.withdrawn { speech.samples } else { whole };
-            let part = if speech.complete && position.samples >= start + length {
+        let mut whole = true;
+        for (place, speech) in self.speeches.iter().enumerate() {
+            let samples = self.sent_of(place, position.samples);
+            // A chunk without a sound, such as a dash, was said when what stands before it was.
+            let part = if speech.complete && samples >= speech.samples && (whole || speech.samples > 0) {
                 speech.text.as_ref()
             } else {
-                whole_words(&speech.text, position.samples.saturating_sub(start).min(length), whole)
+                whole_words(&speech.text, samples, self.whole_length_of(speech))
             };
+            whole &= part.len() == speech.text.len() && !speech.withdrawn;
             if !part.is_empty() {
                 if !heard.is_empty() {
                     heard.push(' ');
                 }
                 heard.push_str(part);
             }
-            start += length;
         }
-        heard
+        (heard, whole)
     }
 
     /// The samples of all of a speech: known once all of it has come, until then at least what its text suggests.
@@ -364,9 +413,49 @@ mod tests {
         }
         playback.on_withdrawn(first);
         playback.on_spoken(second);
-        let until = |samples| playback.text_until(Position { samples, estimated: false });
+        let until = |samples| playback.text_until(Position { samples, estimated: false }).0;
         assert_eq!(until(16_000), "fifteen letters");
         assert_eq!(until(24_000), "fifteen letters Yes.");
+    }
+
+    #[test]
+    fn what_was_dropped_on_its_way_was_not_heard_and_what_came_behind_it_was() {
+        let mut playback = Playback::new(TurnId(1));
+        let of = |by, n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: Some(by) };
+        let (first, second) = (InvocationId(1), InvocationId(2));
+        playback.on_speak(first, &"One two three four.".into());
+        playback.on_speak(second, &"Five six.".into());
+        for by in [first, second] {
+            playback.on_audio(by, &of(by, 8_000));
+            playback.on_spoken(by);
+        }
+        playback.on_transmit(Micros(0), &of(first, 4_000));
+        playback.on_transmit(Micros(0), &of(second, 8_000));
+        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(&playback, 8_000), ("One two Five".to_owned(), false));
+        assert_eq!(until(&playback, 12_000), ("One two Five six.".to_owned(), false));
+        playback.rewind(Micros(0), Position { samples: 2_000, estimated: false });
+        playback.on_transmit(Micros(0), &of(first, 6_000));
+        assert_eq!(until(&playback, 8_000), ("One two three four.".to_owned(), false));
+        playback.on_transmit(Micros(0), &of(second, 8_000));
+        assert_eq!(until(&playback, 16_000), ("One two three four. Five six.".to_owned(), true));
+    }
+
+    #[test]
+    fn audio_that_does_not_say_who_spoke_it_is_the_next_that_is_owed() {
+        let mut playback = Playback::new(TurnId(1));
+        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
+        for (by, text) in [(InvocationId(1), "One."), (InvocationId(2), "Two.")] {
+            playback.on_speak(by, &text.into());
+            playback.on_audio(by, &frame(100));
+            playback.on_spoken(by);
+            playback.on_transmit(Micros(0), &frame(100));
+        }
+        playback.on_transmit(Micros(0), &frame(50));
+        let until = |samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(100), ("One.".to_owned(), false));
+        assert_eq!(until(200), ("One. Two.".to_owned(), true));
+        assert_eq!(until(250), ("One. Two.".to_owned(), true), "more audio, and no more words");
     }
 
     #[test]

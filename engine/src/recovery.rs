@@ -122,6 +122,7 @@ impl Session {
         let row = row.clone();
         let outcome = match (row.kind, self.alternative(desk, &row, Outcome::Timeout)) {
             (Kind::Transcribe | Kind::Tool, _) => BudgetOutcome::Continue,
+            _ if self.is_closing(row.cancelled_with) => BudgetOutcome::Continue,
             (_, Some(_)) => BudgetOutcome::Fallback,
             (_, None) => BudgetOutcome::Terminate,
         };
@@ -209,7 +210,7 @@ impl Session {
 
     /// What can be done instead of a call that failed, if anything.
     fn alternative(&self, desk: &Desk<'_>, row: &Invocation, outcome: Outcome) -> Option<Alternative> {
-        row.request.as_ref()?;
+        row.request.as_ref().filter(|_| !self.is_closing(row.cancelled_with))?;
         if row.last_result.is_some() && self.plan.mingles(row.node) {
             return None;
         }

@@ -100,7 +100,10 @@ impl Session {
             return false;
         }
         match (row.kind, row.holds()) {
-            (Kind::Chat | Kind::Speak, Some(capability)) if !self.plan.is_backed(row.node) => {
+            // A turn that is cancelled softly ends when its grace does, and what is being said is said until then.
+            (Kind::Chat | Kind::Speak, Some(capability))
+                if !self.plan.is_backed(row.node) && !self.is_closing(row.cancelled_with) =>
+            {
                 self.derive(Derived::TurnFailed(capability.turn(), AbortReason::ProviderFailure));
                 return true;
             }

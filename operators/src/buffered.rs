@@ -120,15 +120,18 @@ impl Node for Buffered {
     }
 
     fn on_directive(&mut self, cx: &mut Context<'_>, directive: &Directive) {
-        if let Directive::WakeBuffers(_) = directive {
-            self.wake = None;
-            self.each().for_each(|buffer| buffer.on_time(cx));
-            self.settle_losses(cx);
-        } else {
-            if let Directive::Drop(_) = directive {
-                self.each().for_each(|buffer| buffer.clear(cx));
+        match directive {
+            Directive::WakeBuffers(_) => {
+                self.wake = None;
+                self.each().for_each(|buffer| buffer.on_time(cx));
+                self.settle_losses(cx);
             }
-            self.node.on_directive(cx, directive);
+            // Nothing is handed over to a node that is being cancelled.
+            Directive::Drop(_) => {
+                self.each().for_each(|buffer| buffer.clear(cx));
+                return self.node.on_directive(cx, directive);
+            }
+            _ => self.node.on_directive(cx, directive),
         }
         self.hand_over(cx);
     }

@@ -67,9 +67,8 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Whether it says something of the whole stream, as its end does: it is never dropped.
     fn is_mark(&self) -> bool {
-        self.payload.port_type().is_none()
+        self.payload.is_mark()
     }
 }
 
@@ -99,7 +98,7 @@ impl EdgeBuffer {
     pub(crate) fn push(&mut self, cx: &mut Context<'_>, payload: Payload) {
         let (scope, cause, came) = (cx.origin.scope, cx.origin.cause, cx.origin.at);
         let (attributes, size) = (cx.attributes.clone(), Held::of(&payload));
-        let is_mark = payload.port_type().is_none();
+        let is_mark = payload.is_mark();
         let key = if is_mark { self.latest } else { self.next_key(cause) };
         let item = Item { scope, cause, key, attributes, payload, came, size, merged: Vec::new() };
         if item.is_mark() {
@@ -389,11 +388,11 @@ impl EdgeBuffer {
         dropped
     }
 
-    /// Drops all that waits, since the node that would take it is cancelled; the turn goes on.
+    /// Drops all that waits, since the node that would take it is cancelled; the turn goes on, and what has ended has
+    /// ended.
     pub(crate) fn clear(&mut self, cx: &mut Context<'_>) {
         let mut dropped = None;
         self.remove_all(&mut dropped, |_| true);
-        self.items.clear();
         self.losses.clear();
         self.say_dropped(cx, dropped, FLUSHED);
         self.note_level(cx);

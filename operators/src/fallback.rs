@@ -82,6 +82,14 @@ impl Fallback {
         }
     }
 
+    /// The second branch begins anew: what waits of it counts no more.
+    fn take_back(&mut self, cx: &mut Context<'_>) {
+        let items = self.waiting.drain(..).count();
+        if items > 0 {
+            cx.dropped(items as u32, "fallback: the second branch took it back");
+        }
+    }
+
     /// The second branch carries, if it has anything.
     fn decide(&mut self, cx: &mut Context<'_>, fault: BranchFault) {
         if self.carries.is_some() || self.waiting.is_empty() {
@@ -99,9 +107,11 @@ impl Fallback {
 impl Node for Fallback {
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
         // What says something of a whole stream goes with the stream that carries.
-        if payload.port_type().is_none() && !matches!(payload, Payload::End(_)) {
+        if payload.is_mark() && !matches!(payload, Payload::End(_)) {
             if self.carries == Some(port) {
                 cx.emit(payload);
+            } else if port == SECOND && self.carries.is_none() {
+                self.take_back(cx);
             }
             return;
         }
@@ -132,9 +142,10 @@ mod tests {
     enum Happens {
         Item(PortIndex, &'static str),
         Fails(PortIndex),
+        TakesBack(PortIndex),
         Wakes,
     }
-    use Happens::{Fails, Item, Wakes};
+    use Happens::{Fails, Item, TakesBack, Wakes};
 
     fn check(after_ms: Option<u64>, happens: &[Happens], expect: &[&str]) {
         let mut harness = Harness::new(Fallback::new(after_ms.map(Micros::from_ms)));
@@ -142,6 +153,7 @@ mod tests {
             match one {
                 Item(port, text) => harness.event_on(*port, Payload::text(*text)),
                 Fails(port) => harness.event_on(*port, Payload::End(Outcome::Failed)),
+                TakesBack(port) => harness.event_on(*port, Payload::Retract),
                 Wakes => harness.directive(&Directive::Wake(NodeIndex(0))),
             };
         }
@@ -160,5 +172,13 @@ mod tests {
         check(None, &[Item(SECOND, "b"), Fails(FIRST)], &["b"]);
         check(None, &[Fails(FIRST), Item(SECOND, "b"), Item(SECOND, "c")], &["b", "c"]);
         check(None, &[Item(SECOND, "b")], &[]);
+    }
+
+    #[test]
+    fn what_a_branch_takes_back_is_its_own() {
+        check(None, &[Item(SECOND, "b"), TakesBack(SECOND), Item(SECOND, "c"), Fails(FIRST)], &["c"]);
+        check(None, &[Item(SECOND, "b"), TakesBack(FIRST), Fails(FIRST)], &["b"]);
+        check(None, &[Item(FIRST, "a"), TakesBack(SECOND), TakesBack(FIRST), Item(FIRST, "c")], &["a", "Retract", "c"]);
+        check(Some(100), &[Item(SECOND, "b"), TakesBack(SECOND), Wakes, Item(FIRST, "a")], &["a"]);
     }
 }

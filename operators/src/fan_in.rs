@@ -5,8 +5,11 @@
 //! and sorts by its rule: (slot, cause, port) unless its plan says otherwise. Every synchronous path finishes inside the tick, so this costs no
 //! waiting; and a session's events come out in the same order whatever shares its ticks.
 
-use rspp_specs::ids::{RuntimeSequence, Slot};
+use rspp_specs::event::Payload;
+use rspp_specs::ids::{PortIndex, RuntimeSequence, Slot};
 use rspp_specs::plan::MergeOrder;
+
+use crate::node::Context;
 
 /// What a fan-in holds for one sub-tick.
 #[derive(Debug)]
@@ -32,5 +35,40 @@ impl<T> Waiting<T> {
             MergeOrder::ByPort => self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *port, *cause)),
         }
         self.rows.drain(..).map(|(_, _, _, row)| row)
+    }
+}
+
+/// Which inputs of a fan-in have ended. A stream that ends twice, as that of a model which is asked twice does, is one.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    inputs: Vec<bool>,
+}
+
+impl Ended {
+    /// Of so many inputs, none.
+    pub(crate) fn new(inputs: usize) -> Self {
+        Self { inputs: vec![false; inputs] }
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// This input has ended; whether all have.
+    pub(crate) fn note(&mut self, port: PortIndex) -> bool {
+        if let Some(ended) = self.inputs.get_mut(usize::from(port.0)) {
+            *ended = true;
+        }
+        self.inputs.iter().all(|ended| *ended)
+    }
+}
+
+/// One of so many streams takes back what it gave. Where several meet, nobody can tell what that was: it ends here, and is
+/// said. The engine asks no model again whose half answer has come to such a place; only a user's node can send it.
+pub(crate) fn retract(cx: &mut Context<'_>, inputs: usize) {
+    if inputs == 1 {
+        cx.emit(Payload::Retract);
+    } else {
+        cx.dropped(1, "fan-in: what one stream takes back can't be told from what the others gave");
     }
 }

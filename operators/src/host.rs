@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, Flushed, NodeFailure};
-use rspp_specs::event::{Attributes, Delivery, DeliveryContent, Event, Origin};
+use rspp_specs::event::{Attributes, Delivery, DeliveryContent, Event, Origin, Payload};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
 use rspp_specs::plan::{Lifetime, MergeOrder, Plan};
 use rspp_specs::time::SubTick;
@@ -272,6 +272,9 @@ struct Seat {
     holds: bool,
     /// A node that panicked or failed takes nothing more until the next turn.
     failed: bool,
+    /// What has been said of whole streams, their ends above all, and has not been passed on: a node that is dropped in
+    /// the middle of its turn is told again when it is made anew, since nobody else will.
+    marks: Vec<(PortIndex, Payload)>,
 }
 
 /// Seats of the sessions of this dataflow. They stand close together, also when the worker's slots are shared out
@@ -305,7 +308,8 @@ impl Seats {
         });
         self.place_of[index] = place;
         let plan = Arc::clone(plan);
-        self.seats[place as usize] = Some(Seat { plan, node: None, open: None, calls: 0, holds: false, failed: false });
+        self.seats[place as usize] =
+            Some(Seat { plan, node: None, open: None, calls: 0, holds: false, failed: false, marks: Vec::new() });
     }
 
     fn finish(&mut self, slot: Slot) {
@@ -363,34 +367,69 @@ impl Seats {
             // Whose buffers are gone has nothing to be woken for.
             Directive::WakeBuffers(_) => concerns = seat.node.is_some(),
             Directive::Revoke(capability) if seat.open == Some(capability) => {
-                seat.flush(self.hosted.node, capability, &mut outbox.flushed);
-                seat.start_turn(None, self.hosted.lifetime);
-                // What a directive of this very tick released for the turn goes with it.
-                outbox.asks.retain(|ask| ask.scope != EventScope::Turn(capability));
-                for events in &mut outbox.events {
-                    events.retain(|event| event.origin.scope != EventScope::Turn(capability));
-                }
+                return self.revoke(row, capability, outbox);
             }
-            Directive::Drop(_) if self.hosted.lifetime == Lifetime::Turn => {
-                if let (Some(capability), true) = (seat.open, seat.node.is_some()) {
-                    let scope = EventScope::Turn(capability);
-                    let origin = Origin { slot: row.slot, scope, cause: row.cause, at: row.at };
-                    // What waits before it is let go of by rule, and said.
-                    seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
-                }
-                seat.node = None;
-                seat.note_holds(self.hosted.node, row.slot, row.cause, outbox);
-                return;
-            }
+            Directive::Drop(_) if self.hosted.lifetime == Lifetime::Turn => return self.drop_node(row, outbox),
             _ => {}
         }
         if concerns {
-            let scope = seat.open.map_or(EventScope::Session, EventScope::Turn);
-            let origin = Origin { slot: row.slot, scope, cause: row.cause, at: row.at };
-            self.reacting = Some(origin);
-            seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
-            self.reacting = None;
+            self.direct(row, &row.directive, outbox);
         }
+        if let Directive::Drop(node) = row.directive {
+            // It lives on, and learns what has ended behind what was dropped.
+            self.direct(row, &Directive::WakeBuffers(node), outbox);
+        }
+    }
+
+    /// The node learns of a directive, in the name of its turn.
+    fn direct(&mut self, row: &ControlRow, directive: &Directive, outbox: &mut Outbox) {
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
+        let origin = seat.origin(row);
+        self.reacting = Some(origin);
+        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, directive));
+        self.reacting = None;
+    }
+
+    /// A turn is revoked: what waits for it goes and is accounted for, and so does what this very tick released for it. The
+    /// turn is over at this node before the node is asked, so that one that panics does not keep it.
+    fn revoke(&mut self, row: &ControlRow, capability: TurnCapability, outbox: &mut Outbox) {
+        let lifetime = self.hosted.lifetime;
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
+        let origin = seat.origin(row);
+        let mut dying = if lifetime == Lifetime::Turn { seat.node.take() } else { None };
+        seat.start_turn(None, lifetime);
+        outbox.asks.retain(|ask| ask.scope != EventScope::Turn(capability));
+        for events in &mut outbox.events {
+            events.retain(|event| event.origin.scope != EventScope::Turn(capability));
+        }
+        self.reacting = Some(origin);
+        if let Some(node) = dying.as_mut().or(seat.node.as_mut()) {
+            let (slot, of) = (row.slot, self.hosted.node);
+            let gone = node.flush(EventScope::Turn(capability)).into_iter();
+            outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
+        }
+        self.reacting = None;
+        if lifetime == Lifetime::Session {
+            self.direct(row, &row.directive, outbox);
+        }
+    }
+
+    /// A node that lives with its turn is dropped in the middle of it. What waits before it is let go of by rule, and said;
+    /// the one that is made in its place learns what streams have ended.
+    fn drop_node(&mut self, row: &ControlRow, outbox: &mut Outbox) {
+        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
+        if seat.open.is_none() || seat.node.is_none() {
+            return;
+        }
+        let origin = seat.origin(row);
+        self.reacting = Some(origin);
+        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+        seat.node = None;
+        for (port, mark) in seat.marks.clone() {
+            seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));
+        }
+        self.reacting = None;
+        seat.note_holds(self.hosted.node, row.slot, row.cause, outbox);
     }
 
     fn on_arrival(&mut self, arrival: Arrival, outbox: &mut Outbox) {
@@ -405,6 +444,9 @@ impl Seats {
         let Some(seat) = seat_of(&self.place_of, &mut self.seats, event.origin.slot) else { return };
         if !seat.admits(&mut event.origin.scope, self.hosted.lifetime) {
             return;
+        }
+        if event.payload.is_mark() {
+            seat.note_mark(self.hosted.lifetime, port, &event.payload);
         }
         self.reacting = Some(event.origin);
         seat.react(&self.hosted, &event.origin, event.attributes, outbox, |node, cx| {
@@ -436,17 +478,32 @@ fn seat_of<'a>(place_of: &[u32], seats: &'a mut [Option<Seat>], slot: Slot) -> O
 }
 
 impl Seat {
-    /// What waits for a turn that is revoked goes, and is accounted for.
-    fn flush(&mut self, node: NodeIndex, turn: TurnCapability, flushed: &mut Vec<Flushed>) {
-        let Some(of) = &mut self.node else { return };
-        let slot = turn.slot();
-        let gone = of.flush(EventScope::Turn(turn)).into_iter();
-        flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node, port, dropped }));
+    /// In whose name the node reacts to a directive.
+    fn origin(&self, row: &ControlRow) -> Origin {
+        let scope = self.open.map_or(EventScope::Session, EventScope::Turn);
+        Origin { slot: row.slot, scope, cause: row.cause, at: row.at }
+    }
+
+    fn note_mark(&mut self, lifetime: Lifetime, port: PortIndex, mark: &Payload) {
+        let is_known = |(of, known): &(PortIndex, Payload)| *of == port && known == mark;
+        if lifetime == Lifetime::Turn && !self.marks.iter().any(is_known) {
+            self.marks.push((port, mark.clone()));
+        }
+    }
+
+    /// Forgets what the node has passed on in this reaction: whoever comes behind it knows.
+    fn forget_marks(&mut self, slot: Slot, outbox: &Outbox) {
+        let ours = |event: &&Event| event.origin.slot == slot && event.payload.is_mark();
+        for event in outbox.events.iter().flatten().filter(ours) {
+            let kind = std::mem::discriminant(&event.payload);
+            self.marks.retain(|(_, mark)| std::mem::discriminant(mark) != kind);
+        }
     }
 
     fn start_turn(&mut self, open: Option<TurnCapability>, lifetime: Lifetime) {
         self.open = open;
         self.holds = false;
+        self.marks.clear();
         if lifetime == Lifetime::Turn {
             self.node = None;
             self.failed = false;
@@ -484,6 +541,9 @@ impl Seat {
         let node = self.node.get_or_insert_with(|| (hosted.factory)(&self.plan, hosted.node));
         let mut cx = Context { origin, node: hosted.node, attributes, calls: &mut self.calls, outbox };
         reaction(node.as_mut(), &mut cx);
+        if !self.marks.is_empty() {
+            self.forget_marks(origin.slot, outbox);
+        }
         self.note_holds(hosted.node, origin.slot, origin.cause, outbox);
     }
 

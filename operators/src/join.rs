@@ -6,6 +6,7 @@
 use rspp_specs::event::Payload;
 use rspp_specs::ids::PortIndex;
 
+use crate::fan_in::retract;
 use crate::node::{Context, Node};
 
 /// All of many, then one after the other.
@@ -46,8 +47,7 @@ impl Node for Join {
                     return;
                 }
             }
-            // What may be taken back never comes here: where streams meet, nobody can tell what would have to be.
-            Payload::Retract => return,
+            Payload::Retract => return retract(cx, self.inputs.len()),
             _ if branch.items.len() == MAX_WAITING_ITEMS => {
                 cx.dropped(1, "join: a branch ran ahead of the others");
                 return;
@@ -68,5 +68,48 @@ impl Node for Join {
 
     fn holds(&self) -> bool {
         self.inputs.iter().any(|branch| !branch.items.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::Harness;
+    use rspp_specs::outcome::Outcome;
+
+    const END: Payload = Payload::End(Outcome::Success);
+    const A: PortIndex = PortIndex(0);
+    const B: PortIndex = PortIndex(1);
+
+    #[test]
+    fn one_of_each_goes_on_together_in_the_order_of_the_inputs() {
+        let mut harness = Harness::new(Join::new(2));
+        harness.event_on(B, Payload::text("b1")).event_on(B, Payload::text("b2"));
+        assert!(harness.emitted().is_empty() && harness.holds());
+        harness.event_on(A, Payload::text("a1"));
+        assert_eq!(harness.emitted(), ["a1", "b1"].map(Payload::text));
+        assert!(harness.holds());
+    }
+
+    #[test]
+    fn an_input_that_has_ended_keeps_nobody_waiting() {
+        let mut harness = Harness::new(Join::new(2));
+        harness.event_on(B, Payload::text("b")).event_on(A, END);
+        assert_eq!(harness.emitted(), [Payload::text("b")]);
+        harness.event_on(B, END);
+        assert_eq!(harness.emitted(), [END]);
+        assert!(!harness.holds());
+    }
+
+    #[test]
+    fn a_branch_that_runs_ahead_is_bounded_and_none_takes_back() {
+        let mut harness = Harness::new(Join::new(2));
+        for _ in 0..=MAX_WAITING_ITEMS {
+            harness.event_on(A, Payload::text("a"));
+        }
+        harness.event_on(A, Payload::Retract);
+        assert_eq!(harness.asked().len(), 2, "both are said");
+        harness.event_on(B, END).event_on(A, END);
+        assert_eq!(harness.emitted().len(), MAX_WAITING_ITEMS + 1);
     }
 }

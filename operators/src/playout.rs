@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use rspp_specs::buffer::Dropped;
+use rspp_specs::buffer::{Dropped, EdgeReport, FLUSHED};
 use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{AudioFrame, Payload};
 use rspp_specs::ids::{PortIndex, RuntimeSequence, Scope, TurnCapability};
@@ -137,7 +137,10 @@ impl Node for Playout {
             }
             // What the transport has been given is heard; the turn may bring more.
             Directive::Drop(_) => {
-                self.queue.clear();
+                let gone = self.queue.drain(..).map(|(cause, _)| Dropped::one(cause));
+                if let Some(dropped) = gone.reduce(Dropped::with) {
+                    cx.report(PortIndex(0), EdgeReport::Dropped(dropped, FLUSHED));
+                }
             }
             Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish | Directive::WakeBuffers(_) => {}
         }
@@ -216,6 +219,25 @@ mod tests {
         assert!(shown(&mut harness).is_empty(), "nothing is sent on hold");
         harness.directive(&Directive::Resume { from_sample: 160 });
         assert_eq!(shown(&mut harness), ["1/160", "2", "wake 510"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_and_is_dropped_is_said() {
+        let mut harness = open();
+        for number in 1..=4 {
+            harness.at_ms(20 * number as u64).event(frame(number));
+        }
+        harness.directive(&Directive::Hold);
+        harness.directive(&Directive::Resume { from_sample: 0 });
+        assert_eq!(shown(&mut harness), ["1", "2", "3", "4", "1", "2", "wake 100"]);
+        harness.directive(&Directive::Drop(rspp_specs::ids::NodeIndex(0)));
+        let asked = harness.asked();
+        let flushed = Dropped::one(RuntimeSequence(4)).and(RuntimeSequence(5));
+        assert!(
+            matches!(&asked[..], [AskKind::Edge(_, EdgeReport::Dropped(dropped, FLUSHED))] if *dropped == flushed),
+            "{asked:?}"
+        );
+        assert!(!harness.holds());
     }
 
     #[test]

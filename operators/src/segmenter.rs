@@ -7,6 +7,7 @@
 use rspp_specs::event::Payload;
 use rspp_specs::ids::PortIndex;
 use rspp_specs::limits::MAX_SPEAKABLE_CHARS;
+use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::SegmenterParams;
 use rspp_specs::time::Micros;
 
@@ -98,7 +99,12 @@ impl Node for Segmenter {
             }
             Payload::End(outcome) => {
                 let rest = std::mem::take(&mut self.text);
-                self.speak(cx, &rest);
+                // Half a sentence of an answer that broke off is not begun: another branch may have a whole one.
+                if matches!(outcome, Outcome::Success | Outcome::Cancelled) {
+                    self.speak(cx, &rest);
+                } else if !rest.is_empty() {
+                    cx.dropped(1, "segmenter: the answer broke off in the middle of a sentence");
+                }
                 cx.emit(Payload::End(outcome));
             }
             _ => {}
@@ -120,7 +126,7 @@ mod tests {
         for chunk in chunks {
             harness.event(Payload::text(*chunk));
         }
-        harness.event(Payload::End(rspp_specs::outcome::Outcome::Success));
+        harness.event(Payload::End(Outcome::Success));
         let spoken: Vec<String> = harness
             .emitted()
             .into_iter()

@@ -6,13 +6,14 @@ use rspp_specs::event::{Event, Payload};
 use rspp_specs::ids::{PortIndex, RuntimeSequence};
 use rspp_specs::plan::Condition;
 
+use crate::fan_in::{Ended, retract};
 use crate::node::{Context, Node};
 
 /// Many to one, one at a time. Its stream ends when all its inputs have ended.
 #[derive(Debug)]
 pub struct Select {
     when: Option<Condition>,
-    running: usize,
+    ended: Ended,
     /// For which cause the choice is made, and who it is.
     chosen: Option<(RuntimeSequence, PortIndex)>,
 }
@@ -20,7 +21,7 @@ pub struct Select {
 impl Select {
     /// Of so many inputs; by priority, or by a condition.
     pub fn new(inputs: usize, when: Option<Condition>) -> Self {
-        Self { when, running: inputs, chosen: None }
+        Self { when, ended: Ended::new(inputs), chosen: None }
     }
 
     fn fits(&self, cx: &Context<'_>, payload: &Payload) -> bool {
@@ -32,15 +33,11 @@ impl Select {
 
 impl Node for Select {
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
-        if let Payload::End(_) = payload {
-            self.running = self.running.saturating_sub(1);
-            if self.running == 0 {
-                cx.emit(payload);
-            }
-            return;
-        }
-        if payload.port_type().is_none() {
-            return cx.emit(payload);
+        match payload {
+            Payload::End(_) if !self.ended.note(port) => return,
+            Payload::Retract => return retract(cx, self.ended.inputs()),
+            _ if payload.is_mark() => return cx.emit(payload),
+            _ => {}
         }
         let cause = cx.origin.cause;
         let chosen = self.chosen.filter(|(of, _)| *of == cause).map(|(_, port)| port);
@@ -73,6 +70,19 @@ mod tests {
         let texts = ["a", "b", "d"].map(Payload::text);
         assert_eq!(harness.emitted(), texts);
         assert_eq!(harness.asked().len(), 1, "what is not chosen is said");
+    }
+
+    #[test]
+    fn it_ends_when_each_of_its_inputs_has_and_takes_nothing_back() {
+        let end = Payload::End(rspp_specs::outcome::Outcome::Success);
+        let mut harness = Harness::new(Select::new(2, None));
+        for payload in [Payload::text("a"), Payload::Retract, end.clone(), end.clone()] {
+            harness.event_on(PortIndex(0), payload);
+        }
+        assert_eq!(harness.emitted(), [Payload::text("a")]);
+        assert_eq!(harness.asked().len(), 1, "that it was not passed on is said");
+        harness.event_on(PortIndex(1), end.clone());
+        assert_eq!(harness.emitted(), [end]);
     }
 
     #[test]

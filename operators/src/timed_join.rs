@@ -11,6 +11,7 @@ use rspp_specs::ids::PortIndex;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 
+use crate::fan_in::retract;
 use crate::node::{Context, Node};
 
 /// Items that may wait for a stream that is behind.
@@ -77,6 +78,9 @@ fn watermark(cx: &Context<'_>, payload: &Payload, so_far: Micros) -> Micros {
 impl Node for TimedJoin {
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
         let Some(stream) = self.streams.get_mut(usize::from(port.0)) else { return };
+        if let Payload::Retract = payload {
+            return retract(cx, self.streams.len());
+        }
         if let Payload::End(_) = payload {
             stream.ended = true;
         } else {
@@ -123,5 +127,13 @@ mod tests {
         assert_eq!(harness.emitted(), [at(90)]);
         harness.event_on(a, Payload::End(Outcome::Success));
         assert_eq!(harness.emitted(), [Payload::End(Outcome::Success)]);
+    }
+
+    #[test]
+    fn what_a_stream_takes_back_is_no_item() {
+        let mut harness = Harness::new(TimedJoin::new(2));
+        harness.event_on(PortIndex(0), Payload::Retract);
+        assert!(!harness.holds());
+        assert_eq!(harness.asked().len(), 1, "that it was not passed on is said");
     }
 }

@@ -165,6 +165,11 @@ impl Payload {
             Payload::Talk(_) | Payload::Retract | Payload::End(_) => None,
         }
     }
+
+    /// Whether it says something of the whole stream, as its end does: no rule ever drops it.
+    pub fn is_mark(&self) -> bool {
+        self.port_type().is_none()
+    }
 }
 
 /// What a port accepts or offers (`F-003`).

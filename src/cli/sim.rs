@@ -1,22 +1,26 @@
 //! `rspp sim`.
 
-use std::fs::File;
+use std::fmt::Display;
+use std::fs::{File, read_to_string};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use rspp_adapters::sim::Faults;
 use rspp_compiler::Registry;
+use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
-use crate::sim::{Options, Report, run};
+use crate::sim::{Batch, Options, Seeds, corpus, run};
 
 /// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp sim --seed 1 --sessions 200 --minutes 10 --faults all --json\n  \
-    rspp sim --seed 1 --faults F3,F7 --only 7 --trace session-7.trace\n\n\
+    rspp sim --seed 1 --faults F3,F7 --only 7 --trace session-7.trace\n  \
+    rspp sim --seeds 1000..1499 --json              five hundred seeds, one after the other\n  \
+    rspp sim --corpus tests/sim/seeds               the seeds that have found something\n\n\
     Exit code 0: no violation. 1: the contract was broken; a command that shows it again is printed.")]
 pub(super) struct Sim {
     /// What the sessions run; without it, a mixture of pipelines.
@@ -43,7 +47,16 @@ pub(super) struct Sim {
     /// This session alone; it behaves as it does among the others.
     #[arg(long, value_name = "SESSION")]
     only: Option<u32>,
+    /// Many simulations, one for each of these seeds, both ends included; what they found, and the rest summed.
+    #[arg(long, value_name = "FIRST..LAST", conflicts_with_all = ["seed", "trace", "only"])]
+    seeds: Option<Seeds>,
+    /// Many simulations, as a file lists them: seed, sessions, minutes and faults on each line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "seed", "seeds", "sessions", "minutes", "faults", "trace", "only"])]
+    corpus: Option<PathBuf>,
 }
+
+/// Seeds between two words on how far a batch is.
+const TELL_EVERY: usize = 25;
 
 impl Sim {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
@@ -59,10 +72,35 @@ impl Sim {
             faults: self.faults,
             only: self.only,
         };
+        let runs = match (&self.seeds, &self.corpus) {
+            (Some(seeds), _) => seeds.of(&options),
+            (None, Some(path)) => read_corpus(path)?,
+            (None, None) => return self.run_one(&options, registry),
+        };
+        self.run_all(&runs, registry)
+    }
+
+    fn run_one(&self, options: &Options, registry: &Registry) -> Outcome {
         let began = Instant::now();
-        let report = run(&options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
+        let report = run(options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
         let speed = report.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
-        self.tell(&report, speed)
+        self.print(&report, report.violations, speed)
+    }
+
+    fn run_all(&self, runs: &[Options], registry: &Registry) -> Outcome {
+        let (began, all, mut found) = (Instant::now(), runs.len(), 0);
+        let batch = Batch::run(runs, registry, |place, report| {
+            if let Some(first) = report.found.first() {
+                found += 1;
+                eprintln!("seed {}: {}: {}\n  again: {}", report.seed, first.rule, first.detail, first.reproduce);
+            }
+            if place % TELL_EVERY == 0 || place == all {
+                eprintln!("{place} of {all} seeds, {found} of them with violations");
+            }
+        });
+        let batch = batch.map_err(|error| Failure::Input(error.to_string()))?;
+        let speed = batch.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
+        self.print(&batch, batch.violations, speed)
     }
 
     fn open_trace(&self) -> Result<Option<Box<dyn Write>>, Failure> {
@@ -72,7 +110,7 @@ impl Sim {
         Ok(Some(Box::new(BufWriter::new(file))))
     }
 
-    fn tell(&self, report: &Report, speed: f64) -> Outcome {
+    fn print<T: Serialize + Display>(&self, report: &T, violations: u64, speed: f64) -> Outcome {
         let asides = format!("{speed:.0} times as fast as the calls themselves\n");
         let text = if self.json {
             // What depends on the clock is not in the JSON.
@@ -81,6 +119,11 @@ impl Sim {
         } else {
             format!("{report}{asides}")
         };
-        if report.violations == 0 { Ok(text) } else { Err(Failure::Unwell(text)) }
+        if violations == 0 { Ok(text) } else { Err(Failure::Unwell(text)) }
     }
+}
+
+fn read_corpus(path: &Path) -> Result<Vec<Options>, Failure> {
+    let fail = |message: String| Failure::Input(format!("{}: {message}", path.display()));
+    corpus(&read_to_string(path).map_err(|error| fail(error.to_string()))?).map_err(fail)
 }

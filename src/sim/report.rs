@@ -80,6 +80,13 @@ pub struct Terminals {
 }
 
 impl Terminals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.commit += other.commit;
+        for (reason, turns) in &other.abort {
+            *self.abort.entry(reason.clone()).or_default() += turns;
+        }
+    }
+
     fn sum(&self) -> u64 {
         self.commit + self.abort.values().sum::<u64>()
     }
@@ -118,6 +125,15 @@ pub struct Migrations {
     pub stale_writes_refused: u64,
 }
 
+impl Migrations {
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self { handoffs, records_restored, stale_writes_refused } = other;
+        self.handoffs += handoffs;
+        self.records_restored += records_restored;
+        self.stale_writes_refused += stale_writes_refused;
+    }
+}
+
 /// What must hold of every turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Gates {
@@ -146,6 +162,27 @@ pub struct Peaks {
     pub holders: usize,
     /// Turns, writes and invocations that the checker remembers.
     pub remembered: usize,
+}
+
+impl Gates {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.cancels_accepted += other.cancels_accepted;
+        self.fenced_in_the_same_tick += other.fenced_in_the_same_tick;
+        self.outputs_after_the_fence += other.outputs_after_the_fence;
+        self.stale_outputs += other.stale_outputs;
+        self.samples_heard_twice += other.samples_heard_twice;
+        self.turns_without_one_terminal += other.turns_without_one_terminal;
+    }
+}
+
+impl Peaks {
+    /// The most of both.
+    pub(super) fn raise(&mut self, other: &Self) {
+        self.scheduled_inputs = self.scheduled_inputs.max(other.scheduled_inputs);
+        self.invocations = self.invocations.max(other.invocations);
+        self.holders = self.holders.max(other.holders);
+        self.remembered = self.remembered.max(other.remembered);
+    }
 }
 
 impl Report {

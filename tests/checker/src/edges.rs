@@ -23,9 +23,16 @@ pub(crate) struct Edges {
     /// Audio that voices gave for the open turn, in samples; and whether the turn lost any, and said so.
     spoken: u64,
     lost: bool,
+    /// Whether anything of the turn was dropped by a rule.
+    dropped: bool,
 }
 
 impl Edges {
+    /// Whether anything of the turn that was opened last was dropped by a rule.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.dropped
+    }
+
     pub(crate) fn remembered(&self) -> usize {
         self.high.len() + self.blocked.len() + self.paused.len()
     }
@@ -34,7 +41,7 @@ impl Edges {
     pub(crate) fn note(&mut self, row: Row<'_>, speaks_for_the_turn: bool) {
         let edge = || row.text("edge").unwrap_or_default().to_owned();
         match (row.signal(), row.effect()) {
-            (Some("turn_open"), _) => (self.spoken, self.lost) = (0, false),
+            (Some("turn_open"), _) => (self.spoken, self.lost, self.dropped) = (0, false, false),
             (Some("watermark"), _) if row.text("level") == Some("high") => {
                 self.high.insert(edge(), row.turn());
             }
@@ -47,7 +54,8 @@ impl Edges {
             (Some("flow_xon"), _) => {
                 self.blocked.remove(&edge());
             }
-            (Some("drop_notice" | "provider_error" | "node_error"), _) => self.lost = true,
+            (Some("drop_notice"), _) => (self.lost, self.dropped) = (true, true),
+            (Some("provider_error" | "node_error"), _) => self.lost = true,
             (Some("close"), _) => {
                 self.high.retain(|_, turn| *turn != row.turn());
                 self.blocked.retain(|_, turn| *turn != row.turn());

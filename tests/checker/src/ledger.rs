@@ -69,10 +69,11 @@ fn ledger_follows(scene: &Scene<'_>, turn: &Turn, row: Row<'_>, out: &mut Findin
     }
 }
 
-/// Whether a voice was stopped, or failed, before it had said all of its sentence.
+/// Whether a voice was stopped, or failed, before it had said all of its sentence; or some of what it said was dropped on its
+/// way.
 fn loses_words(scene: &Scene<'_>, turn: u32) -> bool {
     let mut voices = scene.facts.invocations.values().filter(|it| it.kind == VOICE && it.turn == Some(turn));
-    voices.any(|voice| voice.cancelled.is_some() || voice.failed)
+    voices.any(|voice| voice.cancelled.is_some() || voice.failed) || scene.facts.edges.has_dropped()
 }
 
 fn heard(scene: &Scene<'_>, number: u32, row: Row<'_>, out: &mut Findings) {
