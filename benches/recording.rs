@@ -30,7 +30,7 @@ const LEVELS: [RecordingLevel; 3] = [RecordingLevel::L0, RecordingLevel::L1, Rec
 fn plan() -> Arc<Plan> {
     let spec =
         "kind: PipelineSpec\nname: bench\nversion: 1\ntemplate: voice-assistant\nbind: {stt: a, llm: b, tts: c}\n";
-    compile("bench.yaml", spec, &Registry::new()).expect("the spec is complete")
+    Arc::new(compile("bench.yaml", spec, &Registry::new()).expect("the spec is complete"))
 }
 
 fn record(slot: u32, tick: u64, entry: Entry) -> Record {
@@ -197,10 +197,12 @@ fn codecs(criterion: &mut Criterion) {
             BatchSize::LargeInput,
         );
     });
+    let bytes: Vec<Vec<u8>> =
+        flats.iter().map(|flat| flat.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()).collect();
     group.bench_function("copying alone", |bencher| {
         bencher.iter_batched_ref(
             buffer,
-            |out| flats.iter().for_each(|flat| out.extend(flat.samples.iter().flat_map(|sample| sample.to_le_bytes()))),
+            |out| bytes.iter().for_each(|bytes| out.extend_from_slice(bytes)),
             BatchSize::LargeInput,
         );
     });
@@ -226,7 +228,8 @@ fn stalled(criterion: &mut Criterion) {
     let mut tick: Vec<Record> = (0..CALLS).flat_map(|slot| with_audio(slot, 2, &frame)).collect();
     let turn = Some(TurnId(1));
     tick.push(record(0, 2, Entry::Effect(Effect::CancelInvocation { id: InvocationId(3) })));
-    tick.extend([Signal::Commit, Signal::Close].map(|signal| record(1, 2, Entry::Signal(turn, signal))));
+    tick.push(record(1, 2, Entry::Signal(turn, Signal::Commit)));
+    tick.push(record(1, 2, Entry::Signal(turn, Signal::Close)));
     let mut group = criterion.benchmark_group("a cancellation and a commit");
     for (name, stands) in [("exporter keeps up", false), ("exporter stands still", true)] {
         let Stage { mut log, folder } = Stage::new(&plan, CALLS, RecordingLevel::L2, size);

@@ -93,6 +93,20 @@ pub fn replay(recording: &Recording, registry: &Registry) -> Result<Verdict, Rep
     Ok(Verdict::Identical { ticks, records })
 }
 
+/// All that the core makes of a recording's inputs, whether or not it is what was recorded.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_all(recording: &Recording, registry: &Registry) -> Result<Vec<Record>, ReplayError> {
+    let plan = recording.records.iter().find_map(|record| match &record.entry {
+        Entry::Input(_, Input::SessionOpen(open)) => Some(&open.plan),
+        _ => None,
+    });
+    check_nodes(plan.ok_or(ReplayError::NoSession)?, registry)?;
+    let mut core = crate::core(registry.clone());
+    Ok(recording.ticks().flat_map(|recorded| replay_tick(&mut core, recorded)).collect())
+}
+
 fn check_nodes(plan: &Plan, registry: &Registry) -> Result<(), ReplayError> {
     for node in plan.nodes() {
         if let NodeKind::Custom { type_name, config } = &node.kind {

@@ -106,7 +106,7 @@ fn megabytes(bytes: u64) -> String {
 
 fn as_table(all: &[Kept]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["session", "pipeline", "size", "age", "state", "file"]);
+    table.load_style(presets::NOTHING).set_header(["session", "pipeline", "size", "age", "state", "file"]);
     let now = SystemTime::now();
     for kept in all {
         let age = now.duration_since(kept.modified).unwrap_or_default();

@@ -16,7 +16,7 @@ use rspp_specs::timeline::Record;
 use serde::Serialize;
 
 use super::judge::Judge;
-use crate::replay::{ReplayError, replayed};
+use crate::replay::{ReplayError, replay_all};
 
 /// What came of replaying every call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,6 +35,24 @@ pub struct Replayed {
     pub different_l0: u64,
     /// The first of them.
     pub first_difference: Option<String>,
+}
+
+impl Replayed {
+    /// Adds what another simulation came to.
+    pub fn add(&mut self, other: Replayed) {
+        self.calls += other.calls;
+        self.records += other.records;
+        self.bytes_l2 += other.bytes_l2;
+        self.bytes_l0 += other.bytes_l0;
+        self.different_l2 += other.different_l2;
+        self.different_l0 += other.different_l0;
+        self.first_difference = self.first_difference.take().or(other.first_difference);
+    }
+
+    /// Calls that came out otherwise.
+    pub fn different(&self) -> u64 {
+        self.different_l2 + self.different_l0
+    }
 }
 
 impl std::fmt::Display for Replayed {
@@ -95,7 +113,7 @@ impl Replaying {
         failed.map_or(Ok(()), Err)?;
         let (everything, least) = (everything.finish().map_err(told)?, least.finish().map_err(told)?);
         let recorded = Recording::read(&*everything).map_err(told)?;
-        let again = replayed(&recorded, &self.registry).map_err(|error: ReplayError| error.to_string())?;
+        let again = replay_all(&recorded, &self.registry).map_err(|error: ReplayError| error.to_string())?;
         self.found.calls += 1;
         self.found.records += recorded.records.len() as u64;
         self.found.bytes_l2 += everything.len() as u64;

@@ -59,7 +59,8 @@ impl fmt::Display for Damage {
         match events {
             0 | 1 => write!(f, "record {record_index}, at byte {byte_offset}")?,
             more => {
-                write!(f, "records {record_index} to {}, at byte {byte_offset}", record_index + u64::from(more - 1))?
+                let last = record_index + u64::from(more - 1);
+                write!(f, "records {record_index} to {last}, at byte {byte_offset}")?;
             }
         }
         if let Some(event) = event {

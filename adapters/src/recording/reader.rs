@@ -155,7 +155,7 @@ impl<R: Read> RecordingReader<R> {
             };
             match block.head.kind {
                 BlockKind::Events => self.open(block),
-                BlockKind::Index => return self.end(block),
+                BlockKind::Index => return self.end(&block),
                 BlockKind::Head => return self.malformed(None, "a second head"),
                 BlockKind::End => return self.malformed(None, "an end without an index"),
             }
@@ -216,7 +216,7 @@ impl<R: Read> RecordingReader<R> {
     }
 
     /// The index, the end and the trailer must say what was read.
-    fn end(&mut self, block: Block) -> Result<Option<Frame>, RecordingError> {
+    fn end(&mut self, block: &Block) -> Result<Option<Frame>, RecordingError> {
         let index_at = block.start;
         match only_frame(&block.payload) {
             Some(Kind::Index(index)) if self.within || index.blocks == self.places => {}

@@ -12,9 +12,7 @@ use rspp_specs::wire::generated::{
 };
 use rspp_specs::wire::{self, EnvelopeContext, EventName, Lineage, MAX_ENVELOPE_BYTES, WireError};
 
-use super::block::{
-    Beginning, BlockKind, Chain, HEADER_BYTES, MAX_BLOCK_BYTES, first_link, header, trailer, write_block,
-};
+use super::block::{Beginning, BlockKind, Chain, MAX_BLOCK_BYTES, first_link, header, trailer, write_block};
 use super::{RecordingError, io_error};
 
 /// A block of events is closed when it has so many bytes and a tick ends: long enough to compress well and to be found
@@ -114,9 +112,7 @@ impl<W: Write> RecordingWriter<W> {
         if frame.encoded_len() > MAX_ENVELOPE_BYTES {
             return Err(RecordingError::HeadTooLong { bytes: frame.encoded_len() });
         }
-        let mut out = Vec::with_capacity(HEADER_BYTES);
-        out.extend(header());
-        writer.write(out)?;
+        writer.write(&header())?;
         writer.single(BlockKind::Head, &frame)?;
         Ok(writer)
     }
@@ -206,7 +202,7 @@ impl<W: Write> RecordingWriter<W> {
         self.single(BlockKind::Index, &RecordingFrame { kind: Some(Kind::Index(index)) })?;
         let counts = self.tally.counts;
         self.single(BlockKind::End, &RecordingFrame { kind: Some(Kind::End(counts)) })?;
-        self.write(trailer(index_at).to_vec())?;
+        self.write(&trailer(index_at))?;
         self.flush()?;
         Ok(self.out)
     }
@@ -247,7 +243,7 @@ impl<W: Write> RecordingWriter<W> {
         }
         let mut out = Vec::new();
         let chain = write_block(&mut out, &self.chain, BlockKind::Events, *events, *beginning, raw);
-        self.write(out)?;
+        self.write(&out)?;
         self.chain = chain;
         self.block.raw.clear();
         self.block.events = 0;
@@ -259,16 +255,16 @@ impl<W: Write> RecordingWriter<W> {
         let mut out = Vec::new();
         let raw = frame.encode_length_delimited_to_vec();
         let chain = write_block(&mut out, &self.chain, kind, 0, Beginning::default(), &raw);
-        self.write(out)?;
+        self.write(&out)?;
         self.chain = chain;
         Ok(())
     }
 
-    fn write(&mut self, bytes: Vec<u8>) -> Result<(), RecordingError> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         if self.broken {
             return Err(RecordingError::Broken);
         }
-        let written = self.out.write_all(&bytes);
+        let written = self.out.write_all(bytes);
         self.broken = written.is_err();
         self.written += bytes.len() as u64;
         written.map_err(io_error("write to the recording".to_owned()))
