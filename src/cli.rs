@@ -11,14 +11,16 @@ mod format;
 mod lint;
 mod new;
 mod outcome;
+mod over;
 mod pages;
 mod recordings;
 mod replay;
 mod resolve;
 mod run;
+mod serve;
+mod sim;
 mod trace;
 
-mod sim;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -57,6 +59,7 @@ enum Command {
     Docs(docs::Docs),
     Trace(trace::Trace),
     Run(run::Run),
+    Serve(serve::Serve),
     Replay(replay::Replay),
     Recordings(recordings::Recordings),
     Sim(sim::Sim),
@@ -87,6 +90,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Docs(command) => command.run(),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
+        Command::Serve(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),
         Command::Recordings(command) => command.run(),
         Command::Sim(command) => command.run(registry),

@@ -22,6 +22,7 @@ mod fence;
 mod flow;
 mod invocations;
 mod ledger;
+mod node_set;
 mod recording;
 mod recovery;
 mod results;
