@@ -254,13 +254,14 @@ fn has_effect(record: &Record) -> bool {
 
 fn check_recovered(place: &Place, sessions: &[Vec<Record>], effects: &[usize]) {
     let paths = Exporter::recover(&place.of("log"), 3, SMALL, &place.of("spool")).expect("it can be read");
-    assert_eq!(paths.len(), sessions.len());
+    // What had no effect may have waited for what has.
+    assert!(paths.len() == sessions.len() || effects.iter().all(|effects| *effects == 0));
     for path in paths {
         let (kept, damage) = Recording::open_prefix(&path).expect("the head is there");
         assert_eq!(damage.expect("nobody ended it").what, DamageKind::MissingEnd);
         let slot = kept.records[0].slot.0 as usize;
         assert_eq!(kept.records, sessions[slot][..kept.records.len()]);
-        assert_eq!(kept.records.iter().filter(|record| has_effect(record)).count(), effects[slot]);
+        assert_eq!(kept.records.iter().filter(|record| has_effect(record)).count(), effects[slot], "call {slot}");
     }
 }
 
@@ -302,6 +303,7 @@ fn a_full_log_keeps_evidence_of_every_turn_and_says_so_in_time() {
     let counts = log.counts();
     assert!(counts.left_out > 0, "{counts:?}");
     assert_eq!((counts.evidence, counts.evidence_lost), (turns, 0), "{counts:?}");
+    log.flush();
     while exporter.step(Instant::now()) {}
     let (mut whole, mut evidence) = (0, 0);
     for kept in Shelf::new(place.of("calls")).list().expect("it can be read") {
@@ -310,7 +312,7 @@ fn a_full_log_keeps_evidence_of_every_turn_and_says_so_in_time() {
         evidence += recording.evidence.len() as u64;
         assert!(!recording.records.is_empty() || recording.evidence.iter().all(|evidence| evidence.incomplete));
     }
-    assert!(whole > 5 && evidence == turns, "{whole} calls with events, {evidence} turns with evidence");
+    assert!(whole >= 3 && evidence == turns, "{whole} calls with events, {evidence} turns with evidence");
     log.append(&[]);
     now = now + Micros::from_ms(1_000);
     assert_eq!(log.measure(now), Some(RecorderReport::Relaxed));

@@ -125,13 +125,13 @@ fn the_strategies_reach_every_event() {
     let mut runner = TestRunner::deterministic();
     let strategy = wire_records::record();
     let mut seen = BTreeSet::new();
-    for _ in 0..5_000 {
+    for _ in 0..10_000 {
         let record = strategy.new_tree(&mut runner).expect("no filter is that narrow").current();
         seen.insert(envelope(&record).event_type);
     }
     let missing: Vec<&str> = SIGNALS.iter().map(|row| row.name).filter(|name| !seen.contains(*name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
-    let inputs = 26;
+    let inputs = 27;
     let effects = 11;
     assert_eq!(seen.len(), SIGNALS.len() + inputs + effects);
 }

@@ -436,10 +436,13 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// What has no end gets its name without one.
+    /// What has no end gets its name without one; also what has nothing in the log any more that is not in the spool.
     fn finish(mut self) -> Result<Vec<PathBuf>, RecordingError> {
         for spooled in self.sessions.into_values() {
             self.finished.push(spooled.abandon()?);
+        }
+        for path in partials_in(self.spool)? {
+            self.finished.push(named(&path)?);
         }
         Ok(self.finished)
     }
@@ -462,12 +465,8 @@ impl Spooled {
     /// What is in the spool of a session whose beginning has left the log.
     fn find(spool: &Path, session: u32) -> Result<Option<Self>, RecordingError> {
         let prefix = format!("{session}-");
-        let entries = std::fs::read_dir(spool).map_err(io_error(format!("read {}", spool.display())))?;
-        let of_session = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with(&prefix) && name.ends_with(PARTIAL)
-        };
-        match entries.flatten().map(|entry| entry.path()).find(of_session) {
+        let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match partials_in(spool)?.into_iter().find(|path| name(path).starts_with(&prefix)) {
             Some(path) => Self::resume(path),
             None => Ok(None),
         }
@@ -550,6 +549,15 @@ fn named(partial: &Path) -> Result<PathBuf, RecordingError> {
     let path = free.map(|name| path.with_file_name(name)).find(|path| !path.exists()).unwrap_or(path);
     std::fs::rename(partial, &path).map_err(io_error(format!("give the recording its name {}", path.display())))?;
     Ok(path)
+}
+
+/// Recordings in the spool that are not finished.
+fn partials_in(spool: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+    let entries = std::fs::read_dir(spool).map_err(io_error(format!("read {}", spool.display())))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(PARTIAL));
+    paths.sort();
+    Ok(paths)
 }
 
 /// Recordings in the spool that have their name.

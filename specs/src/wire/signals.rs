@@ -13,7 +13,8 @@ use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
-use crate::plan::PlanHash;
+use crate::plan::{PlanHash, RecordingLevel};
+use crate::recording::LevelCause;
 use crate::time::Micros;
 use crate::timeline::{Signal, TurnState};
 
@@ -64,9 +65,7 @@ impl Wire for Signal {
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
             Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
             Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
-            Signal::RecordingLevel { level, cause } => {
-                Kind::RecordingLevel(pb::LevelChange { level: level.number(), cause: cause.number() })
-            }
+            Signal::RecordingLevel { level, cause } => Kind::RecordingLevel(to_level_change(*level, *cause)),
             Signal::ConnectionEvent { state } => Kind::ConnectionEvent(state.number()),
             Signal::MigrationStart { epoch } => Kind::MigrationStart(epoch.0),
             Signal::MigrationFinish { epoch } => Kind::MigrationFinish(epoch.0),
@@ -140,6 +139,10 @@ impl Wire for Signal {
             of_an_edge => edges::of_kind(of_an_edge)?,
         })
     }
+}
+
+fn to_level_change(level: RecordingLevel, cause: LevelCause) -> pb::LevelChange {
+    pb::LevelChange { level: level.number(), cause: cause.number() }
 }
 
 fn of_level_change(change: pb::LevelChange) -> Result<Signal, WireError> {
