@@ -25,6 +25,7 @@ use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
+use crate::recording::RecorderReport;
 use crate::time::{Lane, Micros};
 use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, TimerKey, TurnState};
 
@@ -319,6 +320,8 @@ impl Renderer {
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
+            Input::Recorder(RecorderReport::Asked(level)) => line.with("asked", level.name()),
+            Input::Recorder(report) => line.with("is", snake(report)),
             Input::StaleEpoch { epoch, input } => line.with("epoch", epoch).with("input", input),
             Input::Admission(snapshot) => admission_fields(line, snapshot),
             Input::Connection(state) => line.with("state", snake(state)),
@@ -443,6 +446,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::TransportLost => "transport_lost",
         Input::SessionDrain => "session_drain",
         Input::LeaseRotated(_) => "lease",
+        Input::Recorder(_) => "recorder",
         Input::StaleEpoch { .. } => "stale_epoch",
         Input::Admission(_) => "admission",
         Input::Connection(_) => "connection",
