@@ -1,6 +1,5 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,15 +16,16 @@ use rspp_adapters::server::{Certificate, Limits, Options, Server, ServerError};
 use rspp_compiler::Registry;
 
 use crate::run::dialogue_of;
-use crate::trace::{TraceError, read_plan_bound};
+use crate::spec::Over;
+use crate::trace::{TraceError, read_plan_under};
 
 /// What to serve.
 #[derive(Clone, Debug)]
 pub struct Serve {
     /// The pipeline.
     pub spec: PathBuf,
-    /// Which nodes are bound to other providers than the spec says.
-    pub bindings: BTreeMap<String, String>,
+    /// What is laid over it.
+    pub over: Over,
     /// Where to listen.
     pub listen: SocketAddr,
     /// With which certificate.
@@ -83,7 +83,7 @@ pub fn serve(
     interrupt: &Interrupt,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let plan = read_plan_bound(&options.spec, &options.bindings, registry)?;
+    let plan = read_plan_under(&options.spec, &options.over, registry)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(ServeError::Binding)?;
     let notes = Notes::new(|note| eprintln!("note: {note}"));

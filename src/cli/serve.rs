@@ -11,7 +11,7 @@ use rspp_adapters::server::{Certificate, DOORS, Limits};
 use rspp_compiler::Registry;
 
 use super::outcome::{Failure, Outcome};
-use super::run::node_and_binding;
+use super::over::LaidOver;
 use crate::serve::{self, ServeError, serve};
 
 /// Serve a pipeline: callers come in over WebSockets.
@@ -25,12 +25,11 @@ use crate::serve::{self, ServeError, serve};
 pub(super) struct Serve {
     /// The pipeline's spec.
     spec: PathBuf,
+    #[command(flatten)]
+    over: LaidOver,
     /// Where to listen.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Bind a node to another provider than the spec says; may be given several times.
-    #[arg(long, value_name = "NODE=BINDING", value_parser = node_and_binding)]
-    bind: Vec<(String, String)>,
     /// Speak TLS with this certificate, and those that it is signed with.
     #[arg(long, value_name = "CHAIN.pem", requires = "key")]
     cert: Option<PathBuf>,
@@ -63,7 +62,7 @@ impl Serve {
         let recorded = self.record.clone();
         let options = serve::Serve {
             spec: self.spec,
-            bindings: self.bind.into_iter().collect(),
+            over: self.over.over(),
             listen: self.listen,
             certificate: self.cert.zip(self.key).map(|(chain, key)| Certificate { chain, key }),
             record: self.record,

@@ -1,6 +1,5 @@
 //! A server for one test, in the test's own process.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
 use rspp::adapters::server::Limits;
 use rspp::serve::{Serve, serve};
+use rspp::spec::Over;
 
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
@@ -28,7 +28,7 @@ impl House {
     pub(crate) fn options() -> Serve {
         Serve {
             spec: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve/pipeline.yaml"),
-            bindings: BTreeMap::new(),
+            over: Over::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificate: None,
             record: None::<PathBuf>,
