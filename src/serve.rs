@@ -1,5 +1,6 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

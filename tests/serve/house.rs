@@ -2,6 +2,7 @@
 
 //! A server for one test, in the test's own process.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
