@@ -72,11 +72,7 @@ pub fn ingress<'s>(
                     control_rows.extend(rows.drain(..).filter_map(Row::into_control));
                 } else {
                     data_place.keep((1..ports).map(|port| capability.retain(port)));
-                    if data_rows.is_empty() {
-                        std::mem::swap(&mut data_rows, rows);
-                    } else {
-                        data_rows.append(rows);
-                    }
+                    take_over(&mut data_rows, rows);
                 }
             });
             let passed = |place: &Place| place.time().is_some_and(|time| !frontiers[0].less_equal(&time));
@@ -98,6 +94,15 @@ pub fn ingress<'s>(
         }
     });
     routed
+}
+
+/// All of `more` behind what is there; where nothing is, nothing is moved.
+fn take_over(rows: &mut Vec<Row>, more: &mut Vec<Row>) {
+    if rows.is_empty() {
+        std::mem::swap(rows, more);
+    } else {
+        rows.append(more);
+    }
 }
 
 /// One output, and what is on its way there.
