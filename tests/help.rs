@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["demo"],
     &["new"],
@@ -36,6 +36,14 @@ const COMMANDS: [&[&str]; 23] = [
     &["run"],
     &["serve"],
     &["replay"],
+    &["diff"],
+    &["timeline"],
+    &["summary"],
+    &["gates"],
+    &["recordings"],
+    &["recordings", "list"],
+    &["recordings", "sweep"],
+    &["recordings", "delete"],
     &["engines"],
     &["engines", "list"],
     &["engines", "install"],

@@ -13,6 +13,7 @@ mod metrics;
 mod parking;
 mod routes;
 mod tape;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,10 +27,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use limits::Limits;
-pub use routes::{DOORS, Door, Knock};
+pub use routes::{DOORS, Door, Knock, Opens};
 
 use crate::bridge::{Bridge, NoRoom, Opening, Pipeline, Session};
 use crate::notes::Notes;
+use crate::telephony::Telephones;
 use crate::transport::{Bind, RefusalCode};
 use parking::Parking;
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// The pipeline's graph, drawn as SVG, for the console page.
     pub graph: String,
+    /// The telephone numbers that it answers.
+    pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
 }
@@ -110,6 +114,7 @@ struct House {
     record: Option<PathBuf>,
     allowed_origins: Vec<String>,
     graph: String,
+    telephones: Telephones,
     notes: Notes,
     traffic: Traffic,
     /// No new calls; those that are there come to an end.
@@ -149,7 +154,7 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, graph, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, graph, telephones, notes } = options;
         let tls = tls.as_ref().map(accept::acceptor).transpose()?;
         if let Some(path) = &record {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
@@ -171,6 +176,7 @@ impl Server {
             record,
             allowed_origins,
             graph,
+            telephones,
             notes,
             traffic: Traffic::default(),
             draining: CancellationToken::new(),
@@ -206,6 +212,8 @@ impl Server {
     }
 }
 
+/// How long a request's body may take.
+const READING: Duration = Duration::from_secs(5);
 /// How long a goodbye may take when nobody is waited for any more.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How often it is looked whether all calls are over.

@@ -35,6 +35,9 @@ try {
   await page.setViewport({ width: 400, height: 1500 });
   await page.screenshot({ path: `${pictures}/dark-phone.png` });
   await page.setViewport({ width: 1280, height: 1000 });
+  // Who types into an answer cuts it, too.
+  await page.waitForFunction(
+    () => document.querySelector("#latency").textContent.split("said to its end").length === 3, { timeout: MOST_MS });
   await page.type("#words", "what is your address");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelectorAll("#captions .agent").length === 4, { timeout: MOST_MS });
