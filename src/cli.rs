@@ -17,6 +17,7 @@ mod outcome;
 mod over;
 mod pages;
 mod recorded;
+mod recordings;
 mod replay;
 mod resolve;
 mod run;
@@ -70,6 +71,7 @@ enum Command {
     Timeline(timeline::Timeline),
     Summary(summary::Summary),
     Gates(gates::Gates),
+    Recordings(recordings::Recordings),
     Sim(sim::Sim),
     Engines(engines::Engines),
     Doctor(engines::Doctor),
@@ -104,6 +106,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Timeline(command) => command.run(),
         Command::Summary(command) => command.run(),
         Command::Gates(command) => command.run(),
+        Command::Recordings(command) => command.run(),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -7,6 +7,7 @@ mod batch;
 mod judge;
 mod pipelines;
 mod recordings;
+mod replayed;
 mod report;
 
 use std::io::Write;
@@ -21,9 +22,11 @@ use rspp_specs::time::Micros;
 use crate::trace::{TraceError, read_plan};
 use judge::Judge;
 use recordings::Recordings;
+use replayed::Replaying;
 
 pub use batch::{Batch, Seeds, corpus};
 pub use judge::{Found, Invariant};
+pub use replayed::Replayed;
 pub use report::{Gates, Interruptions, Migrations, Peaks, Recovery, Report, Terminals};
 
 /// What to simulate.
@@ -82,22 +85,42 @@ fn simulate(
     recordings: Option<Recordings>,
 ) -> Result<Report, SimError> {
     let registry = pipelines::with_breakable(registry.clone());
-    let pipelines = match &options.spec {
-        Some(path) => vec![Pipeline { plan: read_plan(path, &registry)?, weight: 1 }],
-        None => pipelines::mixture(&registry, options.faults).map_err(TraceError::from)?,
-    };
-    let simulation = Simulation {
-        seed: options.seed,
-        sessions: options.sessions,
-        until: Micros::from_ms(u64::from(options.minutes) * 60_000),
-        faults: options.faults,
-        pipelines,
-        only: options.only,
-    };
+    let simulation = simulation(options, &registry)?;
     let mut judge = Judge::new(options.clone(), trace, recordings);
     let ran = catch_unwind(AssertUnwindSafe(|| simulation.run(|| crate::core(registry.clone()), &mut judge)));
     if ran.is_err() {
         judge.on_panic();
     }
     Ok(judge.finish()?)
+}
+
+/// Runs the simulation, records every call at L2 and at L0, and replays each when it is over.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_and_replay(options: &Options, registry: &Registry) -> Result<(Report, Replayed), SimError> {
+    let registry = pipelines::with_breakable(registry.clone());
+    let simulation = simulation(options, &registry)?;
+    let mut watch = Replaying::new(Judge::new(options.clone(), None, None), registry.clone());
+    let ran = catch_unwind(AssertUnwindSafe(|| simulation.run(|| crate::core(registry.clone()), &mut watch)));
+    if ran.is_err() {
+        watch.judge().on_panic();
+    }
+    let (judge, replayed) = watch.into_parts();
+    Ok((judge.finish()?, replayed))
+}
+
+fn simulation(options: &Options, registry: &Registry) -> Result<Simulation, TraceError> {
+    let pipelines = match &options.spec {
+        Some(path) => vec![Pipeline { plan: read_plan(path, registry)?, weight: 1 }],
+        None => pipelines::mixture(registry, options.faults)?,
+    };
+    Ok(Simulation {
+        seed: options.seed,
+        sessions: options.sessions,
+        until: Micros::from_ms(u64::from(options.minutes) * 60_000),
+        faults: options.faults,
+        pipelines,
+        only: options.only,
+    })
 }

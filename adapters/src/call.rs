@@ -11,7 +11,7 @@ use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::ids::InvocationId;
 use rspp_specs::limits::FRAME_MS;
 use rspp_specs::outcome::Outcome;
-use rspp_specs::plan::{NodeKind, Plan};
+use rspp_specs::plan::{NodeKind, Plan, RecordingLevel};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Record, SessionOpen, TurnState};
 use tokio_util::sync::CancellationToken;
@@ -211,6 +211,8 @@ pub struct Call<'a> {
     pub pace: Pace,
     /// Ends the session when it is raised, as the caller's hanging up does.
     pub interrupt: &'a Interrupt,
+    /// At which level it is recorded, where it is not the plan that says so.
+    pub recording: Option<RecordingLevel>,
 }
 
 /// Holds a call. `on_tick` sees what each tick wrote.
@@ -224,10 +226,10 @@ pub fn hold(
     providers: Providers,
     on_tick: impl FnMut(&[Record], Option<&View>),
 ) -> Result<CallResult, CallError> {
-    let Call { session, audio, pace, interrupt } = *call;
+    let Call { session, audio, pace, interrupt, recording } = *call;
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
-    let open = SessionOpen::new(session, Arc::clone(plan));
+    let open = SessionOpen { recording, ..SessionOpen::new(session, Arc::clone(plan)) };
     schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
     let until = Micros(u64::MAX);
     let caller = Caller::new(audio, interrupt.clone());

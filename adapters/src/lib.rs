@@ -32,6 +32,7 @@ pub mod scripted;
 pub mod secret;
 pub mod server;
 pub mod sim;
+pub mod telephony;
 pub mod tone;
 pub mod tools;
 pub mod transport;

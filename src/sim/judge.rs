@@ -13,7 +13,7 @@ use rspp_specs::limits::MAX_SESSION_INVOCATIONS;
 use rspp_specs::plan::{NodeKind, Plan, PlanEdge};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::Record;
-use rspp_specs::trace::{Line, Renderer, Section};
+use rspp_specs::trace::{Line, Paper, Renderer, Section};
 use serde::Serialize;
 
 use super::Options;
@@ -102,6 +102,7 @@ pub(super) struct Judge {
     report: Report,
     calls: Vec<Option<Call>>,
     lines: Vec<Line>,
+    paper: Paper,
     trace: Option<Box<dyn Write>>,
     /// Whose lines went to the trace last.
     traced: Option<Which>,
@@ -124,8 +125,9 @@ struct Call {
 
 impl Judge {
     pub(super) fn new(options: Options, trace: Option<Box<dyn Write>>, recordings: Option<Recordings>) -> Self {
-        let (report, calls, lines) = (Report::new(&options), Vec::new(), Vec::new());
-        Self { options, report, calls, lines, trace, traced: None, recordings, latest: Micros(0) }
+        let report = Report::new(&options);
+        let (calls, lines, paper) = (Vec::new(), Vec::new(), Paper::default());
+        Self { options, report, calls, lines, paper, trace, traced: None, recordings, latest: Micros(0) }
     }
 
     /// Everything that was found; or that the calls could not be recorded.
@@ -175,15 +177,15 @@ impl Judge {
     }
 
     fn render(&mut self, which: Which, records: &[Record], view: Option<&View>) {
-        let mut lines = std::mem::take(&mut self.lines);
+        let (mut lines, mut paper) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.paper));
+        paper.take_back(&mut lines);
         if let Some(call) = self.call(which) {
-            call.renderer.reuse(&mut lines);
-            lines.extend(records.iter().map(|record| call.renderer.record(record)));
+            lines.extend(records.iter().map(|record| call.renderer.record_on(&mut paper, record)));
             if let (Some(view), Some(last)) = (view, records.last()) {
                 lines.extend(call.renderer.state(last.at, view.tick, view.state, &view.holders));
             }
         }
-        self.lines = lines;
+        (self.lines, self.paper) = (lines, paper);
     }
 
     fn write_trace(&mut self, which: Which) -> std::io::Result<()> {
