@@ -2,23 +2,29 @@
 //! examples, and what it does.
 
 mod bundle;
+mod corpus;
 mod demo;
+mod diff;
 mod diff_spec;
 mod docs;
 mod engines;
 mod explain;
 mod format;
+mod gates;
 mod lint;
 mod new;
 mod outcome;
 mod over;
 mod pages;
+mod recorded;
 mod recordings;
 mod replay;
 mod resolve;
 mod run;
 mod serve;
 mod sim;
+mod summary;
+mod timeline;
 mod trace;
 
 use std::process::ExitCode;
@@ -61,6 +67,10 @@ enum Command {
     Run(run::Run),
     Serve(serve::Serve),
     Replay(replay::Replay),
+    Diff(diff::Diff),
+    Timeline(timeline::Timeline),
+    Summary(summary::Summary),
+    Gates(gates::Gates),
     Recordings(recordings::Recordings),
     Sim(sim::Sim),
     Engines(engines::Engines),
@@ -91,7 +101,11 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
-        Command::Replay(command) => command.run(registry),
+        Command::Replay(command) => command.run(registry, &interrupt),
+        Command::Diff(command) => command.run(),
+        Command::Timeline(command) => command.run(),
+        Command::Summary(command) => command.run(),
+        Command::Gates(command) => command.run(),
         Command::Recordings(command) => command.run(),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["demo"],
     &["new"],
@@ -36,6 +36,10 @@ const COMMANDS: [&[&str]; 27] = [
     &["run"],
     &["serve"],
     &["replay"],
+    &["diff"],
+    &["timeline"],
+    &["summary"],
+    &["gates"],
     &["recordings"],
     &["recordings", "list"],
     &["recordings", "sweep"],

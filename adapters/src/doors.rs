@@ -2,3 +2,5 @@
 //! [`crate::transport`], and none with a socket in it.
 
 pub mod rspp;
+pub mod rtvi;
+pub mod telephony;

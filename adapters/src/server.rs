@@ -7,11 +7,13 @@
 
 mod accept;
 mod attendant;
+mod console;
 mod limits;
 mod metrics;
 mod parking;
 mod routes;
 mod tape;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,10 +27,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use limits::Limits;
-pub use routes::{DOORS, Door, Knock};
+pub use routes::{DOORS, Door, Knock, Opens};
 
 use crate::bridge::{Bridge, NoRoom, Opening, Pipeline, Session};
 use crate::notes::Notes;
+use crate::telephony::Telephones;
 use crate::transport::{Bind, RefusalCode};
 use parking::Parking;
 
@@ -44,6 +47,10 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
+    /// The pipeline's graph, drawn as SVG, for the console page.
+    pub graph: String,
+    /// The telephone numbers that it answers.
+    pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
 }
@@ -106,6 +113,8 @@ struct House {
     parking: Parking,
     record: Option<PathBuf>,
     allowed_origins: Vec<String>,
+    graph: String,
+    telephones: Telephones,
     notes: Notes,
     traffic: Traffic,
     /// No new calls; those that are there come to an end.
@@ -145,7 +154,7 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, graph, telephones, notes } = options;
         let tls = tls.as_ref().map(accept::acceptor).transpose()?;
         if let Some(path) = &record {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
@@ -166,6 +175,8 @@ impl Server {
             parking: Parking::default(),
             record,
             allowed_origins,
+            graph,
+            telephones,
             notes,
             traffic: Traffic::default(),
             draining: CancellationToken::new(),
@@ -201,6 +212,8 @@ impl Server {
     }
 }
 
+/// How long a request's body may take.
+const READING: Duration = Duration::from_secs(5);
 /// How long a goodbye may take when nobody is waited for any more.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How often it is looked whether all calls are over.

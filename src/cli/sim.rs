@@ -12,13 +12,14 @@ use rspp_compiler::Registry;
 use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
-use crate::sim::{Batch, Options, Replayed, Seeds, corpus, run, run_and_replay};
+use crate::sim::{Batch, Options, Replayed, Seeds, SimError, corpus, record, run, run_and_replay};
 
 /// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp sim --seed 1 --sessions 200 --minutes 10 --faults all --json\n  \
     rspp sim --seed 1 --faults F3,F7 --only 7 --trace session-7.trace\n  \
+    rspp sim --sessions 100 --minutes 1 --faults none --record calls      a corpus to replay\n  \
     rspp sim --seeds 1000..1499 --json              five hundred seeds, one after the other\n  \
     rspp sim --corpus tests/sim/seeds               the seeds that have found something\n  \
     rspp sim --seeds 1..500 --replay                and every call recorded and replayed\n\n\
@@ -45,6 +46,9 @@ pub(super) struct Sim {
     /// Write the traces here, as they are made: with --only, the trace of that session.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write a recording of each call into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "seeds", "corpus"])]
+    record: Option<PathBuf>,
     /// This session alone; it behaves as it does among the others.
     #[arg(long, value_name = "SESSION")]
     only: Option<u32>,
@@ -90,7 +94,18 @@ impl Sim {
 
     fn run_one(&self, options: &Options, registry: &Registry) -> Outcome {
         let began = Instant::now();
-        let report = run(options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
+        let report = match &self.record {
+            None => run(options, registry, self.open_trace()?),
+            Some(folder) => {
+                let made = std::fs::create_dir_all(folder);
+                made.map_err(|error| Failure::Input(format!("{}: {error}; give a folder", folder.display())))?;
+                record(options, registry, folder)
+            }
+        };
+        let report = report.map_err(|error| match error {
+            SimError::Spec(error) => Failure::Input(error.to_string()),
+            SimError::Recording(error) => Failure::Run(error.to_string()),
+        })?;
         let speed = report.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
         self.print(&report, report.violations, speed)
     }

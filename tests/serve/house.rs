@@ -1,5 +1,8 @@
+#![allow(dead_code, reason = "each test that has it uses a part of it")]
+
 //! A server for one test, in the test's own process.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -36,6 +39,8 @@ impl House {
             limits: Limits::default(),
             pool: pool::Limits::default(),
             allowed_origins: Vec::new(),
+            telephones: BTreeMap::new(),
+            public_url: None,
             drain: Duration::from_secs(20),
         }
     }

@@ -62,6 +62,8 @@ pub(super) struct Attendant {
     heard_at: Instant,
     pinged_at: Instant,
     look: Pin<Box<Sleep>>,
+    /// When it is looked around at the latest.
+    look_at: Instant,
     /// Whose turn it is to be looked at first: neither a flood of messages nor one of words keeps the other out.
     outlet_first: bool,
     _counted: Arc<Counted>,
@@ -121,6 +123,7 @@ impl Attendant {
             heard_at: now,
             pinged_at: now,
             look: Box::pin(tokio::time::sleep(LOOK_EVERY)),
+            look_at: now + LOOK_EVERY,
             outlet_first: false,
             _counted: counted,
         };
@@ -135,6 +138,7 @@ impl Attendant {
         self.transport.on_open(self.house.bridge.now(), &mut self.out);
         self.carry_out().await?;
         loop {
+            self.arm();
             match self.next().await {
                 Event::Came(Some(Ok(message))) => self.on_wire(message).await?,
                 Event::Came(Some(Err(error))) => return Err(self.broken(&error)),
@@ -143,6 +147,15 @@ impl Attendant {
                 Event::Displaced(displace) => return Err(Over::Displaced(displace)),
                 Event::Look => self.look_around().await?,
             }
+        }
+    }
+
+    /// It is looked around when it is time for that, and when the transport wants to be called.
+    fn arm(&mut self) {
+        let wanted = self.transport.next_at().map(|at| Instant::from_std(self.house.bridge.instant(at)));
+        let at = wanted.map_or(self.look_at, |wanted| wanted.min(self.look_at));
+        if self.look.deadline() != at {
+            self.look.as_mut().reset(at);
         }
     }
 
@@ -439,7 +452,9 @@ impl Attendant {
     /// Limits of time, and the server's end.
     async fn look_around(&mut self) -> Result<(), Over> {
         let now = Instant::now();
-        self.look.as_mut().reset(now + LOOK_EVERY);
+        if now >= self.look_at {
+            self.look_at = now + LOOK_EVERY;
+        }
         let limits = &self.house.limits;
         if self.house.over.is_cancelled() {
             return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));
