@@ -142,7 +142,11 @@ impl Node for Playout {
                     cx.report(PortIndex(0), EdgeReport::Dropped(dropped, FLUSHED));
                 }
             }
-            Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish | Directive::WakeBuffers(_) => {}
+            Directive::Revoke(_)
+            | Directive::Begin(_)
+            | Directive::Finish
+            | Directive::WakeBuffers(_)
+            | Directive::Degrade(..) => {}
         }
     }
 

@@ -93,6 +93,7 @@ fn of_input(input: &Input) -> DataClass {
             | Derived::InterruptionConfirmed(..)
             | Derived::InterruptionDismissed(_)
             | Derived::PlaybackCut(_)
+            | Derived::NodeLost(..)
             | Derived::TurnFailed(..),
         )
         | Input::Timer(_) => DataClass::Metadata,
@@ -135,6 +136,8 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::CircuitEvent { .. }
         | Signal::ProviderBudget { .. }
         | Signal::TurnBudgetSpent { .. }
+        | Signal::PartBudgetSpent { .. }
+        | Signal::Degraded { .. }
         | Signal::Defer { .. }
         | Signal::Shed(_)
         | Signal::ConnectionEvent { .. }

@@ -32,7 +32,9 @@ impl Renderer {
             | Signal::ProviderSwitch { .. }
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
-            | Signal::TurnBudgetSpent { .. } => self.provider_fields(line, signal),
+            | Signal::TurnBudgetSpent { .. }
+            | Signal::PartBudgetSpent { .. }
+            | Signal::Degraded { .. } => self.provider_fields(line, signal),
             Signal::Defer { refusal, retry_after } => {
                 refusal_fields(line, refusal).with("retry_after_ms", or_none(*retry_after))
             }
@@ -110,6 +112,13 @@ impl Renderer {
             Signal::ProviderBudget { id, outcome } => self.with_outcome(line, *id, snake(outcome)),
             Signal::TurnBudgetSpent { budget, outcome } => {
                 line.with("budget", snake(budget)).with("outcome", snake(outcome))
+            }
+            Signal::PartBudgetSpent { part, outcome } => {
+                let (key, name) = self.part(*part);
+                line.with(key, name).with("outcome", snake(outcome))
+            }
+            Signal::Degraded { step, how } => {
+                line.with("step", step).with("how", how.name()).with("node", self.node(how.node()))
             }
             _ => line,
         }

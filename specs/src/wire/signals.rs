@@ -8,7 +8,7 @@ use super::cancellations::{
 };
 use super::generated as pb;
 use super::words::Word;
-use super::{Wire, WireError, edges, known, required};
+use super::{Wire, WireError, budgets, edges, known, required};
 use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
@@ -62,6 +62,8 @@ impl Wire for Signal {
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
+            Signal::PartBudgetSpent { part, outcome } => Kind::PartBudget(budgets::to_spent(*part, *outcome)?),
+            Signal::Degraded { step, how } => Kind::Degraded(budgets::to_degraded(*step, *how)?),
             Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
             Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
             Signal::ConnectionEvent { state } => Kind::ConnectionEvent(state.number()),
@@ -123,6 +125,8 @@ impl Wire for Signal {
             Kind::CircuitEvent(event) => of_circuit(&event)?,
             Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
             Kind::TurnBudget(budget) => of_turn_budget(budget)?,
+            Kind::PartBudget(spent) => budgets::of_spent(spent)?,
+            Kind::Degraded(degraded) => budgets::of_degraded(degraded)?,
             Kind::Defer(defer) => of_defer(defer)?,
             Kind::StaleEpochReject(stale) => of_stale(stale),
             Kind::LeaseMoved(epoch) => Signal::LeaseMoved { epoch: LeaseEpoch(epoch) },
