@@ -11,13 +11,15 @@ mod format;
 mod lint;
 mod new;
 mod outcome;
+mod over;
 mod pages;
 mod replay;
 mod resolve;
 mod run;
+mod serve;
+mod sim;
 mod trace;
 
-mod sim;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -56,6 +58,7 @@ enum Command {
     Docs(docs::Docs),
     Trace(trace::Trace),
     Run(run::Run),
+    Serve(serve::Serve),
     Replay(replay::Replay),
     Sim(sim::Sim),
     Engines(engines::Engines),
@@ -85,6 +88,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Docs(command) => command.run(),
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
+        Command::Serve(command) => command.run(registry, &interrupt),
         Command::Replay(command) => command.run(registry),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),

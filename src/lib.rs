@@ -27,6 +27,7 @@ pub mod format;
 pub mod replay;
 pub mod run;
 pub mod screen;
+pub mod serve;
 pub mod sim;
 pub mod spec;
 pub mod summary;

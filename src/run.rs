@@ -1,6 +1,5 @@
 //! `rspp run`: a call from a WAV file, through a pipeline, into a WAV file.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,16 +13,17 @@ use rspp_compiler::Registry;
 use rspp_specs::plan::{NodeKind, Plan};
 use rspp_specs::timeline::Record;
 
+use crate::spec::Over;
 use crate::summary::Summary;
-use crate::trace::{TraceError, read_plan_bound};
+use crate::trace::{TraceError, read_plan_under};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The pipeline.
     pub spec: PathBuf,
-    /// Which nodes are bound to other providers than the spec says.
-    pub bindings: BTreeMap<String, String>,
+    /// What is laid over it, and which nodes are bound to other providers than it says.
+    pub over: Over,
     /// The caller's side.
     pub input: PathBuf,
     /// Where the call goes: the caller left, the agent right.
@@ -100,7 +100,7 @@ pub struct Held {
 /// Says what, where and what to do; nothing half-written is left at the output's path. The recording of a call that
 /// broke is kept, as far as it goes.
 pub fn run(options: &Run, registry: &Registry, interrupt: &Interrupt) -> Result<Held, RunError> {
-    let plan = read_plan_bound(&options.spec, &options.bindings, registry)?;
+    let plan = read_plan_under(&options.spec, &options.over, registry)?;
     let call = read_call(&options.input).map_err(RunError::Input)?;
     check_folder(&options.output)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));

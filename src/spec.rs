@@ -37,6 +37,8 @@ pub struct Over {
     pub policies: Vec<PathBuf>,
     /// What is known of the call.
     pub circumstances: Vec<(String, String)>,
+    /// Providers that nodes are bound to instead of those that all documents say.
+    pub bindings: Vec<(String, String)>,
 }
 
 /// Reads a spec and what is laid over it.
@@ -51,7 +53,8 @@ pub fn request<'f>(path: &Path, over: &Over, files: &'f Beside) -> Result<Reques
     let text = read_text(path, "a pipeline's spec")?;
     let circumstances = over.circumstances.iter().cloned().collect();
     let request = Request::new(&path.display().to_string(), &text).with_files(files);
-    Ok(Request { layers, policies, circumstances, ..request })
+    let bindings = over.bindings.iter().cloned().collect();
+    Ok(Request { layers, policies, circumstances, bindings, ..request })
 }
 
 /// The documents that a path names: itself, or the YAML and JSON files of a folder and its folders, in order.

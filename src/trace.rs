@@ -1,6 +1,5 @@
 //! A scenario as a trace: what `rspp trace` prints, and what golden files hold.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,22 +32,16 @@ pub enum TraceError {
 /// # Errors
 /// The file, or its findings.
 pub fn read_plan(path: &Path, registry: &Registry) -> Result<Arc<Plan>, TraceError> {
-    read_plan_bound(path, &BTreeMap::new(), registry)
+    read_plan_under(path, &Over::default(), registry)
 }
 
-/// Reads a spec and compiles it, with some nodes bound to other providers than it says.
+/// Reads a spec and compiles it, with what is laid over it.
 ///
 /// # Errors
 /// The file, or its findings.
-pub fn read_plan_bound(
-    path: &Path,
-    bindings: &BTreeMap<String, String>,
-    registry: &Registry,
-) -> Result<Arc<Plan>, TraceError> {
+pub fn read_plan_under(path: &Path, over: &Over, registry: &Registry) -> Result<Arc<Plan>, TraceError> {
     let files = Beside::of(path);
-    let mut request = request(path, &Over::default(), &files)?;
-    request.bindings = bindings.clone();
-    Ok(Arc::new(request.compile(registry)?))
+    Ok(Arc::new(request(path, over, &files)?.compile(registry)?))
 }
 
 /// A scenario that was run.

@@ -241,8 +241,8 @@ fn answering(branches: &[Vec<bool>]) -> String {
 
 /// Two typed turns, the second over the first's answer; models and voices answer in the order in which they are asked.
 fn call_of(branches: usize) -> String {
-    let models = "    - [{after_ms: 50, text: \"One. Two.\"}, {after_ms: 20, end: success}]\n".repeat(branches * 2);
-    let voices = "    - [{after_ms: 20, audio_ms: 400}, {after_ms: 20, end: success}]\n".repeat(branches * 6);
+    let models = "    - [{after_ms: 50, text: \"One. Two.\"}, {after_ms: 70, end: success}]\n".repeat(branches * 2);
+    let voices = "    - [{after_ms: 20, audio_ms: 400}, {after_ms: 40, end: success}]\n".repeat(branches * 6);
     format!(
         "kind: Scenario\nname: random\nspec: random.yaml\nuntil_ms: 20000\ninputs:\n  \
          - {{at_ms: 100, user_text: \"one\"}}\n  - {{at_ms: 400, user_text: \"two\"}}\nproviders:\n  \
@@ -267,5 +267,6 @@ proptest! {
         prop_assert!(violations.is_empty(), "{text}\n{violations:?}");
         let opened = traced.lines.iter().filter(|line| line.to_string().contains("turn_open ")).count();
         prop_assert!(opened >= 1, "no turn opened\n{text}");
+        prop_assert!(traced.lines.iter().any(|line| line.to_string().contains("output_accepted")), "nothing was said\n{text}");
     }
 }

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["demo"],
     &["new"],
@@ -34,6 +34,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["trace"],
     &["sim"],
     &["run"],
+    &["serve"],
     &["replay"],
     &["engines"],
     &["engines", "list"],

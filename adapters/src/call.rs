@@ -1,6 +1,6 @@
 //! A call from a WAV file: the caller's audio, real engines, and a transport that writes what the caller hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -89,10 +89,6 @@ impl Providers {
         self.by_key.insert((kind, Arc::from(binding)), provider);
     }
 
-    fn has(&self, kind: Kind, binding: &str) -> bool {
-        self.by_key.contains_key(&(kind, Arc::from(binding)))
-    }
-
     /// Hands each thing that people should know to `tell`, when it happens: why an invocation failed.
     pub fn on_note(&mut self, tell: impl FnMut(&str) + Send + 'static) {
         self.notes = Notes::new(tell);
@@ -105,6 +101,34 @@ impl Providers {
 /// A binding that says nothing, or an engine that can't be had.
 pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
     let mut providers = Providers::default();
+    open_each(plan, opener, |wanted, provider| {
+        let provider = match provider {
+            Opened::Only(provider) => provider,
+            Opened::Replaceable(provider) => Box::new(Replaceable::new(wanted.node, provider)),
+        };
+        providers.insert(wanted.kind, wanted.binding, provider);
+    })?;
+    Ok(providers)
+}
+
+/// A provider that was opened.
+pub(crate) enum Opened {
+    /// Nothing stands in for it.
+    Only(Box<dyn Provider>),
+    /// The plan names another in its place, so it may be missing.
+    Replaceable(Result<Box<dyn Provider>, ProviderError>),
+}
+
+/// Opens each different provider that a plan's nodes are bound to, and hands it to `take`.
+///
+/// # Errors
+/// A binding that says nothing, or an engine that can't be had.
+pub(crate) fn open_each(
+    plan: &Plan,
+    opener: &mut Opener,
+    mut take: impl FnMut(&Wanted<'_>, Opened),
+) -> Result<(), CallError> {
+    let mut taken = BTreeSet::new();
     for node in plan.nodes() {
         let simple = |kind, binding| Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
         let wanted = match &node.kind {
@@ -122,18 +146,18 @@ pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
         let tools = wanted.tools.iter().map(|tool| (simple(Kind::Tool, &tool.binding), false));
         for (wanted, replaceable) in chain.chain(tools) {
             // One provider serves all nodes, and all tools, that are bound to the same.
-            if providers.has(wanted.kind, wanted.binding) {
+            if !taken.insert((wanted.kind, wanted.binding)) {
                 continue;
             }
-            let provider = match opener.open(&wanted) {
+            let opened = match opener.open(&wanted) {
                 Err(error) if !replaceable || error.is_wrong_usage() => return Err(fail(&node.name)(error)),
-                provider if replaceable => Box::new(Replaceable::new(&node.name, provider)),
-                provider => provider.map_err(fail(&node.name))?,
+                provider if replaceable => Opened::Replaceable(provider),
+                provider => Opened::Only(provider.map_err(fail(&node.name))?),
             };
-            providers.insert(wanted.kind, wanted.binding, provider);
+            take(&wanted, opened);
         }
     }
-    Ok(providers)
+    Ok(())
 }
 
 fn fail(node: &str) -> impl Fn(ProviderError) -> CallError {
@@ -354,7 +378,7 @@ impl<B: Bring> Peers for CallPeers<B> {
 }
 
 /// What a call answers that no provider is bound to.
-fn unbound(request: &Request) -> Vec<Timed> {
+pub(crate) fn unbound(request: &Request) -> Vec<Timed> {
     let after = Micros(0);
     let mut results = Vec::new();
     if let Request::Tool(call) = request {

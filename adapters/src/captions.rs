@@ -19,6 +19,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rspp_specs::event::{AudioFrame, ProviderResult, Request, Transcript, Understanding};
 use rspp_specs::ids::UtteranceId;
@@ -220,7 +221,7 @@ fn timed_words(caption: &Caption) -> Vec<Word> {
 
 /// The recogniser of one session: binding `captions:FILE`.
 pub(crate) struct CaptionsRecogniser {
-    captions: Captions,
+    captions: Arc<Captions>,
     from: Micros,
     heard_until: Micros,
     words: usize,
@@ -228,6 +229,10 @@ pub(crate) struct CaptionsRecogniser {
 
 impl CaptionsRecogniser {
     pub(crate) fn new(captions: Captions) -> Self {
+        Self::of(Arc::new(captions))
+    }
+
+    fn of(captions: Arc<Captions>) -> Self {
         Self { captions, from: Micros(0), heard_until: Micros(0), words: 0 }
     }
 
@@ -262,6 +267,10 @@ impl Provider for CaptionsRecogniser {
         self.give(understanding, text, answer);
         answer.end(latency::TRANSCRIPT, Outcome::Success);
         Ok(())
+    }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(Self::of(Arc::clone(&self.captions))))
     }
 }
 

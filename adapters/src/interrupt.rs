@@ -7,7 +7,7 @@
 //! whole as far as it goes. Where nobody has said so, the first signal ends the program.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,7 +34,10 @@ pub struct Interrupt(Arc<State>);
 struct State {
     signal: AtomicI32,
     ending: AtomicUsize,
+    asked: CancellationToken,
     over: CancellationToken,
+    /// How long ending may take, in milliseconds, where that is longer than [`MOST`].
+    may_take_ms: AtomicU64,
 }
 
 impl Interrupt {
@@ -51,6 +54,17 @@ impl Interrupt {
     /// As if this signal had come.
     pub fn raise(&self, signal: i32) {
         self.0.signal.store(signal, Ordering::Release);
+        self.0.asked.cancel();
+    }
+
+    /// Cancelled with the first signal.
+    pub fn asked(&self) -> &CancellationToken {
+        &self.0.asked
+    }
+
+    /// Ending may take so long: a server lets its calls come to an end. A second signal ends it all the same.
+    pub fn may_take(&self, time: Duration) {
+        self.0.may_take_ms.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
     }
 
     /// Says that whoever holds the answer ends properly when a signal comes, and soon.
@@ -120,7 +134,8 @@ pub fn watch() -> std::io::Result<Interrupt> {
 
 #[cfg(unix)]
 fn give_grace(interrupt: &Interrupt, over: crossbeam_channel::Sender<Infallible>, signal: i32) {
-    std::thread::sleep(GRACE);
+    let most = MOST.max(Duration::from_millis(interrupt.0.may_take_ms.load(Ordering::Acquire)));
+    std::thread::sleep(most.saturating_sub(MOST.saturating_sub(GRACE)));
     interrupt.over().cancel();
     drop(over);
     std::thread::sleep(MOST.saturating_sub(GRACE));

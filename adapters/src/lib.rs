@@ -5,9 +5,11 @@
 
 pub mod admission;
 pub mod audio;
+pub mod bridge;
 pub mod call;
 pub mod captions;
 pub mod dialogue;
+pub mod doors;
 pub mod drive;
 pub mod engines;
 pub mod failover;
@@ -26,6 +28,7 @@ mod replaceable;
 pub mod scenario;
 pub mod scripted;
 pub mod secret;
+pub mod server;
 pub mod sim;
 pub mod tone;
 pub mod tools;

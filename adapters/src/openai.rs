@@ -7,7 +7,6 @@
 mod messages;
 mod stream;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use rspp_specs::outcome::Outcome;
 
 use crate::http::{Client, Fault, Post, Timeouts};
 use crate::provider::{Answer, Provider, ProviderError, Wanted, latency, refuse};
-use crate::secret::Secret;
+use crate::secret::Secrets;
 use messages::Conversation;
 use stream::ChatReader;
 
@@ -62,12 +61,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads the binding and its key, beside `folder`, and connects: somebody must listen there.
+    /// Reads the binding and its key, and connects: somebody must listen there.
     ///
     /// # Errors
     /// [`ProviderError::Binding`] for what the spec or the environment has to change, [`ProviderError::Server`] if
     /// nobody listens or TLS fails.
-    pub fn open(wanted: &Wanted<'_>, folder: &Path, options: Options) -> Result<Self, ProviderError> {
+    pub fn open(wanted: &Wanted<'_>, secrets: &Secrets, options: Options) -> Result<Self, ProviderError> {
         let fail = |what: String| wanted.refused(&what);
         let endpoint = Endpoint::parse(wanted.binding).map_err(|error| fail(error.to_string()))?;
         let Some(model) = endpoint.model.clone() else {
@@ -78,7 +77,7 @@ impl Model {
                 "{OPENAI} wants a key: write `https://{OPENAI}/v1?key=env:OPENAI_API_KEY#{model}`"
             )));
         }
-        let key = endpoint.key.as_ref().map(|reference| Secret::read(reference, folder).map(Arc::new)).transpose();
+        let key = endpoint.key.as_ref().map(|reference| secrets.read(reference).map(Arc::new)).transpose();
         let key = key.map_err(|error| fail(error.to_string()))?;
         let conversation = Conversation::new(&model, wanted.prompt, wanted.tools);
         let mut client = Client::new(endpoint, key, options.timeouts).map_err(|fault| wanted.unreached(fault))?;

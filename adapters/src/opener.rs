@@ -15,12 +15,14 @@ use crate::dialogue::Dialogue;
 use crate::engines::EngineFiles;
 use crate::openai;
 use crate::provider::{Answer, Kind, Provider, ProviderError, Wanted, latency, refuse};
+use crate::secret::{SecretStore, Secrets};
 use crate::tone::ToneVoice;
 use crate::wyoming::{Connection, Heard, Ordering, Recogniser, RecogniserOptions, Synthesiser, Timeouts, WyomingError};
 
 /// Opens what is bound to nodes.
 pub struct Opener {
     folder: PathBuf,
+    secrets: Secrets,
     dialogue: Option<Arc<Dialogue>>,
     files: EngineFiles,
 }
@@ -37,7 +39,12 @@ impl Opener {
             Some(path) => Some(Arc::new(read_dialogue(&folder.join(path))?)),
             None => None,
         };
-        Ok(Self { folder, dialogue, files: EngineFiles::default() })
+        Ok(Self { secrets: Secrets::beside(&folder), folder, dialogue, files: EngineFiles::default() })
+    }
+
+    /// With a store of secrets that bindings may name: `key=store:NAME/...`.
+    pub fn with_store(self, name: &str, store: impl SecretStore + 'static) -> Self {
+        Self { secrets: self.secrets.with_store(name, store), ..self }
     }
 
     /// Opens the provider of a node.
@@ -51,14 +58,14 @@ impl Opener {
             return fail(&error.to_string());
         }
         match kind {
-            Kind::Tool => crate::tools::open(wanted, &self.folder),
+            Kind::Tool => crate::tools::open(wanted, &self.secrets),
             Kind::Model => match &self.dialogue {
                 Some(dialogue) if binding.starts_with("dialogue:") => {
                     Ok(Box::new(Responder { dialogue: Arc::clone(dialogue) }))
                 }
                 _ if binding.starts_with("say:") => Ok(Box::new(Apology(binding.trim_start_matches("say:").into()))),
                 _ if Endpoint::is_one(binding) => {
-                    Ok(Box::new(openai::Model::open(wanted, &self.folder, openai::Options::default())?))
+                    Ok(Box::new(openai::Model::open(wanted, &self.secrets, openai::Options::default())?))
                 }
                 _ => fail(
                     "a model is bound to `dialogue:FILE`, a scripted responder, to `http://HOST:PORT/v1#MODEL`, an OpenAI-compatible server, or, as the last fallback, to `say:TEXT`",
@@ -165,6 +172,10 @@ impl Provider for Responder {
         answer.end(after, Outcome::Success);
         Ok(())
     }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(Self { dialogue: Arc::clone(&self.dialogue) }))
+    }
 }
 
 /// What is said when no model answers: the last of a node's fallbacks.
@@ -176,6 +187,10 @@ impl Provider for Apology {
         answer.give(Micros(0), ProviderResult::Text(Arc::clone(&self.0)));
         answer.end(Micros(0), Outcome::Success);
         Ok(())
+    }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(Self(Arc::clone(&self.0))))
     }
 }
 

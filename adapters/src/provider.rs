@@ -148,6 +148,12 @@ pub trait Provider: Send {
     fn feed_end(&mut self, _answer: &mut Answer<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
+
+    /// Another one like this, for another session: of those that wait for nobody and compute little, so that whoever asks
+    /// may do so where it stands. `None` of all others, each of which works on a thread of its own.
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        None
+    }
 }
 
 /// Where the results of one invocation go while its provider works, and how the provider hears that nobody waits for

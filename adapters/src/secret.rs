@@ -1,7 +1,28 @@
 //! Keys: read once from where a binding refers to, shown nowhere.
+//!
+//! Where they are is a store's to know. Those of the environment and of files are always there, and `credentials`,
+//! which is what a service manager or a container hands its programs; a program may add its own, a vault say:
+//!
+//! ```
+//! use rspp_adapters::secret::{SecretError, SecretStore, Secrets};
+//!
+//! struct Vault;
+//!
+//! impl SecretStore for Vault {
+//!     fn read(&self, name: &str) -> Result<String, SecretError> {
+//!         // Asks the vault here.
+//!         Err(SecretError::NotStored { store: "vault".to_owned(), name: name.to_owned() })
+//!     }
+//! }
+//!
+//! let secrets = Secrets::beside("pipelines".as_ref()).with_store("vault", Vault);
+//! # let _ = secrets;
+//! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use rspp_specs::binding::KeyReference;
@@ -33,28 +54,25 @@ pub enum SecretError {
         /// Why.
         error: std::io::Error,
     },
+    /// The store is not known.
+    #[error(
+        "no store of secrets is named {0}: there are env:NAME, file:PATH, store:credentials/NAME, and those that the program adds"
+    )]
+    NoStore(String),
+    /// The store has nothing of this name.
+    #[error("the store {store} has no secret named {name}")]
+    NotStored {
+        /// Which store.
+        store: String,
+        /// The name.
+        name: String,
+    },
     /// What is there is no key.
     #[error("what {0} holds can be no key: it must be one word of at most {MAX_KEY_BYTES} ASCII characters")]
     NoKey(KeyReference),
 }
 
 impl Secret {
-    /// Reads the key; files are looked for in `folder`.
-    ///
-    /// # Errors
-    /// It is not there, or can be none.
-    pub fn read(reference: &KeyReference, folder: &Path) -> Result<Self, SecretError> {
-        let value = match reference {
-            KeyReference::Environment(name) => {
-                let value = std::env::var_os(name).filter(|value| !value.is_empty());
-                let value = value.ok_or_else(|| SecretError::NotSet(name.clone()))?;
-                value.into_string().map_err(|_| SecretError::NoKey(reference.clone()))?
-            }
-            KeyReference::File(path) => read_file(&folder.join(path))?,
-        };
-        Self::new(value.trim(), reference.clone()).ok_or_else(|| SecretError::NoKey(reference.clone()))
-    }
-
     fn new(value: &str, from: KeyReference) -> Option<Self> {
         let is_word = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
         (is_word && value.len() as u64 <= MAX_KEY_BYTES).then(|| Self { value: value.to_owned(), from })
@@ -87,6 +105,94 @@ impl Secret {
             text.push_str(REMOVED);
         }
         text
+    }
+}
+
+/// Where keys are kept, by names.
+pub trait SecretStore: Send + Sync {
+    /// The value under a name.
+    ///
+    /// # Errors
+    /// It is not there; nothing of a value may stand in the error.
+    fn read(&self, name: &str) -> Result<String, SecretError>;
+}
+
+/// The program's environment.
+struct Environment;
+
+impl SecretStore for Environment {
+    fn read(&self, name: &str) -> Result<String, SecretError> {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| SecretError::NotSet(name.to_owned()))?;
+        value.into_string().map_err(|_| SecretError::NoKey(KeyReference::Environment(name.to_owned())))
+    }
+}
+
+/// Files in a folder, or elsewhere by absolute paths.
+struct Folder(PathBuf);
+
+impl SecretStore for Folder {
+    fn read(&self, name: &str) -> Result<String, SecretError> {
+        read_file(&self.0.join(name))
+    }
+}
+
+/// What a service manager hands a program in a folder of its own, or a container in the usual one.
+struct Credentials;
+
+impl SecretStore for Credentials {
+    fn read(&self, name: &str) -> Result<String, SecretError> {
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+        Folder(folder.map_or_else(|| PathBuf::from("/run/secrets"), PathBuf::from)).read(name)
+    }
+}
+
+/// All stores that a program knows.
+#[derive(Clone)]
+pub struct Secrets {
+    folder: PathBuf,
+    environment: Arc<dyn SecretStore>,
+    files: Arc<dyn SecretStore>,
+    stores: BTreeMap<String, Arc<dyn SecretStore>>,
+}
+
+impl Secrets {
+    /// The environment, the files in a spec's folder, and `credentials`.
+    pub fn beside(folder: &Path) -> Self {
+        let secrets = Self {
+            folder: folder.to_owned(),
+            environment: Arc::new(Environment),
+            files: Arc::new(Folder(folder.to_owned())),
+            stores: BTreeMap::new(),
+        };
+        secrets.with_store("credentials", Credentials)
+    }
+
+    /// With another store: `key=store:NAME/...`.
+    pub fn with_store(mut self, name: &str, store: impl SecretStore + 'static) -> Self {
+        self.stores.insert(name.to_owned(), Arc::new(store));
+        self
+    }
+
+    /// The spec's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// It is not there, or can be none.
+    pub fn read(&self, reference: &KeyReference) -> Result<Secret, SecretError> {
+        let value = match reference {
+            KeyReference::Environment(name) => self.environment.read(name)?,
+            KeyReference::File(path) => self.files.read(path)?,
+            KeyReference::Store { store, name } => {
+                let known = self.stores.get(store).ok_or_else(|| SecretError::NoStore(store.clone()))?;
+                known.read(name)?
+            }
+        };
+        Secret::new(value.trim(), reference.clone()).ok_or_else(|| SecretError::NoKey(reference.clone()))
     }
 }
 
@@ -137,11 +243,35 @@ mod tests {
             [("key\n", "Secret(file:k)"), ("two words", "can be no key"), ("", "no key"), (&long, "no key")]
         {
             std::fs::write(folder.path().join("k"), text).expect("a file can be written");
-            let read = Secret::read(&KeyReference::File("k".to_owned()), folder.path());
+            let read = Secrets::beside(folder.path()).read(&KeyReference::File("k".to_owned()));
             let shown = read.map_or_else(|error| error.to_string(), |secret| format!("{secret:?}"));
             assert!(shown.contains(expect), "{shown}");
         }
-        let none = Secret::read(&KeyReference::Environment("RSPP_NOBODY_SETS_THIS".to_owned()), folder.path());
+        let none = Secrets::beside(folder.path()).read(&KeyReference::Environment("RSPP_NOBODY_SETS_THIS".to_owned()));
         assert!(none.is_err_and(|error| error.to_string().contains("RSPP_NOBODY_SETS_THIS is not set")));
+    }
+
+    #[test]
+    fn a_program_may_have_a_store_of_its_own() {
+        struct Vault;
+        impl SecretStore for Vault {
+            fn read(&self, name: &str) -> Result<String, SecretError> {
+                match name {
+                    "team/openai" => Ok("sk-canary-1".to_owned()),
+                    _ => Err(SecretError::NotStored { store: "vault".to_owned(), name: name.to_owned() }),
+                }
+            }
+        }
+        let secrets = Secrets::beside(Path::new("")).with_store("vault", Vault);
+        for (store, name, expect) in [
+            ("vault", "team/openai", "Secret(store:vault/team/openai)"),
+            ("vault", "team/other", "the store vault has no secret named team/other"),
+            ("safe", "team/openai", "no store of secrets is named safe"),
+        ] {
+            let reference = KeyReference::Store { store: store.to_owned(), name: name.to_owned() };
+            let read = secrets.read(&reference);
+            let shown = read.map_or_else(|error| error.to_string(), |secret| format!("{secret:?}"));
+            assert!(shown.starts_with(expect), "{shown}");
+        }
     }
 }

@@ -114,6 +114,10 @@ impl Provider for ToneVoice {
         answer.end(after, Outcome::Success);
         Ok(())
     }
+
+    fn another(&self) -> Option<Box<dyn Provider>> {
+        Some(Box::new(ToneVoice))
+    }
 }
 
 #[cfg(test)]

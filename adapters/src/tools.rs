@@ -6,13 +6,12 @@
 mod program;
 mod web;
 
-use std::path::Path;
-
 use rspp_specs::binding::Endpoint;
 use rspp_specs::event::{ProviderResult, ToolCall};
 use rspp_specs::outcome::Outcome;
 
 use crate::provider::{Answer, Provider, ProviderError, Wanted, latency};
+use crate::secret::Secrets;
 
 pub use program::{Program, ProgramOptions};
 pub use web::Web;
@@ -24,12 +23,12 @@ pub const MAX_RESULT_BYTES: usize = 32 * 1024;
 ///
 /// # Errors
 /// The binding, its key, or a program or server that is not there.
-pub fn open(wanted: &Wanted<'_>, folder: &Path) -> Result<Box<dyn Provider>, ProviderError> {
+pub fn open(wanted: &Wanted<'_>, secrets: &Secrets) -> Result<Box<dyn Provider>, ProviderError> {
     if let Some(command) = wanted.binding.strip_prefix("stdio:") {
-        return Ok(Box::new(Program::open(wanted, command, folder, ProgramOptions::default())?));
+        return Ok(Box::new(Program::open(wanted, command, secrets.folder(), ProgramOptions::default())?));
     }
     if Endpoint::is_one(wanted.binding) {
-        return Ok(Box::new(Web::open(wanted, folder, web::TIMEOUTS)?));
+        return Ok(Box::new(Web::open(wanted, secrets, web::TIMEOUTS)?));
     }
     Err(wanted.refused("a tool is bound to `stdio:COMMAND ARGUMENTS`, a program, or to `http://HOST:PORT/PATH`"))
 }

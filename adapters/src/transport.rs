@@ -1,229 +1,337 @@
-//! A transport that plays into memory, in session time: what scenarios and WAV calls speak through.
+//! The contract of transports: how a caller's line and a session speak with each other.
 //!
-//! A sample is written where it plays. At a clear playing stops at once, with a decay of a few milliseconds from the
-//! last sample played instead of a click; the decay is the transport's and not in the ledger.
+//! A [`Transport`] is a dialect without a socket: what the peer sends goes in, what the core is to get and what the peer
+//! is to get come out, in an [`Exchange`]. It reads no clock, starts no thread and waits for nobody, so a new one is one
+//! file and a table of messages, and [`conformance`] can put every one of them through the same calls. Whoever drives it
+//! has the socket, the clock, the limits and the third gate: [`crate::server`] for WebSockets, [`loopback`] for WAV files,
+//! [`memory`] for scenarios and simulations, in session time.
+//!
+//! The life of a connection:
+//!
+//! 1. *bind*: as soon as it knows whom the peer wants to speak with, the transport asks for a session
+//!    ([`Exchange::bind`]); whoever drives it opens or resumes one and says so ([`Transport::on_bound`]);
+//! 2. *inbound*: each message of the peer goes to [`Transport::on_message`], and comes out as inputs of the session;
+//! 3. *send*: audio that has passed the third gate goes to [`Transport::send`], and comes out as messages;
+//! 4. *fence*: what was sent and not played is to be thrown away ([`Transport::fence`]); nothing of an earlier epoch
+//!    reaches `send` after that;
+//! 5. *acknowledgements*: if the peer can say what it has played, the transport turns that into [`PlayoutAck`]s, in
+//!    samples of the turn's audio as the core counts them, whatever rate is on the wire;
+//! 6. *connection state*: [`connection`] tells connected, reconnecting, stalled, silent, muted and ended apart, from what
+//!    is seen of the line; a transport adds what its peer says of itself ([`Exchange::mute`]);
+//! 7. *capabilities*: what it can't do is said beforehand, and nobody pretends: [`Capabilities`].
 
+pub mod conformance;
+pub mod connection;
+pub mod loopback;
+pub mod memory;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
 use rspp_specs::event::AudioFrame;
 use rspp_specs::ids::TurnId;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, EgressEpoch, Input, PlayoutAck};
-use serde::Deserialize;
+use rspp_specs::timeline::{EgressEpoch, Entry, Input, PlayoutAck};
 
-use crate::drive::{Schedule, Ticket};
+pub use memory::{MemoryTransport, TransportTimes};
 
-/// What a transport adds to the times that it is given.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TransportTimes {
-    /// From a frame's arrival at an idle transport until it plays.
-    pub plays_after_ms: u64,
-    /// From a fact of playing until its acknowledgement.
-    pub ack_after_ms: u64,
-    /// From being told to clear until its acknowledgement.
-    pub clear_ack_after_ms: u64,
-    /// A transport that never says what was heard.
-    pub silent: bool,
+/// One message on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text, in most dialects JSON.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
 }
 
-impl TransportTimes {
-    /// The transport of the golden traces.
-    pub const SCRIPTED: Self = Self { plays_after_ms: 20, ack_after_ms: 2, clear_ack_after_ms: 5, silent: false };
-    /// A WAV file: no delay at all.
-    pub const WAV: Self = Self { plays_after_ms: 0, ack_after_ms: 0, clear_ack_after_ms: 0, silent: false };
-}
-
-/// The decay at a cut.
-const FADE_MS: u64 = 10;
-
-/// Plays one frame behind the other.
-#[derive(Debug)]
-pub struct MemoryTransport {
-    times: TransportTimes,
-    rate_hz: u32,
-    turn: Option<TurnId>,
-    /// The third gate: frames of an earlier epoch are not written.
-    epoch: EgressEpoch,
-    given_samples: u64,
-    /// Since when it plays without a gap, and with which of the turn's samples that began.
-    plays_since: (Micros, u64),
-    plays_until: Micros,
-    started: Option<Ticket>,
-    drained: Option<Ticket>,
-    /// What was played, unless nobody wants to know.
-    played: Option<Vec<i16>>,
-    fenced_frames: u64,
-    /// Up to where the turn was heard when it was told to clear last.
-    heard_at_clear: u64,
-    repeated_samples: u64,
-}
-
-impl MemoryTransport {
-    /// At 16 kHz.
-    pub fn new(times: TransportTimes) -> Self {
-        Self {
-            times,
-            rate_hz: 16_000,
-            turn: None,
-            epoch: EgressEpoch(0),
-            given_samples: 0,
-            plays_since: (Micros(0), 0),
-            plays_until: Micros(0),
-            started: None,
-            drained: None,
-            played: Some(Vec::new()),
-            fenced_frames: 0,
-            heard_at_clear: 0,
-            repeated_samples: 0,
+impl Message {
+    /// How long it is.
+    pub fn len(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
         }
     }
 
-    /// One that keeps time and keeps no audio.
-    pub fn forgetting(times: TransportTimes) -> Self {
-        Self { played: None, ..Self::new(times) }
-    }
-
-    /// Everything that was played, from session time 0 on.
-    pub fn into_played(self) -> Vec<i16> {
-        self.played.unwrap_or_default()
-    }
-
-    /// Frames that the third gate stopped.
-    pub fn fenced_frames(&self) -> u64 {
-        self.fenced_frames
-    }
-
-    /// Samples that were heard a second time, after a clear.
-    pub fn repeated_samples(&self) -> u64 {
-        self.repeated_samples
-    }
-
-    /// Takes a frame, whose first sample is `from_sample` of the turn's audio.
-    pub fn play(
-        &mut self,
-        now: Micros,
-        turn: TurnId,
-        epoch: EgressEpoch,
-        from_sample: u64,
-        frame: &AudioFrame,
-        schedule: &mut Schedule,
-    ) {
-        if epoch < self.epoch {
-            self.fenced_frames += 1;
-            return;
-        }
-        let start = self.plays_until.max(now + Micros::from_ms(self.times.plays_after_ms));
-        let delay = Micros::from_ms(self.times.ack_after_ms);
-        self.rate_hz = frame.rate_hz;
-        if self.turn != Some(turn) {
-            self.turn = Some(turn);
-            self.plays_since = (start, from_sample);
-            self.started = self.ack(schedule, start + delay, turn, 0, AckOccasion::Started);
-            self.heard_at_clear = 0;
-        }
-        let repeated = self.heard_at_clear.saturating_sub(from_sample).min(frame.samples.len() as u64);
-        self.repeated_samples += repeated;
-        if start > self.plays_until || self.given_samples != from_sample {
-            self.plays_since = (start, from_sample);
-        }
-        self.write(start, &frame.samples);
-        self.plays_until = start + frame.duration();
-        self.given_samples = from_sample + frame.samples.len() as u64;
-        if let Some(ticket) = self.drained.take() {
-            schedule.take_back(ticket);
-        }
-        self.drained = self.ack(schedule, self.plays_until + delay, turn, self.given_samples, AckOccasion::Drained);
-    }
-
-    /// Stops at once, and says where.
-    pub fn clear(&mut self, now: Micros, turn: TurnId, epoch: EgressEpoch, schedule: &mut Schedule) {
-        self.epoch = epoch;
-        for ticket in [self.drained.take(), self.started.take()].into_iter().flatten() {
-            schedule.take_back(ticket);
-        }
-        let (since, from_sample) = self.plays_since;
-        let heard = (from_sample + now.since(since).to_samples(self.rate_hz)).min(self.given_samples);
-        // Of a turn whose frames are still on their way here nothing was heard, and the gate will stop them.
-        let heard = if self.turn == Some(turn) { heard } else { 0 };
-        self.cut(now);
-        self.plays_until = now;
-        self.given_samples = heard;
-        self.heard_at_clear = self.heard_at_clear.max(heard);
-        let at = now + Micros::from_ms(self.times.clear_ack_after_ms);
-        self.ack(schedule, at, turn, heard, AckOccasion::Cleared);
-    }
-
-    fn write(&mut self, start: Micros, samples: &[i16]) {
-        let Some(played) = &mut self.played else { return };
-        let start = start.to_samples(self.rate_hz) as usize;
-        let end = start + samples.len();
-        if played.len() < end {
-            played.resize(end, 0);
-        }
-        played[start..end].copy_from_slice(samples);
-    }
-
-    fn cut(&mut self, now: Micros) {
-        let Some(played) = &mut self.played else { return };
-        let cut = now.to_samples(self.rate_hz) as usize;
-        if cut >= played.len() {
-            return;
-        }
-        played.truncate(cut);
-        let last = i64::from(played.last().copied().unwrap_or(0));
-        let length = Micros::from_ms(FADE_MS).to_samples(self.rate_hz) as i64;
-        played.extend((1..length).map(|step| (last * (length - step) / length) as i16));
-    }
-
-    fn ack(
-        &self,
-        schedule: &mut Schedule,
-        at: Micros,
-        turn: TurnId,
-        heard_samples: u64,
-        occasion: AckOccasion,
-    ) -> Option<Ticket> {
-        let ack = PlayoutAck { turn, heard_samples, occasion };
-        (!self.times.silent).then(|| schedule.put(at, Input::PlayoutAck(ack)))
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a transport can do, and how its audio sounds. What is `false` here nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Its name in metrics and recordings.
+    pub name: &'static str,
+    /// The peer says what it has played. If not, the pacer's playhead stands for it, and is marked as an estimate.
+    pub acknowledges: bool,
+    /// The peer can throw away what it has and has not played. If not, what was sent is heard.
+    pub clears: bool,
+    /// It tells the peer what the session says: turns, captions, cancellations. If not, it is given none of that.
+    pub tells: bool,
+    /// The peer sends audio all the time, so that none of it for a while means that something is wrong.
+    pub streams: bool,
+    /// The peer can come back to the same session after its connection was lost.
+    pub resumes: bool,
+}
 
-    fn frame(level: i16) -> AudioFrame {
-        AudioFrame { samples: vec![level; 320].into(), rate_hz: 16_000, spoken_by: None }
+/// Audio for the caller, which has passed the third gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audio {
+    /// Whose.
+    pub turn: TurnId,
+    /// Sent only while no later epoch was announced.
+    pub epoch: EgressEpoch,
+    /// The place of its first sample in the turn's audio, at the frame's rate.
+    pub from_sample: u64,
+    /// The samples.
+    pub frame: AudioFrame,
+}
+
+/// What a peer wants to be bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    /// Its session token, where it sent one in a message and not with its request.
+    pub token: Option<String>,
+    /// The session that it had, by the secret that it was given for that.
+    pub resume: Option<String>,
+    /// What its side calls the call: recorded, and nothing is decided by it.
+    pub label: Option<String>,
+}
+
+/// The session that a connection is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The session's name.
+    pub session: String,
+    /// Whether it is one that had lost its connection.
+    pub resumed: bool,
+    /// The secret with which it can be resumed, where it can.
+    pub resume: Option<String>,
+}
+
+/// Why a message is not taken. All of a connection's refusals have a code of this closed set, and words for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {says}")]
+pub struct Refusal {
+    /// Which kind.
+    pub code: RefusalCode,
+    /// What is wrong and what to do, for people.
+    pub says: String,
+    /// The connection ends.
+    pub fatal: bool,
+}
+
+impl Refusal {
+    /// The message is dropped, and the connection goes on.
+    pub fn mild(code: RefusalCode, says: impl Into<String>) -> Self {
+        Self { code, says: says.into(), fatal: false }
     }
 
-    #[test]
-    fn a_clear_cuts_with_a_decay_and_stops_what_was_queued_before_it() {
-        let mut schedule = Schedule::default();
-        let mut transport = MemoryTransport::new(TransportTimes::WAV);
-        let (turn, old, new) = (TurnId(1), EgressEpoch(0), EgressEpoch(1));
-        transport.play(Micros(0), turn, old, 0, &frame(1_000), &mut schedule);
-        transport.play(Micros(0), turn, old, 320, &frame(1_000), &mut schedule);
-        transport.clear(Micros::from_ms(30), turn, new, &mut schedule);
-        transport.play(Micros::from_ms(30), turn, old, 640, &frame(9_999), &mut schedule);
-        assert_eq!(transport.fenced_frames(), 1);
-        let played = transport.into_played();
-        assert!(played[..480].iter().all(|sample| *sample == 1_000));
-        assert!(played[480..].is_sorted_by(|a, b| a >= b) && played[480] < 1_000, "it decays");
-        assert!(played.len() < 480 + 160, "within ten milliseconds");
+    /// The connection ends.
+    pub fn fatal(code: RefusalCode, says: impl Into<String>) -> Self {
+        Self { code, says: says.into(), fatal: true }
+    }
+}
+
+/// Kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RefusalCode {
+    /// It can't be read.
+    Malformed,
+    /// It can be read, and is not of this dialect.
+    Unknown,
+    /// It came at the wrong time: before the session is there, or twice.
+    OutOfOrder,
+    /// A format that is not spoken here.
+    Unsupported,
+    /// It is longer than a message may be.
+    TooLarge,
+    /// More came in a second than may.
+    TooFast,
+    /// No token, or one that is not valid for this.
+    Unauthorized,
+    /// There is no such session, or no longer.
+    NoSession,
+    /// The server has as many as it can have.
+    Full,
+    /// The peer did not say what it wants in time.
+    HandshakeTimeout,
+    /// Nothing came for too long.
+    Idle,
+    /// The peer does not read.
+    SlowReader,
+    /// The server goes down.
+    ShuttingDown,
+    /// Something broke on our side.
+    Internal,
+}
+
+impl RefusalCode {
+    /// Its name on the wire and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RefusalCode::Malformed => "malformed",
+            RefusalCode::Unknown => "unknown",
+            RefusalCode::OutOfOrder => "out_of_order",
+            RefusalCode::Unsupported => "unsupported",
+            RefusalCode::TooLarge => "too_large",
+            RefusalCode::TooFast => "too_fast",
+            RefusalCode::Unauthorized => "unauthorized",
+            RefusalCode::NoSession => "no_session",
+            RefusalCode::Full => "full",
+            RefusalCode::HandshakeTimeout => "handshake_timeout",
+            RefusalCode::Idle => "idle",
+            RefusalCode::SlowReader => "slow_reader",
+            RefusalCode::ShuttingDown => "shutting_down",
+            RefusalCode::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a session's line is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The session has ended, as somebody wanted it to.
+    Done,
+    /// The caller's connection did not come back, or did not take what it was sent, in time.
+    Lost,
+    /// The connection is not served any more.
+    Refused(Refusal),
+}
+
+/// What a transport wants done, in order. Whoever drives it empties this after each call.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// To the peer.
+    pub messages: VecDeque<Message>,
+    /// To the session.
+    pub inputs: VecDeque<Input>,
+    /// The peer is to be bound to a session; once.
+    pub bind: Option<Bind>,
+    /// The peer switched its microphone off or on.
+    pub muted: Option<bool>,
+    /// The peer wants to go: with its goodbye the session ends, and does not wait for it to come back.
+    pub leaves: bool,
+}
+
+impl Exchange {
+    /// A text to the peer.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.messages.push_back(Message::Text(text.into()));
     }
 
-    #[test]
-    fn what_has_not_begun_to_play_takes_nothing_back_of_what_was_heard() {
-        let times = TransportTimes { plays_after_ms: 60, ..TransportTimes::WAV };
-        let (mut schedule, mut transport) = (Schedule::default(), MemoryTransport::forgetting(times));
-        let (turn, epoch) = (TurnId(1), EgressEpoch(0));
-        transport.play(Micros(0), turn, epoch, 0, &frame(1), &mut schedule);
-        transport.play(Micros::from_ms(100), turn, epoch, 320, &frame(2), &mut schedule);
-        transport.clear(Micros::from_ms(120), turn, EgressEpoch(1), &mut schedule);
-        let acks = std::iter::from_fn(|| schedule.pop_until(Micros(u64::MAX)));
-        let cleared = acks.filter_map(|input| match input {
-            Input::PlayoutAck(PlayoutAck { heard_samples, occasion: AckOccasion::Cleared, .. }) => Some(heard_samples),
-            _ => None,
-        });
-        assert_eq!(cleared.collect::<Vec<_>>(), [320]);
+    /// Bytes to the peer.
+    pub fn say_bytes(&mut self, bytes: impl Into<Bytes>) {
+        self.messages.push_back(Message::Binary(bytes.into()));
+    }
+
+    /// An input to the session.
+    pub fn give(&mut self, input: Input) {
+        self.inputs.push_back(input);
+    }
+
+    /// An acknowledgement of what was played.
+    pub fn acknowledge(&mut self, ack: PlayoutAck) {
+        self.give(Input::PlayoutAck(ack));
+    }
+
+    /// The peer is to be bound to a session.
+    pub fn bind(&mut self, bind: Bind) {
+        self.bind = Some(bind);
+    }
+
+    /// The peer switched its microphone off or on.
+    pub fn mute(&mut self, muted: bool) {
+        self.muted = Some(muted);
+    }
+
+    /// The peer says goodbye.
+    pub fn leave(&mut self) {
+        self.leaves = true;
+    }
+}
+
+/// One connection's dialect. Times are the worker's, the same that stand in the session's timeline.
+pub trait Transport: Send {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The connection is there. Who needs no message of the peer to know what it wants binds here.
+    fn on_open(&mut self, now: Micros, out: &mut Exchange);
+
+    /// The session is there. What comes from the peer may go to it from now on.
+    fn on_bound(&mut self, now: Micros, bound: &Bound, out: &mut Exchange);
+
+    /// A message came from the peer.
+    ///
+    /// # Errors
+    /// It is not taken; the peer is told why by [`Transport::refuse`].
+    fn on_message(&mut self, now: Micros, message: Message, out: &mut Exchange) -> Result<(), Refusal>;
+
+    /// Audio for the caller, in the order of its samples, none of it twice unless a fence lies between.
+    fn send(&mut self, now: Micros, audio: &Audio, out: &mut Exchange);
+
+    /// What was sent of this turn and not played is to be thrown away, and where playing stopped is to be said. Audio of
+    /// an earlier epoch than this does not come any more.
+    fn fence(&mut self, now: Micros, turn: TurnId, epoch: EgressEpoch, out: &mut Exchange);
+
+    /// What the session says, or what came in for it, at this time: for transports that tell ([`Capabilities::tells`]).
+    fn tell(&mut self, at: Micros, entry: &Entry, out: &mut Exchange) {
+        let _ = (at, entry, out);
+    }
+
+    /// So many things that it would have told were dropped, because the peer did not read.
+    fn on_missed(&mut self, now: Micros, number: u32, out: &mut Exchange) {
+        let _ = (now, number, out);
+    }
+
+    /// When it wants to be called next if nothing happens before.
+    fn next_at(&self) -> Option<Micros> {
+        None
+    }
+
+    /// That time has come.
+    fn on_time(&mut self, now: Micros, out: &mut Exchange) {
+        let _ = (now, out);
+    }
+
+    /// Something of the peer's was refused; it is told.
+    fn refuse(&mut self, now: Micros, refusal: &Refusal, out: &mut Exchange);
+
+    /// What the next connection of the same session has to know, when this one is lost: for transports that resume
+    /// ([`Capabilities::resumes`]).
+    fn park(&mut self) -> Option<Box<dyn Any + Send>> {
+        None
+    }
+
+    /// What the connection before knew, before this one is bound to its session.
+    fn adopt(&mut self, parked: Box<dyn Any + Send>) {
+        drop(parked);
+    }
+
+    /// The line is over: its last words.
+    fn on_end(&mut self, now: Micros, ended: &Ended, out: &mut Exchange);
+}
+
+/// Whether a transport that tells is given this. Frames have ways of their own, and what only the shell has to do is
+/// nobody's business.
+pub fn is_told(entry: &Entry) -> bool {
+    use rspp_specs::event::ProviderResult;
+    use rspp_specs::timeline::Effect;
+    match entry {
+        Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_))) => false,
+        Entry::Input(_, Input::Provider(..) | Input::UserText(_) | Input::Talk(_)) => true,
+        Entry::Effect(Effect::Invoke { .. } | Effect::FeedEnd { .. }) | Entry::Signal(..) => true,
+        Entry::Input(..) | Entry::Effect(_) => false,
     }
 }

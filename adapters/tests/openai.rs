@@ -14,6 +14,7 @@ use peer::{Peer, Step};
 use rspp_adapters::http::Timeouts;
 use rspp_adapters::openai::{Bounds, Model, Options};
 use rspp_adapters::provider::{Answer, Kind, Provider, Sink, Timed, Wanted};
+use rspp_adapters::secret::Secrets;
 use rspp_specs::event::{ContextEntry, ProviderResult, Request, ToolCall};
 use rspp_specs::outcome::Outcome;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ fn model(peer: &Peer, query: &str, options: Options) -> Model {
     let binding = format!("http://{}/v1{query}#tiny", peer.address());
     let wanted = Wanted { node: "llm", kind: Kind::Model, binding: &binding, prompt: None, tools: &[] };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai");
-    Model::open(&wanted, &folder, options).unwrap_or_else(|error| panic!("{error}"))
+    Model::open(&wanted, &Secrets::beside(&folder), options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn chat() -> Request {
@@ -451,7 +452,9 @@ fn a_server_that_is_not_there_is_told_before_the_call() {
     let binding = |port: u16| format!("http://127.0.0.1:{port}/v1#tiny");
     let open = |binding: &str| {
         let wanted = Wanted { node: "llm", kind: Kind::Model, binding, prompt: None, tools: &[] };
-        Model::open(&wanted, std::path::Path::new(""), Options::default()).err().map(|error| error.to_string())
+        Model::open(&wanted, &Secrets::beside(std::path::Path::new("")), Options::default())
+            .err()
+            .map(|error| error.to_string())
     };
     let error = open(&binding(peer::free_port())).expect("nobody listens");
     assert!(error.contains("no connection") && error.contains("start the server there"), "{error}");

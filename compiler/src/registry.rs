@@ -1,14 +1,14 @@
 //! Node types from outside the tree: a user's binary registers them, a spec names them (`F-011`).
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rspp_operators::Node;
 use rspp_specs::event::PortType;
 use rspp_specs::plan::Port;
 use serde_json::Value;
 
-type Make = dyn Fn(&Value) -> Result<Box<dyn Node>, String>;
+type Make = dyn Fn(&Value) -> Result<Box<dyn Node>, String> + Send + Sync;
 
 /// A type of node: its ports, and how to make one from its `config`.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct NodeType {
     pub(crate) outputs: Vec<Port>,
     pub(crate) calls_providers: bool,
     pub(crate) paced: bool,
-    pub(crate) make: Rc<Make>,
+    pub(crate) make: Arc<Make>,
 }
 
 impl NodeType {
@@ -26,10 +26,10 @@ impl NodeType {
     pub fn new(
         input: PortType,
         output: PortType,
-        make: impl Fn(&Value) -> Result<Box<dyn Node>, String> + 'static,
+        make: impl Fn(&Value) -> Result<Box<dyn Node>, String> + Send + Sync + 'static,
     ) -> Self {
         let (inputs, outputs) = (vec![Port::new("in", input)], vec![Port::new("out", output)]);
-        Self { inputs, outputs, calls_providers: false, paced: false, make: Rc::new(make) }
+        Self { inputs, outputs, calls_providers: false, paced: false, make: Arc::new(make) }
     }
 
     /// With other ports.

@@ -21,6 +21,7 @@ use rspp_specs::timeline::{
 use crate::commitments::Commitments;
 use crate::degrade::Degraded;
 use crate::ledger::{Ending, Playback, Position};
+use crate::node_set::NodeSet;
 use crate::session::{ActiveTurn, CallerSpeech, Desk, End, Session};
 
 /// What the model is told of a tool that was cancelled with its turn.
@@ -313,7 +314,7 @@ impl Session {
             opened_at: desk.now,
             held: false,
             output_accepted: false,
-            node_holds: 0,
+            node_holds: NodeSet::default(),
             writes: Commitments::default(),
             revoked: false,
             closing: None,

@@ -53,8 +53,7 @@ impl Session {
             AskKind::WakeAt(at) => self.wake_at(desk, TimerKey::Node(node), at),
             AskKind::Holds(holds) => {
                 if let Some(turn) = &mut self.turn {
-                    let bit = 1 << node.0;
-                    turn.node_holds = if holds { turn.node_holds | bit } else { turn.node_holds & !bit };
+                    turn.node_holds.set(node, holds);
                 }
             }
             AskKind::Observe(observation) => self.observe(observation),

@@ -17,6 +17,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Signal, TimerKey};
 
 use crate::ledger::Playback;
+use crate::node_set::NodeSet;
 use crate::session::{Desk, Session};
 
 /// What the model is told of a tool that was cancelled by itself.
@@ -74,7 +75,7 @@ impl Session {
     pub(crate) fn close_if_said(&self, desk: &mut Desk<'_>) -> bool {
         let Some(turn) = &self.turn else { return false };
         let Some((_, grace_end)) = turn.closing else { return false };
-        if !self.is_saying(turn.capability, turn.node_holds) {
+        if !self.is_saying(turn.capability, &turn.node_holds) {
             let playing = self.playback.as_ref().filter(|playback| !playback.is_drained());
             let said = |playback: &Playback| playback.plays_until() + Micros::from_ms(MAX_PLAYOUT_ACK_WAIT_MS);
             let at = playing.map_or(desk.now, said).clamp(desk.now, grace_end.max(desk.now));
@@ -83,9 +84,9 @@ impl Session {
         true
     }
 
-    fn is_saying(&self, turn: TurnCapability, node_holds: u64) -> bool {
+    fn is_saying(&self, turn: TurnCapability, node_holds: &NodeSet) -> bool {
         let sinks = self.plan.indexed_nodes().filter(|(_, node)| matches!(node.kind, NodeKind::Playout(_)));
-        self.invocations.is_speaking(turn) || sinks.into_iter().any(|(sink, _)| node_holds & (1 << sink.0) != 0)
+        self.invocations.is_speaking(turn) || sinks.into_iter().any(|(sink, _)| node_holds.contains(sink))
     }
 
     pub(crate) fn on_cancel_grace_over(&mut self, cause: RuntimeSequence, turn: TurnId) {

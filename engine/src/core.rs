@@ -173,7 +173,7 @@ impl Core {
             self.take_control(now, slot, Input::Timer(key), timeline);
         }
         self.each_touched(now, timeline, Session::begin_end);
-        self.run_control(now, timeline);
+        self.run_revocations(now, timeline);
         self.each_touched(now, timeline, Session::finish_end);
         // With thousands of sessions each look at one waits for memory; looks that follow each other closely wait together.
         for slot in batch.data_slots() {
@@ -284,10 +284,10 @@ impl Core {
         }
     }
 
-    fn run_control(&mut self, now: Micros, timeline: &mut Vec<Record>) {
+    fn run_revocations(&mut self, now: Micros, timeline: &mut Vec<Record>) {
         let mut flushed = std::mem::take(&mut self.flushed);
         for flow in 0..self.flows.len() {
-            self.flows[flow].run_control(&mut self.worker);
+            self.flows[flow].run_revocations(&mut self.worker);
             self.flows[flow].hand_over_flushed(&mut flushed);
             for one in flushed.drain(..) {
                 self.with(now, one.slot, timeline, |session, desk| session.on_flushed(desk, one));

@@ -47,7 +47,7 @@ pub(crate) struct Dataflow {
     /// Between ticks the input stands at the data lane of this one: a tick without control moves each frontier of the
     /// shape once. A tick with control leaves it out, and takes both lanes of the next.
     tick: u64,
-    /// The control lane of the tick has run, the data lane has not.
+    /// The control lane of the tick has run by itself, the data lane has not.
     mid_tick: bool,
     pub(crate) control: Vec<Row>,
     pub(crate) data: Vec<Row>,
@@ -68,32 +68,42 @@ impl Dataflow {
 
     /// Whether the tick has nothing for this dataflow.
     pub(crate) fn is_idle(&self) -> bool {
-        self.data.is_empty() && !self.mid_tick
+        self.control.is_empty() && self.data.is_empty() && !self.mid_tick
     }
 
-    /// Runs the control lane of the tick: when this returns, what it says has reached every operator.
-    pub(crate) fn run_control(&mut self, worker: &mut Worker) {
-        if self.control.is_empty() {
-            return;
+    /// Runs the control lane of a tick that revokes something: when this returns, it has reached every operator. Where
+    /// nothing is revoked, nobody outside waits for the lane to pass, and it goes with the data.
+    pub(crate) fn run_revocations(&mut self, worker: &mut Worker) {
+        if self.control.iter().any(Row::revokes) {
+            self.send_control();
+            self.mid_tick = true;
+            self.run_to(worker, SubTick::data(self.tick));
         }
+    }
+
+    fn send_control(&mut self) {
         self.tick += 1;
         self.input.advance_to(SubTick::control(self.tick).pack());
         self.input.send_batch(&mut self.control);
         self.control.clear();
-        self.mid_tick = true;
-        self.run_to(worker, SubTick::data(self.tick));
     }
 
-    /// What the control lane's revocations have flushed from the buffers.
+    /// What revocations have flushed from the buffers.
     pub(crate) fn hand_over_flushed(&self, flushed: &mut Vec<Flushed>) {
         self.asks.hand_over_flushed(flushed);
     }
 
-    /// Runs the data lane of the tick, and hands over what was asked in all of it, in canonical order.
+    /// Runs what is left of the tick, and hands over what was asked in all of it, in canonical order.
     pub(crate) fn run_data(&mut self, worker: &mut Worker, asks: &mut Vec<Ask>) {
-        let rows = self.data.len();
-        self.input.send_batch(&mut self.data);
-        self.data = Vec::with_capacity(rows);
+        if !self.control.is_empty() {
+            self.send_control();
+            self.input.advance_to(SubTick::data(self.tick).pack());
+        }
+        if !self.data.is_empty() {
+            let rows = self.data.len();
+            self.input.send_batch(&mut self.data);
+            self.data = Vec::with_capacity(rows);
+        }
         self.mid_tick = false;
         self.tick += 1;
         self.run_to(worker, SubTick::data(self.tick));

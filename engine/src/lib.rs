@@ -23,6 +23,7 @@ mod fence;
 mod flow;
 mod invocations;
 mod ledger;
+mod node_set;
 mod recovery;
 mod results;
 mod session;

@@ -24,6 +24,7 @@ use crate::fence::Fence;
 use crate::flow::Flow;
 use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
+use crate::node_set::NodeSet;
 use crate::timers::Timers;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
@@ -106,8 +107,8 @@ pub(crate) struct ActiveTurn {
     pub(crate) opened_at: Micros,
     pub(crate) held: bool,
     pub(crate) output_accepted: bool,
-    /// A bit for each node that holds it.
-    pub(crate) node_holds: u64,
+    /// The nodes that hold it.
+    pub(crate) node_holds: NodeSet,
     pub(crate) writes: Commitments,
     /// The revocation is on its way through the operators.
     pub(crate) revoked: bool,
@@ -304,8 +305,7 @@ impl Session {
         let Some(turn) = &self.turn else { return Vec::new() };
         let mut holders: Vec<Holder> = self.invocations.holding(turn.capability).map(Holder::Invocation).collect();
         holders.extend(turn.writes.waiting().map(|key| Holder::Write(Arc::clone(key))));
-        let nodes = (0u16..64).filter(|node| turn.node_holds & (1 << node) != 0);
-        holders.extend(nodes.map(|node| Holder::Node(NodeIndex(node))));
+        holders.extend(turn.node_holds.iter().map(Holder::Node));
         if self.derived.iter().any(|derived| derived.turn() == self.active()) {
             holders.push(Holder::Derived);
         }
@@ -318,7 +318,7 @@ impl Session {
     /// Whether nobody holds the active turn: no output can follow.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.turn.as_ref().is_some_and(|turn| {
-            turn.node_holds == 0
+            turn.node_holds.is_empty()
                 && !turn.held
                 && turn.writes.is_empty()
                 && self.invocations.holding(turn.capability).next().is_none()

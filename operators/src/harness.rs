@@ -325,9 +325,8 @@ pub fn check_properties<N: Node>(make: impl Fn() -> N, story: &[Step]) -> Result
         if told != second.tell(step).snapshot() {
             return Err(Broken { property: Property::Deterministic, after, told });
         }
-        match step {
-            [Step::Event(_, payload)] => ended = matches!(payload, Payload::End(_)),
-            _ => {}
+        if let [Step::Event(_, payload)] = step {
+            ended = matches!(payload, Payload::End(_));
         }
         if ended && first.open_calls.is_empty() && first.wake.is_none() && first.holds() {
             return Err(Broken { property: Property::FreeWhenQuiet, after, told });

@@ -2,8 +2,9 @@
 //!
 //! Control rows arrive a lane before the tick's data, so that a revocation has reached every operator before
 //! the first data event of its tick. What a control row releases (a resumed playout, a due frame) leaves on the
-//! data lane, once the operator's frontier has passed the control lane. An operator with one data path reacts
-//! as rows arrive; one where paths meet waits by frontier (see [`fan_in`](crate::fan_in)).
+//! data lane, once the operator's frontier has passed the control lane; data that came meanwhile goes behind it. An
+//! operator with one data path reacts as rows arrive; one where paths meet waits by frontier (see
+//! [`fan_in`](crate::fan_in)).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -50,8 +51,8 @@ pub struct Hosted {
 
 /// What a hosted node is connected to.
 pub struct Inputs<'s> {
-    /// The arbiter's directives.
-    pub control: StreamVec<'s, u64, ControlRow>,
+    /// The arbiter's directives, those of a sub-tick together.
+    pub control: StreamVec<'s, u64, Rc<Vec<ControlRow>>>,
     /// Results of its invocations, if it makes any.
     pub inbox: Option<StreamVec<'s, u64, Delivery>>,
     /// Its edges, with the port at which each ends.
@@ -99,7 +100,9 @@ pub fn host<'s>(
 
     builder.build(move |_| {
         move |frontiers| {
-            control.for_each(|capability, rows| reactor.on_control(&capability, rows.drain(..)));
+            control.for_each(|capability, rows| {
+                rows.drain(..).for_each(|rows| reactor.on_control(&capability, &rows));
+            });
             reactor.release(frontiers);
             if let Some(inbox) = &mut inbox {
                 inbox.for_each(|capability, rows| reactor.on_results(&capability, rows.drain(..)));
@@ -150,8 +153,8 @@ impl Reactor {
         }
     }
 
-    fn on_control(&mut self, capability: &InputCapability<u64>, rows: impl Iterator<Item = ControlRow>) {
-        self.seats.each(rows, &mut self.releases, |seats, row, outbox| seats.on_control(&row, outbox));
+    fn on_control(&mut self, capability: &InputCapability<u64>, rows: &[ControlRow]) {
+        self.seats.each(rows.iter(), &mut self.releases, Seats::on_control);
         self.outlets.asks.put_flushed(&mut self.releases.flushed);
         if !self.releases.is_empty() {
             let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
@@ -168,7 +171,8 @@ impl Reactor {
 
     fn on_events(&mut self, capability: &InputCapability<u64>, edge: u16, port: PortIndex, events: &mut Vec<Event>) {
         let events = events.drain(..);
-        if self.paths_meet {
+        // What control has released is of the same tick, and first.
+        if self.paths_meet || self.released.time().is_some() {
             return self.wait(capability, edge, events.map(|event| Arrival::Event(port, event)));
         }
         self.seats.each(events, &mut self.outbox, |seats, event, outbox| seats.on_event(port, event, outbox));

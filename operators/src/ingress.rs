@@ -1,13 +1,16 @@
 //! The first operator of every dataflow: control to all, deliveries to the node they are for.
 //!
 //! Like every fan-in it waits until no more can arrive for a sub-tick, then goes by (slot, cause): a session's rows
-//! enter the graph in the order that the sequencer gave them, in whatever order they were delivered.
+//! enter the graph in the order that the sequencer gave them, in whatever order they were delivered. Where both lanes
+//! of a tick are there, control leaves before data: every operator has it before anything of its tick.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use rspp_specs::dataflow::{ControlRow, Row};
 use rspp_specs::event::{Delivery, DeliveryContent, Event};
 use rspp_specs::ids::NodeIndex;
+use rspp_specs::time::SubTick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -18,11 +21,12 @@ use timely::progress::operate::FrontierInterest;
 
 use crate::buffers::Buffers;
 use crate::host::Shared;
+use crate::kept::Place;
 
 /// What comes out of [`ingress`].
 pub struct Ingress<'s> {
-    /// To every operator.
-    pub control: StreamVec<'s, u64, ControlRow>,
+    /// To every operator; the rows of a sub-tick at once, and shared, since most concern but one of them.
+    pub control: StreamVec<'s, u64, Rc<Vec<ControlRow>>>,
     /// What sources emit.
     pub sources: BTreeMap<NodeIndex, StreamVec<'s, u64, Event>>,
     /// Results, by the node that asked for them.
@@ -43,42 +47,47 @@ pub fn ingress<'s>(
 ) -> Ingress<'s> {
     let mut builder = OperatorBuilder::new("ingress".to_owned(), scope);
     let mut input = builder.new_input(rows, Pipeline);
-    let (control_outlet, control) = Outlet::new(&mut builder, 0);
-    let mut outlets = Outlets { control: control_outlet, sources: BTreeMap::new(), inboxes: BTreeMap::new() };
+    let (mut to_all, control) = Outlet::new(&mut builder, 0);
+    let mut outlets = Outlets { sources: BTreeMap::new(), inboxes: BTreeMap::new() };
     let mut routed = Ingress { control, sources: BTreeMap::new(), inboxes: BTreeMap::new() };
-    for (port, node) in (1..).zip(sources) {
-        let (outlet, stream) = Outlet::new(&mut builder, port);
+    for (place, node) in sources.iter().enumerate() {
+        let (outlet, stream) = Outlet::new(&mut builder, place);
         outlets.sources.insert(*node, outlet);
         routed.sources.insert(*node, stream);
     }
-    for (port, node) in (1 + sources.len()..).zip(inboxes) {
-        let (outlet, stream) = Outlet::new(&mut builder, port);
+    for (place, node) in (sources.len()..).zip(inboxes) {
+        let (outlet, stream) = Outlet::new(&mut builder, place);
         outlets.inboxes.insert(*node, outlet);
         routed.inboxes.insert(*node, stream);
     }
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     let buffers = shared.buffers.clone();
     let ports = 1 + sources.len() + inboxes.len();
-    let mut place = shared.kept.place(INGRESS);
-    let mut waiting: Vec<Row> = Vec::new();
+    let (mut control_place, mut data_place) = (shared.kept.place(INGRESS), shared.kept.place(INGRESS));
+    let (mut control_rows, mut data_rows): (Vec<ControlRow>, Vec<Row>) = (Vec::new(), Vec::new());
     builder.build(move |_| {
         move |frontiers| {
             input.for_each(|capability, rows| {
-                place.keep((0..ports).map(|port| capability.retain(port)));
-                if waiting.is_empty() {
-                    std::mem::swap(&mut waiting, rows);
+                if SubTick::unpack(*capability.time()).is_control() {
+                    control_place.keep(std::iter::once(capability.retain(0)));
+                    control_rows.extend(rows.drain(..).filter_map(Row::into_control));
                 } else {
-                    waiting.append(rows);
+                    data_place.keep((1..ports).map(|port| capability.retain(port)));
+                    data_rows.append(rows);
                 }
             });
-            if place.time().is_some_and(|time| !frontiers[0].less_equal(&time)) {
-                waiting.sort_by_key(|row| match row {
-                    Row::Control(row) => (row.slot, row.cause),
-                    Row::Delivery(delivery) => (delivery.origin.slot, delivery.origin.cause),
-                });
-                waiting.drain(..).for_each(|row| outlets.route(row));
-                outlets.flush(place.capabilities(), &buffers);
-                place.release();
+            let passed = |place: &Place| place.time().is_some_and(|time| !frontiers[0].less_equal(&time));
+            if passed(&control_place) {
+                control_rows.sort_by_key(|row| (row.slot, row.cause));
+                to_all.rows.push(Rc::new(std::mem::take(&mut control_rows)));
+                to_all.flush(control_place.capabilities());
+                control_place.release();
+            }
+            if passed(&data_place) {
+                data_rows.sort_by_key(Row::key);
+                data_rows.drain(..).for_each(|row| outlets.route(row));
+                outlets.flush(data_place.capabilities(), &buffers);
+                data_place.release();
             }
         }
     });
@@ -87,41 +96,37 @@ pub fn ingress<'s>(
 
 /// One output, and what is on its way there.
 struct Outlet<D: Clone + 'static> {
-    port: usize,
+    /// Which of the capabilities kept for its lane is for it.
+    place: usize,
     output: OutputBuilder<u64, CapacityContainerBuilder<Vec<D>>>,
     rows: Vec<D>,
 }
 
 impl<D: Clone + 'static> Outlet<D> {
-    fn new<'s>(builder: &mut OperatorBuilder<'s, u64>, port: usize) -> (Self, StreamVec<'s, u64, D>) {
+    fn new<'s>(builder: &mut OperatorBuilder<'s, u64>, place: usize) -> (Self, StreamVec<'s, u64, D>) {
         let (output, stream) = builder.new_output::<Vec<D>>();
-        (Self { port, output: OutputBuilder::from(output), rows: Vec::new() }, stream)
+        (Self { place, output: OutputBuilder::from(output), rows: Vec::new() }, stream)
     }
 
     fn flush(&mut self, capabilities: &[Capability<u64>]) {
         if !self.rows.is_empty() {
-            self.output.activate().session(&capabilities[self.port]).give_container(&mut self.rows);
+            self.output.activate().session(&capabilities[self.place]).give_container(&mut self.rows);
             self.rows.clear();
         }
     }
 }
 
 struct Outlets {
-    control: Outlet<ControlRow>,
     sources: BTreeMap<NodeIndex, Outlet<Event>>,
     inboxes: BTreeMap<NodeIndex, Outlet<Delivery>>,
 }
 
 impl Outlets {
     fn route(&mut self, row: Row) {
-        let delivery = match row {
-            Row::Control(row) => {
-                self.control.rows.push(row);
-                return;
-            }
-            Row::Delivery(delivery) => delivery,
+        let Row::Delivery(Delivery { origin, node, content }) = row else {
+            debug_assert!(false, "control on the data lane: {row:?}");
+            return;
         };
-        let Delivery { origin, node, content } = delivery;
         match content {
             DeliveryContent::Emit(payload) => {
                 let outlet = self.sources.get_mut(&node);
@@ -141,7 +146,6 @@ impl Outlets {
     }
 
     fn flush(&mut self, capabilities: &[Capability<u64>], buffers: &Buffers) {
-        self.control.flush(capabilities);
         for outlet in self.sources.values_mut().filter(|outlet| !outlet.rows.is_empty()) {
             outlet.flush(capabilities);
             outlet.rows = buffers.take();

@@ -27,6 +27,8 @@ pub struct Playout {
     queue: VecDeque<(RuntimeSequence, AudioFrame)>,
     /// Sent, and perhaps not heard; with the position of the sample behind the last.
     sent: VecDeque<(RuntimeSequence, AudioFrame)>,
+    /// How long those play.
+    sent_time: Micros,
     sent_end: u64,
     /// When all that was sent will have played, by our own clock.
     playhead_end: Micros,
@@ -43,6 +45,7 @@ impl Playout {
             held: false,
             queue: VecDeque::new(),
             sent: VecDeque::new(),
+            sent_time: Micros(0),
             sent_end: 0,
             playhead_end: Micros(0),
             wake: None,
@@ -54,6 +57,7 @@ impl Playout {
         self.held = false;
         self.queue.clear();
         self.sent.clear();
+        self.sent_time = Micros(0);
         self.sent_end = 0;
         self.playhead_end = Micros(0);
         self.wake = None;
@@ -77,18 +81,22 @@ impl Playout {
             let Some((cause, frame)) = self.queue.pop_front() else { return };
             self.playhead_end = plays_until;
             self.sent_end += frame.samples.len() as u64;
-            self.sent.push_back((cause, frame.clone()));
+            self.note_sent(cause, frame.clone());
             self.forget_heard();
             cx.under(turn, |cx| cx.transmit(frame));
         }
     }
 
+    fn note_sent(&mut self, cause: RuntimeSequence, frame: AudioFrame) {
+        self.sent_time = self.sent_time + frame.duration();
+        self.sent.push_back((cause, frame));
+    }
+
     fn forget_heard(&mut self) {
-        let mut kept: u64 = self.sent.iter().map(|(_, frame)| frame.duration().0).sum();
-        while kept > MAX_UNHEARD_MS * 1_000
+        while self.sent_time > Micros::from_ms(MAX_UNHEARD_MS)
             && let Some((_, oldest)) = self.sent.pop_front()
         {
-            kept -= oldest.duration().0;
+            self.sent_time = self.sent_time.since(oldest.duration());
         }
     }
 
@@ -101,9 +109,10 @@ impl Playout {
             let heard = from_sample.saturating_sub(self.sent_end - length).min(length);
             let rest = AudioFrame { samples: last.samples[heard as usize..].into(), ..last.clone() };
             self.sent_end -= rest.samples.len() as u64;
+            self.sent_time = self.sent_time.since(last.duration());
             self.queue.push_front((cause, rest));
             if heard > 0 {
-                self.sent.push_back((cause, AudioFrame { samples: last.samples[..heard as usize].into(), ..last }));
+                self.note_sent(cause, AudioFrame { samples: last.samples[..heard as usize].into(), ..last });
             }
         }
     }

@@ -24,6 +24,8 @@ pub const SPEECH: PortIndex = PortIndex(1);
 pub struct Stt {
     max_preroll: Micros,
     preroll: VecDeque<AudioFrame>,
+    /// How long it is.
+    preroll_time: Micros,
     media: Micros,
     /// The call that is being fed.
     feeding: Option<CallRef>,
@@ -43,19 +45,24 @@ impl Stt {
     /// Keeps so much audio from before an onset.
     pub fn new(preroll: Micros) -> Self {
         let max_preroll = preroll.min(Micros::from_ms(MAX_PREROLL_MS));
-        Self { max_preroll, preroll: VecDeque::new(), media: Micros(0), feeding: None, calls: VecDeque::new() }
+        let (preroll, calls) = (VecDeque::new(), VecDeque::new());
+        Self { max_preroll, preroll, preroll_time: Micros(0), media: Micros(0), feeding: None, calls }
     }
 
     fn on_audio(&mut self, cx: &mut Context<'_>, frame: AudioFrame) {
-        self.media = self.media + frame.duration();
+        let duration = frame.duration();
+        self.media = self.media + duration;
         if let Some(call) = self.feeding {
             self.note_fed(call);
             cx.feed(call, frame);
             return;
         }
         self.preroll.push_back(frame);
-        while self.preroll.iter().map(|frame| frame.duration().0).sum::<u64>() > self.max_preroll.0 {
-            self.preroll.pop_front();
+        self.preroll_time = self.preroll_time + duration;
+        while self.preroll_time > self.max_preroll
+            && let Some(oldest) = self.preroll.pop_front()
+        {
+            self.preroll_time = self.preroll_time.since(oldest.duration());
         }
     }
 
@@ -63,7 +70,7 @@ impl Stt {
         match event.milestone {
             SpeechMilestone::Onset { .. } if self.feeding.is_none() => {
                 let preroll: Vec<AudioFrame> = self.preroll.drain(..).collect();
-                let length = Micros(preroll.iter().map(|frame| frame.duration().0).sum());
+                let length = std::mem::take(&mut self.preroll_time);
                 let call = cx.invoke(Request::Transcribe { media_start: self.media - length, preroll });
                 if self.calls.len() == MAX_OPEN_UTTERANCES {
                     self.calls.pop_front();

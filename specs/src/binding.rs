@@ -1,6 +1,6 @@
 //! Bindings as they are written in specs, as far as they say where something is on the net and by which key.
 //!
-//! `https://HOST:PORT/PATH?key=env:NAME#MODEL`. A key is always a reference, to an environment variable or a file: a
+//! `https://HOST:PORT/PATH?key=env:NAME#MODEL`. A key is always a reference, to an environment variable, a file or a store: a
 //! binding is part of a plan, and a plan stands in traces and in recordings.
 //!
 //! ```
@@ -34,6 +34,9 @@ pub struct Endpoint {
     pub model: Option<String>,
 }
 
+/// The references to a key, as they begin.
+const REFERENCES: [&str; 3] = ["env:", "file:", "store:"];
+
 /// Where a key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyReference {
@@ -41,6 +44,13 @@ pub enum KeyReference {
     Environment(String),
     /// In a file, beside the spec unless its path is absolute.
     File(String),
+    /// In a store that the program knows by a name.
+    Store {
+        /// Which store.
+        store: String,
+        /// The secret's name there.
+        name: String,
+    },
 }
 
 impl fmt::Display for KeyReference {
@@ -48,6 +58,7 @@ impl fmt::Display for KeyReference {
         match self {
             KeyReference::Environment(name) => write!(f, "env:{name}"),
             KeyReference::File(path) => write!(f, "file:{path}"),
+            KeyReference::Store { store, name } => write!(f, "store:{store}/{name}"),
         }
     }
 }
@@ -60,15 +71,15 @@ pub enum BindingError {
     TooLong,
     /// A key, where only a reference to one may be.
     #[error(
-        "a key stands in it, and would stand in every trace and recording: write `key=env:NAME` or `key=file:PATH`, \
-         and if it was committed or sent anywhere, have it replaced"
+        "a key stands in it, and would stand in every trace and recording: write `key=env:NAME`, `key=file:PATH` or \
+         `key=store:STORE/NAME`, and if it was committed or sent anywhere, have it replaced"
     )]
     LiteralKey,
     /// A user and a password before the host.
     #[error("it has a user or a password before its host: write `?key=env:NAME` or `?key=file:PATH` instead")]
     Credentials,
     /// A parameter that means nothing.
-    #[error("it has the parameter {0:?}; there is only `key=env:NAME` or `key=file:PATH`")]
+    #[error("it has the parameter {0:?}; there is only `key=env:NAME`, `key=file:PATH` or `key=store:STORE/NAME`")]
     UnknownParameter(String),
     /// Neither `http://` nor `https://`.
     #[error("it does not begin with http:// or https://")]
@@ -136,7 +147,7 @@ pub fn check_secrets(binding: &str) -> Result<(), BindingError> {
         return Err(BindingError::TooLong);
     }
     let lower = binding.to_ascii_lowercase();
-    let is_reference = |at: usize| ["env:", "file:"].iter().any(|word| lower[at..].starts_with(word));
+    let is_reference = |at: usize| REFERENCES.iter().any(|word| lower[at..].starts_with(word));
     if lower.match_indices("key=").any(|(at, word)| !is_reference(at + word.len())) {
         return Err(BindingError::LiteralKey);
     }
@@ -197,7 +208,25 @@ fn reference(value: &str) -> Result<KeyReference, BindingError> {
     match value.split_once(':') {
         Some(("env", name)) if is_name(name) => Ok(KeyReference::Environment(name.to_owned())),
         Some(("file", path)) if !path.is_empty() => Ok(KeyReference::File(path.to_owned())),
+        Some(("store", path)) => stored(path),
         _ => Err(BindingError::LiteralKey),
+    }
+}
+
+/// `STORE/NAME`. A key alone, which has no store before it, is not taken for a name.
+fn stored(path: &str) -> Result<KeyReference, BindingError> {
+    let (store, name) = path.split_once('/').ok_or(BindingError::LiteralKey)?;
+    let is_store = store.starts_with(|first: char| first.is_ascii_lowercase())
+        && store.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        && store.len() <= MAX_KEY_NAME_CHARS;
+    let in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+    let is_name = name.len() <= 2 * MAX_KEY_NAME_CHARS
+        && name.bytes().all(in_names)
+        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+    if is_store && is_name {
+        Ok(KeyReference::Store { store: store.to_owned(), name: name.to_owned() })
+    } else {
+        Err(BindingError::LiteralKey)
     }
 }
 
@@ -223,6 +252,7 @@ mod tests {
         check("https://a.b?key=env:KEY#m", "true a.b 443  env:KEY m");
         check("HTTP://10.0.0.1/v1?key=file:keys/one", "false 10.0.0.1 80 /v1 file:keys/one -");
         check("http://a/v1#", "false a 80 /v1 - -");
+        check("https://a?key=store:vault/team/openai#m", "true a 443  store:vault/team/openai m");
     }
 
     #[test]
@@ -245,6 +275,9 @@ mod tests {
         for binding in [
             "https://a/v1?key=sk-canary#m",
             "https://a/v1?key=env:sk-canary#m",
+            "https://a/v1?key=store:sk-canary#m",
+            "https://a/v1?key=store:vault/../canary#m",
+            "https://a/v1?key=store:Vault/canary#m",
             "https://a/v1?api_key=canary#m",
             "https://a/v1?KEY=canary#m",
             "https://user:canary@a/v1#m",

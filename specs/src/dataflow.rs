@@ -20,6 +20,29 @@ pub enum Row {
     Delivery(Delivery),
 }
 
+impl Row {
+    /// By what the rows of a sub-tick are ordered.
+    pub fn key(&self) -> (Slot, RuntimeSequence) {
+        match self {
+            Row::Control(row) => (row.slot, row.cause),
+            Row::Delivery(delivery) => (delivery.origin.slot, delivery.origin.cause),
+        }
+    }
+
+    /// What it says to every operator, if it is control.
+    pub fn into_control(self) -> Option<ControlRow> {
+        match self {
+            Row::Control(row) => Some(row),
+            Row::Delivery(_) => None,
+        }
+    }
+
+    /// Whether it takes something back: what an operator says of that is told before the data of its tick.
+    pub fn revokes(&self) -> bool {
+        matches!(self, Row::Control(ControlRow { directive: Directive::Revoke(_), .. }))
+    }
+}
+
 /// What the arbiter tells the operators about one session.
 #[derive(Clone, Debug)]
 pub struct ControlRow {

@@ -9,9 +9,9 @@ pub const MIN_RATE_HZ: u32 = 8_000;
 /// Audio has at most so many samples a second.
 pub const MAX_RATE_HZ: u32 = 48_000;
 /// Nodes in one plan; a bit each in a session's table of holders.
-pub const MAX_PLAN_NODES: usize = 64;
+pub const MAX_PLAN_NODES: usize = 256;
 /// Edges in one plan.
-pub const MAX_PLAN_EDGES: usize = 256;
+pub const MAX_PLAN_EDGES: usize = 1_024;
 /// Items that may wait on one edge.
 pub const MAX_EDGE_ITEMS: u32 = 65_536;
 /// Bytes that may wait on one edge.
@@ -105,7 +105,10 @@ pub const MAX_CONFIRM_WORDS: u32 = 16;
 pub const MAX_PLAYOUT_ACK_WAIT_MS: u64 = 200;
 
 const _: () = {
-    assert!(MAX_PLAN_NODES <= u64::BITS as usize);
+    assert!(MAX_PLAN_NODES.is_multiple_of(u64::BITS as usize));
+    assert!(MAX_PLAN_NODES <= MAX_PLAN_EDGES && MAX_PLAN_EDGES < u16::MAX as usize);
+    // A chain of the most nodes comes to rest in a step or two for each.
+    assert!(MAX_PLAN_NODES * 4 < MAX_SUBTICK_STEPS);
     assert!(MAX_TICK_SESSION_DATA_INPUTS <= MAX_TICK_DATA_INPUTS);
     assert!(MAX_UNHEARD_MS <= MAX_PLAYOUT_MS);
     assert!(MAX_PENDING_PROPOSALS < MAX_SESSION_DERIVED_INPUTS);

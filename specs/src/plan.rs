@@ -500,12 +500,18 @@ impl Plan {
 
     /// Whether all that a node gives has another branch in its place: then its failure is not the turn's.
     pub fn is_backed(&self, node: NodeIndex) -> bool {
-        let mut out = self.edges().iter().filter(|edge| edge.from == node).peekable();
-        let backed = |edge: &PlanEdge| {
-            let first = edge.to_port == PortIndex(0);
-            matches!(self.node(edge.to).kind, NodeKind::Fallback { .. }) && first || self.is_backed(edge.to)
-        };
-        out.peek().is_some() && out.all(backed)
+        // Edges lead to higher indices, so that from the last node on, what is behind each is known.
+        let mut backed = vec![false; self.nodes().len()];
+        for index in (usize::from(node.0)..backed.len()).rev() {
+            let mut out = self.edges().iter().filter(|edge| usize::from(edge.from.0) == index).peekable();
+            let is_backed = |edge: &PlanEdge| {
+                let first = edge.to_port == PortIndex(0);
+                let falls_back = matches!(self.node(edge.to).kind, NodeKind::Fallback { .. }) && first;
+                falls_back || backed[usize::from(edge.to.0)]
+            };
+            backed[index] = out.peek().is_some() && out.all(is_backed);
+        }
+        backed[usize::from(node.0)]
     }
 
     /// One edge.

@@ -11,8 +11,9 @@ use rspp_specs::plan::Plan;
 use rspp_specs::timeline::{Entry, Input};
 
 use super::outcome::{Failure, Outcome};
+use super::over::LaidOver;
 use crate::drawing::graph_svg;
-use crate::trace::read_plan;
+use crate::trace::read_plan_under;
 
 /// Say in words what a pipeline does: its nodes, its edges, how it takes turns.
 #[derive(Args)]
@@ -25,23 +26,26 @@ pub(super) struct Explain {
     /// The pipeline's spec, YAML or JSON; or a recording, which has its pipeline in it.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    #[command(flatten)]
+    over: LaidOver,
     /// Print the graph as SVG instead.
     #[arg(long)]
     svg: bool,
 }
 
 impl Explain {
-    pub(super) fn run(&self, registry: &Registry) -> Outcome {
+    pub(super) fn run(self, registry: &Registry) -> Outcome {
         if self.spec.extension().is_some_and(|extension| extension == "rspp") {
-            return explain_recording(&self.spec).map(|plan| self.told(&plan));
+            return explain_recording(&self.spec).map(|plan| told(&plan, self.svg));
         }
-        let plan = read_plan(&self.spec, registry).map_err(|error| Failure::Input(error.to_string()))?;
-        Ok(self.told(&plan))
+        let over = self.over.over();
+        let plan = read_plan_under(&self.spec, &over, registry).map_err(|error| Failure::Input(error.to_string()))?;
+        Ok(told(&plan, self.svg))
     }
+}
 
-    fn told(&self, plan: &Plan) -> String {
-        if self.svg { graph_svg(plan) } else { explain(plan) }
-    }
+fn told(plan: &Plan, as_svg: bool) -> String {
+    if as_svg { graph_svg(plan) } else { explain(plan) }
 }
 
 /// The plan stands in the first record; how the rest of the file fares does not matter.

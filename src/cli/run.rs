@@ -8,6 +8,7 @@ use rspp_compiler::Registry;
 use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
+use super::over::LaidOver;
 use crate::run::{self, RunError, describe, run};
 
 /// Hold a call: the caller's side from a WAV file, the whole call into another.
@@ -16,15 +17,16 @@ use crate::run::{self, RunError, describe, run};
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav \\\n      \
         --output answer.wav --record call.rspp\n  \
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav \\\n      \
-        --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n\n\
+        --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n  \
+    rspp run mine.yaml --input caller.wav --output answer.wav \\\n      \
+        --layer production.yaml --policy cost.yaml --for tenant=acme\n\n\
     Ctrl-C ends the session, and leaves whole files.\n\
     Exit code 1: an engine is missing or died. 2: a file or the spec is wrong.")]
 pub(super) struct Run {
     /// The pipeline's spec.
     spec: PathBuf,
-    /// Bind a node to another provider than the spec says; may be given several times.
-    #[arg(long, value_name = "NODE=BINDING", value_parser = node_and_binding)]
-    bind: Vec<(String, String)>,
+    #[command(flatten)]
+    over: LaidOver,
     /// The caller's side: mono or stereo WAV, 8 to 48 kHz.
     #[arg(long, value_name = "CALLER.wav")]
     input: PathBuf,
@@ -44,8 +46,8 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
-        let Self { spec, bind, input, output, record, realtime, json } = self;
-        let options = run::Run { spec, bindings: bind.into_iter().collect(), input, output, record, realtime };
+        let Self { spec, over, input, output, record, realtime, json } = self;
+        let options = run::Run { spec, over: over.over(), input, output, record, realtime };
         let held = run(&options, registry, interrupt).map_err(|error| failure(&error))?;
         let text = if json { json_of(&held.summary)? } else { describe(&held, &options) };
         match held.interrupted_by {
@@ -53,12 +55,6 @@ impl Run {
             Some(signal) => Err(Failure::Interrupted(signal, text, STOPPED.to_owned())),
         }
     }
-}
-
-/// `llm=http://localhost:11434/v1#MODEL`.
-pub(super) fn node_and_binding(text: &str) -> Result<(String, String), &'static str> {
-    let (node, binding) = text.split_once('=').ok_or("write NODE=BINDING")?;
-    Ok((node.trim().to_owned(), binding.trim().to_owned()))
 }
 
 /// Said of a call that was told to end, and did.

@@ -1,7 +1,6 @@
 //! A tool behind an address: the arguments are posted, and the answer's body is the result.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, MAX_RESULT_BYTES, check_arguments, tell};
 use crate::http::{Client, Fault, Post, Reader, Timeouts};
 use crate::provider::{Answer, Provider, ProviderError, Wanted, refuse};
-use crate::secret::Secret;
+use crate::secret::Secrets;
 
 /// A caller waits in silence meanwhile.
 pub(super) const TIMEOUTS: Timeouts = Timeouts {
@@ -31,13 +30,13 @@ pub struct Web {
 }
 
 impl Web {
-    /// Reads the binding and its key, beside `folder`; connects at the first call.
+    /// Reads the binding and its key; connects at the first call.
     ///
     /// # Errors
     /// The binding, its key, or TLS on this machine.
-    pub fn open(wanted: &Wanted<'_>, folder: &Path, timeouts: Timeouts) -> Result<Self, ProviderError> {
+    pub fn open(wanted: &Wanted<'_>, secrets: &Secrets, timeouts: Timeouts) -> Result<Self, ProviderError> {
         let endpoint = Endpoint::parse(wanted.binding).map_err(|error| wanted.refused(&error.to_string()))?;
-        let key = endpoint.key.as_ref().map(|reference| Secret::read(reference, folder).map(Arc::new)).transpose();
+        let key = endpoint.key.as_ref().map(|reference| secrets.read(reference).map(Arc::new)).transpose();
         let key = key.map_err(|error| wanted.refused(&error.to_string()))?;
         let client = Client::new(endpoint, key, timeouts).map_err(|fault| wanted.unreached(fault))?;
         Ok(Self { node: wanted.node.to_owned(), client })

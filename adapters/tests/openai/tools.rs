@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rspp_adapters::provider::{Answer, Kind, Provider, ProviderError, Sink, Timed, Wanted};
+use rspp_adapters::secret::Secrets;
 use rspp_adapters::tools::{self, Program, ProgramOptions};
 use rspp_specs::event::{ProviderResult, Request, ToolCall};
 use tempfile::TempDir;
@@ -140,7 +141,7 @@ fn a_program_that_is_cancelled_ends_with_its_group() {
 fn a_binding_of_a_tool_that_is_none_is_told() {
     let folder = folder("cat");
     let error = |binding: &str| {
-        tools::open(&wanted(binding), folder.path()).err().map(|error| match error {
+        tools::open(&wanted(binding), &Secrets::beside(folder.path())).err().map(|error| match error {
             ProviderError::NoProgram { .. } => "no program".to_owned(),
             error => error.to_string(),
         })
@@ -161,7 +162,7 @@ fn post(script: Vec<Step>) -> (Vec<String>, Peer) {
     let peer = Peer::start(vec![script]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai");
     let binding = format!("http://{}/tools/book?key=file:key", peer.address());
-    let mut tool = tools::open(&wanted(&binding), &folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut tool = tools::open(&wanted(&binding), &Secrets::beside(&folder)).unwrap_or_else(|error| panic!("{error}"));
     (call(tool.as_mut(), "{\"people\":2}", &CancellationToken::new()), peer)
 }
 

@@ -6,13 +6,13 @@ use crate::violation::{Findings, Rule};
 
 /// Whoever speaks for another epoch than the session's is refused in that tick, and leases only move on.
 pub(crate) fn epochs_move_on(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let epoch = row.text("epoch").and_then(epoch_number);
+    let epoch = || row.text("epoch").and_then(epoch_number);
     let current = scene.facts.lease;
     match (row.input(), row.signal()) {
         (Some("stale_epoch"), _) if scene.tick.after(row).find_map(Row::signal) != Some("stale_epoch_reject") => {
             out.add(Rule::StaleEpoch, row, "what came under another epoch is not refused");
         }
-        (_, Some("lease_rotated")) if epoch.zip(current).is_some_and(|(epoch, current)| epoch <= current) => {
+        (_, Some("lease_rotated")) if epoch().zip(current).is_some_and(|(epoch, current)| epoch <= current) => {
             out.add(Rule::StaleEpoch, row, "the lease goes back");
         }
         _ => {}

@@ -102,6 +102,9 @@ pub(crate) fn watermarks_alternate(scene: &Scene<'_>, row: Row<'_>, out: &mut Fi
 
 /// Stopped above the high watermark, once; let go after that.
 pub(crate) fn stop_before_go(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if !matches!(row.signal(), Some("flow_xoff" | "flow_xon")) {
+        return;
+    }
     let edge = row.text("edge").unwrap_or_default();
     let (is_blocked, is_high) =
         (scene.facts.edges.blocked.contains_key(edge), scene.facts.edges.high.contains_key(edge));
@@ -117,6 +120,9 @@ pub(crate) fn stop_before_go(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings
 
 /// Nobody is paused twice, or for nothing; nobody goes on who was not paused.
 pub(crate) fn pauses_pair(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if !matches!(row.effect(), Some("pause_invocation" | "resume_invocation")) {
+        return;
+    }
     let Some(name) = row.invocation() else { return };
     let paused = scene.facts.edges.paused.contains(&name.number);
     match row.effect() {

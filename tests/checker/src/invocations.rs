@@ -12,7 +12,7 @@ pub(crate) fn known(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let named = matches!(row.input(), Some("provider" | "dispatch_refused"))
         || matches!(row.effect(), Some("feed" | "feed_end" | "cancel_invocation"))
         || matches!(row.signal(), Some("provider_error" | "late_after_cancel" | "provider_retry" | "provider_budget"));
-    let Some(name) = row.invocation().filter(|_| named) else { return };
+    let Some(name) = named.then(|| row.invocation()).flatten() else { return };
     match scene.facts.invocations.get(&name.number) {
         None if scene.facts.has_forgotten_invocation(name.number) => {}
         None => out.add(Rule::InvocationKnown, row, format!("#{} was never invoked", name.number)),
@@ -62,6 +62,9 @@ fn is_refusal_of_a_result(row: Row<'_>) -> bool {
 
 /// A result whose invocation was cancelled is told as late in the tick in which it comes, and never enters the graph.
 pub(crate) fn late_results_are_marked(scene: &Scene<'_>, out: &mut Findings) {
+    if !scene.tick.rows().any(|row| row.signal() == Some("late_after_cancel") || is_of_a_cancelled_call(scene, row)) {
+        return;
+    }
     let mut results: BTreeMap<u32, Vec<Row<'_>>> = BTreeMap::new();
     let mut marks: BTreeMap<u32, Vec<Row<'_>>> = BTreeMap::new();
     for row in scene.tick.rows() {
@@ -97,6 +100,10 @@ pub(crate) fn late_results_are_marked(scene: &Scene<'_>, out: &mut Findings) {
             out.add(Rule::LateAfterCancel, *row, format!("no result of #{id} came late in this tick"));
         }
     }
+}
+
+fn is_of_a_cancelled_call(scene: &Scene<'_>, row: Row<'_>) -> bool {
+    row.input() == Some("provider") && scene.facts.invocation_of(row).is_some_and(|(_, call)| call.cancelled.is_some())
 }
 
 /// Control goes before the data of its tick, wherever their lines stand.

@@ -27,7 +27,7 @@ pub(crate) fn time_never_goes_back(scene: &Scene<'_>, row: Row<'_>, out: &mut Fi
 
 /// Invocations are numbered in the order in which they begin, without a gap.
 pub(crate) fn invocations_step_by_one(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some(name) = row.invocation().filter(|_| row.effect() == Some("invoke")) else { return };
+    let Some(name) = row.effect().filter(|it| *it == "invoke").and_then(|_| row.invocation()) else { return };
     if let Some(last) = scene.facts.last_invocation.filter(|last| last.checked_add(1) != Some(name.number)) {
         out.add(Rule::InvocationStep, row, format!("invocation {} begins after invocation {last}", name.number));
     }

@@ -39,6 +39,9 @@ pub(crate) fn silent_while_held(scene: &Scene<'_>, row: Row<'_>, out: &mut Findi
 /// A resume begins where the transport said that the caller stopped hearing, or where the pacer thinks so, and no
 /// further than what was sent; the next frame begins there.
 pub(crate) fn resumes_where_the_caller_stopped_hearing(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    if row.signal() != Some("playout_resume") && row.effect() != Some("transmit") {
+        return;
+    }
     let Some(from) = row.number_of("from_sample") else { return };
     let Some((_, turn)) = scene.facts.turn_of(row) else { return };
     let audio = &turn.audio;
@@ -55,7 +58,9 @@ pub(crate) fn resumes_where_the_caller_stopped_hearing(scene: &Scene<'_>, row: R
 
 /// Each frame begins where the one before it ended, the first with the turn's first sample.
 pub(crate) fn samples_in_order(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some(from) = row.number_of("from_sample").filter(|_| row.effect() == Some("transmit")) else { return };
+    let Some(from) = row.effect().filter(|it| *it == "transmit").and_then(|_| row.number_of("from_sample")) else {
+        return;
+    };
     let Some((_, turn)) = scene.facts.turn_of(row).filter(|(_, turn)| !turn.audio.resumed) else { return };
     let next = turn.audio.next_sample;
     if from != next {
@@ -66,8 +71,10 @@ pub(crate) fn samples_in_order(scene: &Scene<'_>, row: Row<'_>, out: &mut Findin
 
 /// Every clear announces a later epoch; every frame carries the one announced last.
 pub(crate) fn epochs(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some(epoch) = row.number_of("epoch") else { return };
-    let Some(latest) = scene.facts.epoch else { return };
+    if !matches!(row.effect(), Some("clear_transport" | "transmit")) {
+        return;
+    }
+    let (Some(epoch), Some(latest)) = (row.number_of("epoch"), scene.facts.epoch) else { return };
     if row.effect() == Some("clear_transport") && epoch <= latest {
         out.add(Rule::TransmitEpoch, row, format!("epoch {epoch} is announced after epoch {latest}"));
     } else if row.effect() == Some("transmit") && epoch != latest {
@@ -78,7 +85,10 @@ pub(crate) fn epochs(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
 /// What was sent runs ahead of the playhead by the lookahead at most, or by one frame that is longer than that. The
 /// playhead starts with the first frame, and anew after an underrun or a resume.
 pub(crate) fn lookahead(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some((_, turn)) = scene.facts.turn_of(row).filter(|_| row.effect() == Some("transmit")) else { return };
+    if row.effect() != Some("transmit") {
+        return;
+    }
+    let Some((_, turn)) = scene.facts.turn_of(row) else { return };
     let Some(playhead) = Playhead::after_frame(turn.audio.playhead, row) else { return };
     let ahead = playhead.ahead(row.line.at);
     let limit =
@@ -91,7 +101,8 @@ pub(crate) fn lookahead(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
 /// The first frame of a turn and `output_accepted` stand together, with at most other frames of that turn and wake-ups
 /// between them; it is said once.
 pub(crate) fn accepted_with_its_first_frame(scene: &Scene<'_>, out: &mut Findings) {
-    for row in scene.tick.rows() {
+    let told = |row: &Row<'_>| row.signal() == Some("output_accepted") || row.effect() == Some("transmit");
+    for row in scene.tick.rows().filter(told) {
         let Some((number, turn)) = scene.facts.turn_of(row).filter(|(_, turn)| !turn.cancelled) else { continue };
         let (first_frame, accepted) = (turn.audio.first_frame, turn.audio.accepted);
         if row.signal() == Some("output_accepted") {
@@ -116,17 +127,21 @@ fn stand_together(scene: &Scene<'_>, row: Row<'_>, other: Option<usize>) -> bool
 /// A hold and a cancellation clear the transport of what was sent and may not have been played; what is already
 /// cleared, or was never sent, is not cleared again.
 pub(crate) fn transport_is_cleared(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
+    let clears = row.effect() == Some("clear_transport");
+    let must = matches!(row.signal(), Some("playout_hold" | "cancel_accepted"));
+    if !clears && !must {
+        return;
+    }
     let Some((number, turn)) = scene.facts.turn_of(row) else { return };
-    if row.effect() == Some("clear_transport") {
+    if clears {
         // What the worker before had told the transport is not known.
         if !turn.audio.in_transport && scene.tick.input("takeover").is_none() {
             out.add(Rule::ClearTransport, row, format!("nothing of t{number} is in the transport"));
         }
         return;
     }
-    let must = matches!(row.signal(), Some("playout_hold" | "cancel_accepted"));
     let cleared = || scene.tick.rows().any(|at| at.effect() == Some("clear_transport") && at.turn() == Some(number));
-    if must && turn.audio.in_transport && !turn.audio.all_heard() && !cleared() {
+    if turn.audio.in_transport && !turn.audio.all_heard() && !cleared() {
         out.add(Rule::ClearTransport, row, format!("{} does not clear the transport of t{number}", row.line.name));
     }
 }

@@ -27,17 +27,22 @@ const SHAPES: [Shape; 38] = {
     use Lane::{Control, Data};
     use Section::{Effect, In};
     [
+        // What most lines are stands first.
+        (In, "audio", Data, &AUDIO),
+        (In, "wake", Control, &[]),
+        (Effect, "transmit", Data, &TRANSMIT),
+        (Effect, "wake_at", Control, &[("at_ms", Word)]),
+        (Effect, "feed", Data, &[("id", Invocation)]),
+        (In, "playout_ack", Control, &[("turn", Turn), ("heard_samples", Number), ("occasion", Word)]),
+        (In, "provider", Data, &[("id", Invocation), ("kind", Word)]),
         (In, "session_open", Control, &[]),
         (In, "session_end", Control, &[]),
         (In, "cancel", Control, &[("reason", Word)]),
         (In, "authority_revoked", Control, &[]),
         (In, "transport_lost", Control, &[]),
-        (In, "playout_ack", Control, &[("turn", Turn), ("heard_samples", Number), ("occasion", Word)]),
         (In, "observed", Control, &[("observation", Word)]),
-        (In, "audio", Data, &AUDIO),
         (In, "talk", Data, &[("talk", Word)]),
         (In, "user_text", Data, &[("text", Word)]),
-        (In, "provider", Data, &[("id", Invocation), ("kind", Word)]),
         (In, "turn_open_proposed", Control, &[("text", Word)]),
         (In, "interruption_proposed", Control, &[("turn", Turn)]),
         (In, "interruption_confirmed", Control, &[("turn", Turn)]),
@@ -45,7 +50,6 @@ const SHAPES: [Shape; 38] = {
         (In, "playback_cut", Control, &[("turn", Turn)]),
         (In, "turn_failed", Control, &[("turn", Turn), ("reason", Word)]),
         (In, "node_lost", Control, &[("turn", Turn), ("node", Word)]),
-        (In, "wake", Control, &[]),
         (In, "session_drain", Control, &[]),
         (In, "lease", Control, &[("epoch", Word)]),
         (In, "stale_epoch", Control, &[("epoch", Word), ("input", Word)]),
@@ -55,16 +59,13 @@ const SHAPES: [Shape; 38] = {
         (In, "dispatch_refused", Control, &[("id", Invocation)]),
         (In, "takeover", Control, &[("epoch", Word), ("lost", Word)]),
         (Effect, "invoke", Data, &[("id", Invocation)]),
-        (Effect, "feed", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),
         (Effect, "cancel_invocation", Control, &[("id", Invocation)]),
         (Effect, "pause_invocation", Control, &[("id", Invocation)]),
         (Effect, "resume_invocation", Control, &[("id", Invocation)]),
         (Effect, "grant_credit", Control, &[("id", Invocation), ("results", Number)]),
         (Effect, "end_invocation", Control, &[("id", Invocation)]),
-        (Effect, "transmit", Data, &TRANSMIT),
         (Effect, "clear_transport", Control, &[("turn", Turn), ("epoch", Number)]),
-        (Effect, "wake_at", Control, &[("at_ms", Word)]),
     ]
 };
 

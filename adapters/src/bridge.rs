@@ -1,0 +1,274 @@
+//! The bridge between sockets and cores: worker threads, each with one core, and a line to each session.
+//!
+//! A worker's loop is short: wait for input or for what the core wants to do next, take what has come, within bounds, tick,
+//! write down what the tick wrote, do what it wants done. It blocks for nobody: what sessions say goes into bounded queues
+//! that it never waits for ([`outlet`]), providers that may block have threads of their own, so many as they are allowed
+//! ([`pool`]), and those that answer at once are asked where they stand. There is no tokio in here; a socket's task is
+//! woken by its `Waker`, whatever it runs on.
+//!
+//! ```text
+//!   task of a socket ──inputs──▶ inbox ──▶ worker: core ──▶ outlet ──▶ task of the socket
+//!   thread of a provider ────────▲                └──▶ jobs ──▶ thread of a provider
+//! ```
+
+mod clock;
+pub mod outlet;
+pub mod pool;
+mod row;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use rspp_engine::Core;
+use rspp_specs::ids::LeaseEpoch;
+use rspp_specs::plan::Plan;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Input, Record};
+
+pub use clock::Clock;
+use outlet::Outlet;
+use pool::Pool;
+use worker::{Message, Worker};
+
+/// Inputs that may wait for one worker. A worker ticks a thousand times a second, so this is far more than it has behind
+/// when all is well; whoever finds it full waits with reading its socket.
+pub const MAX_INBOX: usize = 65_536;
+/// A worker that has not looked at its inbox for so long is stuck.
+pub const STUCK_AFTER: Micros = Micros::from_ms(5_000);
+
+/// A pipeline that is served: its plan, and who does the work for it.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Its providers.
+    pub pool: Arc<Pool>,
+}
+
+/// Where a session's timeline is written, by its worker, before any of its effects leaves.
+pub trait Tape: Send {
+    /// What one tick wrote.
+    fn append(&mut self, records: &[Record]);
+
+    /// The session has ended.
+    fn finish(self: Box<Self>);
+}
+
+/// A session that is to begin.
+pub struct Opening {
+    /// Its name.
+    pub session: Arc<str>,
+    /// With whom it shares what is scarce.
+    pub fairness_key: Arc<str>,
+    /// The lease under which it is written.
+    pub epoch: LeaseEpoch,
+    /// What it runs.
+    pub pipeline: Pipeline,
+    /// Whether its transport tells what the session says.
+    pub tells: bool,
+    /// Where it is written down.
+    pub tape: Option<Box<dyn Tape>>,
+}
+
+/// How many things happened, for metrics. All of the workers count here.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Sessions that are open.
+    pub sessions: AtomicUsize,
+    /// Sessions that began.
+    pub opened: AtomicU64,
+    /// Sessions that were not taken, because there was no room.
+    pub refused: AtomicU64,
+    /// Ticks.
+    pub ticks: AtomicU64,
+    /// Inputs that came in.
+    pub inputs: AtomicU64,
+    /// Inputs that kept to no limit, and were dropped.
+    pub out_of_bounds: AtomicU64,
+    /// Frames handed to transports.
+    pub frames_out: AtomicU64,
+    /// Clears handed to transports.
+    pub clears: AtomicU64,
+    /// Frames that the third gate stopped.
+    pub fenced: AtomicU64,
+    /// Turns that opened.
+    pub turns: AtomicU64,
+    /// Turns that were cancelled.
+    pub cancels: AtomicU64,
+    /// Provider invocations that ended badly.
+    pub provider_errors: AtomicU64,
+    /// Lines that took nothing for too long.
+    pub stalls: AtomicU64,
+    /// Microseconds in ticks and effects.
+    pub busy_us: AtomicU64,
+}
+
+/// One more.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The workers.
+pub struct Bridge {
+    lanes: Vec<Lane>,
+    next_key: AtomicU64,
+    clock: Clock,
+    counts: Arc<Counts>,
+}
+
+/// One worker, from outside.
+struct Lane {
+    inbox: Sender<Message>,
+    load: Arc<Load>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker shows of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) sessions: AtomicUsize,
+    /// When it looked at its inbox last.
+    pub(crate) looked_at: AtomicU64,
+}
+
+/// There is no room for one more session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the workers have as many sessions as they can hold")]
+pub struct NoRoom;
+
+/// Why an input was not taken.
+#[derive(Debug)]
+pub enum NotGiven {
+    /// The worker has more to do than it can: here is the input back, for a little later.
+    Busy(Input),
+    /// There is no worker any more.
+    Gone,
+}
+
+impl Bridge {
+    /// Starts so many workers, each with a core of its own that `new_core` makes on its thread.
+    pub fn start(workers: usize, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
+        let (clock, counts) = (Clock::start(), Arc::new(Counts::default()));
+        let new_core = Arc::new(new_core);
+        let lanes = (0..workers.max(1)).map(|number| {
+            let (inbox, messages) = bounded(MAX_INBOX);
+            let (load, new_core, counts) = (Arc::new(Load::default()), Arc::clone(&new_core), Arc::clone(&counts));
+            let (shown, own) = (Arc::clone(&load), inbox.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts).run());
+            Lane { inbox, load: shown, thread: thread.ok() }
+        });
+        Self { lanes: lanes.collect(), next_key: AtomicU64::new(1), clock, counts }
+    }
+
+    /// The workers' time.
+    pub fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Inputs that wait, in all.
+    pub fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.inbox.len()).sum()
+    }
+
+    /// The numbers of workers that have not looked at their inbox for [`STUCK_AFTER`].
+    pub fn stuck(&self) -> Vec<usize> {
+        let now = self.now();
+        let is_stuck = |lane: &Lane| {
+            let looked_at = Micros(lane.load.looked_at.load(Ordering::Relaxed));
+            now.since(looked_at) > STUCK_AFTER || lane.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        };
+        self.lanes.iter().enumerate().filter(|(_, lane)| is_stuck(lane)).map(|(number, _)| number).collect()
+    }
+
+    /// Opens a session on the worker that has the fewest.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn open(&self, opening: Opening) -> Result<Session, NoRoom> {
+        let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed)).ok_or(NoRoom)?;
+        let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
+        let (name, outlet) = (Arc::clone(&opening.session), Arc::new(Outlet::default()));
+        let session =
+            Session { key, name, inbox: fewest.inbox.clone(), outlet: Arc::clone(&outlet), clock: self.clock };
+        // Before the worker has taken it, so that many at once do not all find the same worker empty.
+        fewest.load.sessions.fetch_add(1, Ordering::Relaxed);
+        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet)).is_err() {
+            fewest.load.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(NoRoom);
+        }
+        Ok(session)
+    }
+
+    /// Ends what is left and waits for the workers, so long for each.
+    pub fn stop(mut self, at_most: Duration) {
+        for lane in &self.lanes {
+            let _ = lane.inbox.send_timeout(Message::Stop, at_most);
+        }
+        for lane in &mut self.lanes {
+            if let Some(thread) = lane.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The number of a session within the process. Slots are used again, keys never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(pub(crate) u64);
+
+/// A session, from outside. When this is dropped, the session ends.
+#[derive(Debug)]
+pub struct Session {
+    key: Key,
+    name: Arc<str>,
+    inbox: Sender<Message>,
+    outlet: Arc<Outlet>,
+    clock: Clock,
+}
+
+impl Session {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it says.
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Its worker's time.
+    pub fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    /// Gives it an input, without waiting.
+    ///
+    /// # Errors
+    /// Its worker is busy, and gives the input back; or it is gone.
+    pub fn give(&self, input: Input) -> Result<(), NotGiven> {
+        self.inbox.try_send(Message::Input(self.key, input)).map_err(|error| match error {
+            TrySendError::Full(Message::Input(_, input)) => NotGiven::Busy(input),
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => NotGiven::Gone,
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // If there is no room for the word now, the worker finds the outlet abandoned when it looks around.
+        self.outlet.abandon();
+        let _ = self.give(Input::SessionEnd);
+    }
+}

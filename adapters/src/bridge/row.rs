@@ -1,0 +1,248 @@
+//! A session, on its worker's side: whom it has asked, whom it tells, where it is written down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use rspp_specs::admission::ConnectionState;
+use rspp_specs::event::{ProviderResult, Request};
+use rspp_specs::ids::InvocationId;
+use rspp_specs::outcome::{AbortReason, Outcome};
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
+use tokio_util::sync::CancellationToken;
+
+use super::outlet::{End, Outlet};
+use super::pool::{Pool, Running, Taken, unbound};
+use super::worker::Message;
+use super::{Counts, Key, Tape, count};
+use crate::drive::Schedule;
+use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
+use crate::transport::{Audio, is_told};
+
+/// One session.
+pub(crate) struct Row {
+    pub(crate) key: Key,
+    /// What the tick has written of it.
+    pub(crate) records: Vec<Record>,
+    /// Some of its data waits for the next tick, and what follows waits behind it.
+    pub(crate) behind: bool,
+    pub(crate) outlet: Arc<Outlet>,
+    pool: Arc<Pool>,
+    tape: Option<Box<dyn Tape>>,
+    tells: bool,
+    /// What providers that answer at once have answered, and nobody has taken yet.
+    pub(crate) answered: Schedule,
+    at_once: BTreeMap<InvocationId, Box<dyn Provider>>,
+    running: BTreeMap<InvocationId, Running>,
+    /// Its peer does not read, and the core was told.
+    stalled: bool,
+    lost: bool,
+    ended: bool,
+}
+
+/// What a row needs of its worker.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) now: Micros,
+    pub(crate) inbox: &'a Sender<Message>,
+    pub(crate) counts: &'a Counts,
+    /// Inputs that follow from effects, for the next tick.
+    pub(crate) follow: &'a mut Vec<(Key, Input)>,
+}
+
+impl Row {
+    pub(crate) fn new(
+        key: Key,
+        outlet: Arc<Outlet>,
+        pool: Arc<Pool>,
+        tells: bool,
+        tape: Option<Box<dyn Tape>>,
+    ) -> Self {
+        Self {
+            key,
+            records: Vec::new(),
+            behind: false,
+            outlet,
+            pool,
+            tape,
+            tells,
+            answered: Schedule::default(),
+            at_once: BTreeMap::new(),
+            running: BTreeMap::new(),
+            stalled: false,
+            lost: false,
+            ended: false,
+        }
+    }
+
+    /// Writes down what the tick wrote, and then does what it wants done. Gives whether the session is over.
+    pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> bool {
+        if let Some(tape) = &mut self.tape {
+            tape.append(&self.records);
+        }
+        let mut records = std::mem::take(&mut self.records);
+        for Record { at, entry, .. } in records.drain(..) {
+            self.note(&entry, around.counts);
+            if self.tells && is_told(&entry) {
+                self.outlet.push_told(at, entry.clone());
+            }
+            if let Entry::Effect(effect) = entry {
+                self.do_effect(effect, around);
+            }
+        }
+        self.records = records;
+        if self.ended {
+            self.finish(if self.lost { End::Lost } else { End::Done });
+        }
+        self.outlet.wake();
+        self.ended
+    }
+
+    /// The session is over, for whatever reason.
+    pub(crate) fn finish(&mut self, end: End) {
+        for running in self.running.values().filter(|running| !running.outlives_session()) {
+            running.cancel();
+        }
+        if let Some(tape) = self.tape.take() {
+            tape.finish();
+        }
+        self.outlet.push_end(end);
+        self.outlet.wake();
+    }
+
+    fn note(&mut self, entry: &Entry, counts: &Counts) {
+        match entry {
+            Entry::Signal(_, Signal::SessionEnded) => self.ended = true,
+            Entry::Signal(_, Signal::SessionSuspended) => self.lost = true,
+            Entry::Signal(_, Signal::SessionResumed) => self.lost = false,
+            Entry::Signal(_, Signal::Abort { reason: AbortReason::TransportDisconnectOrStall }) => self.lost = true,
+            Entry::Signal(_, Signal::TurnOpen { .. }) => count(&counts.turns),
+            Entry::Signal(_, Signal::CancelAccepted { .. }) => count(&counts.cancels),
+            Entry::Signal(_, Signal::ProviderError { .. }) => count(&counts.provider_errors),
+            Entry::Signal(_, Signal::ConnectionEvent { state }) => self.stalled = *state == ConnectionState::Stalled,
+            _ => {}
+        }
+    }
+
+    fn do_effect(&mut self, effect: Effect, around: &mut Surroundings<'_>) {
+        match effect {
+            Effect::Transmit { turn, epoch, from_sample, frame } => {
+                count(&around.counts.frames_out);
+                let full = self.outlet.push_audio(Audio { turn, epoch, from_sample, frame }).is_err();
+                if full && !std::mem::replace(&mut self.stalled, true) {
+                    count(&around.counts.stalls);
+                    around.follow.push((self.key, Input::Connection(ConnectionState::Stalled)));
+                }
+            }
+            Effect::ClearTransport { turn, epoch } => {
+                count(&around.counts.clears);
+                self.outlet.push_clear(turn, epoch);
+            }
+            Effect::Invoke { id, binding, request } => self.invoke(id, &binding, &request, around),
+            Effect::Feed { id, frame } => {
+                if let Some(running) = self.running.get(&id) {
+                    let taken = running.feed(frame);
+                    self.end_unless(taken, id);
+                } else {
+                    self.ask(id, around.now, |provider, answer| provider.feed(&frame, answer));
+                }
+            }
+            Effect::FeedEnd { id } => {
+                if let Some(running) = self.running.get(&id) {
+                    let taken = running.feed_end();
+                    self.end_unless(taken, id);
+                } else {
+                    self.ask(id, around.now, |provider, answer| provider.feed_end(answer));
+                }
+            }
+            Effect::CancelInvocation { id } | Effect::EndInvocation { id } => self.cancel(id, around.now),
+            Effect::PauseInvocation { id } | Effect::ResumeInvocation { id } | Effect::GrantCredit { id, .. } => {
+                match self.running.get(&id) {
+                    Some(running) => running.control_flow(&effect),
+                    None => {
+                        self.answered.control_flow(around.now, &effect);
+                    }
+                }
+            }
+            Effect::WakeAt { .. } => {}
+        }
+    }
+
+    fn invoke(&mut self, id: InvocationId, binding: &Arc<str>, request: &Request, around: &mut Surroundings<'_>) {
+        self.running.retain(|_, running| !running.is_over());
+        match self.pool.invoke(self.key, id, binding, request, around.inbox) {
+            Taken::AtOnce(provider) => {
+                self.at_once.insert(id, provider);
+                self.ask(id, around.now, |provider, answer| provider.invoke(request, answer));
+            }
+            Taken::Running(running) => {
+                self.running.insert(id, running);
+            }
+            Taken::Unbound => {
+                for timed in unbound(request) {
+                    self.answered.put(around.now, Input::Provider(id, timed.result));
+                }
+            }
+            Taken::Overloaded => self.end(id, around.now, Outcome::Overload),
+        }
+    }
+
+    fn end(&mut self, id: InvocationId, now: Micros, outcome: Outcome) {
+        self.answered.put(now, Input::Provider(id, ProviderResult::End(outcome)));
+    }
+
+    /// A provider that is hopelessly behind is given up.
+    fn end_unless(&mut self, taken: bool, id: InvocationId) {
+        if !taken && let Some(running) = self.running.remove(&id) {
+            running.cancel();
+            self.end(id, Micros(0), Outcome::Overload);
+        }
+    }
+
+    fn cancel(&mut self, id: InvocationId, now: Micros) {
+        if let Some(running) = self.running.remove(&id) {
+            running.cancel();
+        }
+        if self.at_once.remove(&id).is_some() {
+            self.end(id, now, Outcome::Cancelled);
+        }
+    }
+
+    /// Has a provider that answers at once do something.
+    fn ask(
+        &mut self,
+        id: InvocationId,
+        now: Micros,
+        order: impl FnOnce(&mut dyn Provider, &mut Answer<'_>) -> Result<(), ProviderError>,
+    ) {
+        let Some(provider) = self.at_once.get_mut(&id) else { return };
+        let never = CancellationToken::new();
+        let mut sink = Answers { id, now, schedule: &mut self.answered, ended: false };
+        let failed = order(provider.as_mut(), &mut Answer::new(&mut sink, &never)).is_err();
+        let ended = sink.ended;
+        if failed || ended {
+            self.at_once.remove(&id);
+        }
+        if failed && !ended {
+            self.end(id, now, Outcome::Failed);
+        }
+    }
+}
+
+/// Answers of a provider that answers at once.
+struct Answers<'a> {
+    id: InvocationId,
+    now: Micros,
+    schedule: &'a mut Schedule,
+    ended: bool,
+}
+
+impl Sink for Answers<'_> {
+    fn take(&mut self, timed: Timed) {
+        self.ended |= matches!(timed.result, ProviderResult::End(_));
+        self.schedule.put(self.now, Input::Provider(self.id, timed.result));
+    }
+
+    /// Who answers at once has nobody to fail.
+    fn note(&mut self, _text: &str) {}
+}

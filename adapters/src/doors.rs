@@ -1,0 +1,4 @@
+//! The doors through which callers come in: one file or folder for each dialect, all of them on the contract of
+//! [`crate::transport`], and none with a socket in it.
+
+pub mod rspp;

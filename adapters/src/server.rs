@@ -1,0 +1,236 @@
+//! The server: sessions of one pipeline, through all doors.
+//!
+//! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
+//! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
+//! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
+//! the life of one WebSocket, `parking` keeps sessions whose connection is lost.
+
+mod accept;
+mod attendant;
+mod limits;
+mod metrics;
+mod parking;
+mod routes;
+mod tape;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use rspp_specs::ids::LeaseEpoch;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use limits::Limits;
+pub use routes::{DOORS, Door, Knock};
+
+use crate::bridge::{Bridge, NoRoom, Opening, Pipeline, Session};
+use crate::notes::Notes;
+use crate::transport::{Bind, RefusalCode};
+use parking::Parking;
+
+/// What is served, and how.
+pub struct Options {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// With which certificate, if it speaks TLS.
+    pub tls: Option<Certificate>,
+    /// What it takes.
+    pub limits: Limits,
+    /// The folder for recordings, if calls are recorded.
+    pub record: Option<PathBuf>,
+    /// Pages of which hosts may connect, besides those of this one.
+    pub allowed_origins: Vec<String>,
+    /// Words to people.
+    pub notes: Notes,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate, and those that it is signed with.
+    pub chain: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address.
+    #[error("can't listen on {listen}: {error}; is another server there? --listen names another address")]
+    Listen {
+        /// Which.
+        listen: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The certificate.
+    #[error("the certificate {path}: {says}")]
+    Certificate {
+        /// Its file, or its key's.
+        path: PathBuf,
+        /// Why.
+        says: String,
+    },
+    /// The system refused.
+    #[error("can't start the server: {0}")]
+    System(std::io::Error),
+    /// The folder for recordings.
+    #[error("the folder for recordings {path}: {error}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A server that listens.
+pub struct Server {
+    runtime: tokio::runtime::Runtime,
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    house: Arc<House>,
+    address: SocketAddr,
+}
+
+/// What all connections share.
+struct House {
+    bridge: Bridge,
+    pipeline: Pipeline,
+    limits: Limits,
+    parking: Parking,
+    record: Option<PathBuf>,
+    allowed_origins: Vec<String>,
+    notes: Notes,
+    traffic: Traffic,
+    /// No new calls; those that are there come to an end.
+    draining: CancellationToken,
+    /// Nobody is waited for any more.
+    over: CancellationToken,
+}
+
+/// What happened at the doors, for metrics.
+#[derive(Debug, Default)]
+struct Traffic {
+    connections: AtomicUsize,
+    accepted: AtomicU64,
+    messages_in: AtomicU64,
+    messages_out: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    resumed: AtomicU64,
+    fenced: AtomicU64,
+    refusals: std::sync::Mutex<BTreeMap<RefusalCode, u64>>,
+}
+
+impl Traffic {
+    fn refuse(&self, code: RefusalCode) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *refusals.entry(code).or_default() += 1;
+    }
+
+    fn refusals(&self) -> BTreeMap<RefusalCode, u64> {
+        self.refusals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Server {
+    /// Listens; nobody is answered yet.
+    ///
+    /// # Errors
+    /// The address, the certificate, or a folder.
+    pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
+        let Options { listen, tls, limits, record, allowed_origins, notes } = options;
+        let tls = tls.as_ref().map(accept::acceptor).transpose()?;
+        if let Some(path) = &record {
+            std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(limits.io_threads.max(1))
+            .thread_name("sockets")
+            .enable_all()
+            .build()
+            .map_err(ServerError::System)?;
+        let listener =
+            runtime.block_on(TcpListener::bind(listen)).map_err(|error| ServerError::Listen { listen, error })?;
+        let address = listener.local_addr().map_err(ServerError::System)?;
+        let house = House {
+            bridge,
+            pipeline,
+            limits,
+            parking: Parking::default(),
+            record,
+            allowed_origins,
+            notes,
+            traffic: Traffic::default(),
+            draining: CancellationToken::new(),
+            over: CancellationToken::new(),
+        };
+        Ok(Self { runtime, listener, tls, house: Arc::new(house), address })
+    }
+
+    /// Where it listens, with the port that it was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until it is `asked` to end; then takes no new calls, lets those that are there come to an end for so long, and
+    /// ends.
+    pub fn run(self, asked: &CancellationToken, drain: Duration) {
+        let Self { runtime, listener, tls, house, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                () = accept::accept(listener, tls, Arc::clone(&house)) => {}
+                () = asked.cancelled() => {}
+            }
+            house.draining.cancel();
+            let _ = tokio::time::timeout(drain, house.is_empty()).await;
+            house.over.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, house.is_empty()).await;
+        });
+        runtime.shutdown_timeout(LAST_WORDS);
+        if let Ok(house) = Arc::try_unwrap(house) {
+            drop(house.parking);
+            house.bridge.stop(LAST_WORDS);
+        }
+    }
+}
+
+/// How long a goodbye may take when nobody is waited for any more.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How often it is looked whether all calls are over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+impl House {
+    async fn is_empty(&self) {
+        use std::sync::atomic::Ordering;
+        while self.bridge.counts().sessions.load(Ordering::Relaxed) > 0
+            || self.traffic.connections.load(Ordering::Relaxed) > 0
+        {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Opens a session for a caller.
+    fn open(&self, bind: &Bind, tells: bool) -> Result<Session, NoRoom> {
+        let session: Arc<str> = format!("call-{}", routes::random_name()).into();
+        let tape = self
+            .record
+            .as_ref()
+            .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone()));
+        let _ = &bind.label;
+        self.bridge.open(Opening {
+            session,
+            fairness_key: rspp_specs::timeline::DEFAULT_FAIRNESS_KEY.into(),
+            epoch: LeaseEpoch::default(),
+            pipeline: self.pipeline.clone(),
+            tells,
+            tape,
+        })
+    }
+}

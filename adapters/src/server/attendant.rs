@@ -1,0 +1,612 @@
+//! One WebSocket, from its upgrade to its end: between a peer's messages, a transport, and a session.
+//!
+//! The third gate stands here. Audio is taken out of the outlet only when all that was written before has left for the
+//! socket; then the gate is asked, the transport makes a message of the frame, and the message goes into the socket, without
+//! anything in between that could wait. So when a clear has moved the epoch on, nothing of the old one is written any more.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message as Wire, WebSocket};
+use futures_util::{Sink, Stream};
+use rspp_specs::timeline::{AckOccasion, Input, PlayoutAck};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+
+use super::House;
+use super::accept::Counted;
+use super::limits::Allowance;
+use super::parking::{Displace, Found, Parked};
+use super::routes::random_name;
+use crate::bridge::outlet::{End, Outbound};
+use crate::bridge::{NotGiven, Session};
+use crate::transport::connection::Connection;
+use crate::transport::{Bind, Bound, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
+
+/// Somebody who was let in.
+pub(super) struct Visit {
+    pub(super) house: Arc<House>,
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) counted: Arc<Counted>,
+}
+
+/// How often it is looked at what no message brings: limits of time, and the server's end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// When a worker's inbox is full, it is tried again after so long; the socket is not read meanwhile.
+const AFTER_BUSY: Duration = Duration::from_millis(1);
+/// How long whoever attends a session may take to hand it over.
+const HANDING_OVER: Duration = Duration::from_secs(2);
+/// How long a session that was told to end is listened to, so that its last words are heard.
+const WINDING_UP: Duration = Duration::from_millis(500);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// A session is parked for so long after the core should have ended it.
+const SLACK: Duration = Duration::from_secs(2);
+/// The longest reason in a close frame.
+const MAX_REASON_BYTES: usize = 120;
+
+/// Attends one peer.
+pub(super) struct Attendant {
+    house: Arc<House>,
+    transport: Box<dyn Transport>,
+    socket: WebSocket,
+    out: Exchange,
+    line: Option<Line>,
+    allowance: Allowance,
+    refusals: u32,
+    began: Instant,
+    heard_at: Instant,
+    pinged_at: Instant,
+    look: Pin<Box<Sleep>>,
+    /// Whose turn it is to be looked at first: neither a flood of messages nor one of words keeps the other out.
+    outlet_first: bool,
+    _counted: Arc<Counted>,
+}
+
+/// The session that the peer is bound to.
+struct Line {
+    session: Session,
+    connection: Connection,
+    secret: Option<String>,
+    asked: mpsc::Receiver<Displace>,
+    drains: bool,
+}
+
+/// What wakes an attendant.
+enum Event {
+    Came(Option<Result<Wire, axum::Error>>),
+    Said(Outbound),
+    Displaced(Displace),
+    Look,
+}
+
+/// Why it is over.
+enum Over {
+    /// The peer said goodbye.
+    Left,
+    /// The connection is lost.
+    Lost,
+    /// The peer is not served any more.
+    Refused(Refusal),
+    /// The session has another connection.
+    Displaced(Displace),
+    /// The session is over.
+    Ended(Ended),
+}
+
+impl Over {
+    fn refused(code: RefusalCode, says: impl Into<String>) -> Self {
+        Over::Refused(Refusal::fatal(code, says))
+    }
+}
+
+impl Attendant {
+    /// Attends to its end.
+    pub(super) async fn attend(visit: Visit, socket: WebSocket) {
+        let Visit { house, transport, counted } = visit;
+        let now = Instant::now();
+        let mut attendant = Self {
+            allowance: Allowance::new(&house.limits, now.into_std()),
+            house,
+            transport,
+            socket,
+            out: Exchange::default(),
+            line: None,
+            refusals: 0,
+            began: now,
+            heard_at: now,
+            pinged_at: now,
+            look: Box::pin(tokio::time::sleep(LOOK_EVERY)),
+            outlet_first: false,
+            _counted: counted,
+        };
+        let over = match attendant.run().await {
+            Err(over) => over,
+            Ok(never) => match never {},
+        };
+        attendant.leave(over).await;
+    }
+
+    async fn run(&mut self) -> Result<std::convert::Infallible, Over> {
+        self.transport.on_open(self.house.bridge.now(), &mut self.out);
+        self.carry_out().await?;
+        loop {
+            match self.next().await {
+                Event::Came(Some(Ok(message))) => self.on_wire(message).await?,
+                Event::Came(Some(Err(error))) => return Err(self.broken(&error)),
+                Event::Came(None) => return Err(Over::Lost),
+                Event::Said(outbound) => self.on_said(outbound).await?,
+                Event::Displaced(displace) => return Err(Over::Displaced(displace)),
+                Event::Look => self.look_around().await?,
+            }
+        }
+    }
+
+    /// The next thing that happens.
+    async fn next(&mut self) -> Event {
+        self.outlet_first = !self.outlet_first;
+        std::future::poll_fn(|cx| {
+            let event = if self.outlet_first {
+                self.poll_line(cx).or_else(|| self.poll_socket(cx))
+            } else {
+                self.poll_socket(cx).or_else(|| self.poll_line(cx))
+            };
+            match event {
+                Some(event) => Poll::Ready(event),
+                None => self.look.as_mut().poll(cx).map(|()| Event::Look),
+            }
+        })
+        .await
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        match Pin::new(&mut self.socket).poll_next(cx) {
+            Poll::Ready(came) => Some(Event::Came(came)),
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<Event> {
+        let line = self.line.as_mut()?;
+        if let Poll::Ready(Some(displace)) = line.asked.poll_recv(cx) {
+            return Some(Event::Displaced(displace));
+        }
+        match line.session.outlet().poll_next(cx) {
+            Poll::Ready(outbound) => Some(Event::Said(outbound)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// What a broken connection is: a message that was too long is the peer's fault, and is said.
+    fn broken(&self, error: &axum::Error) -> Over {
+        let text = error.to_string();
+        if text.contains("too long") || text.contains("too big") || text.contains("Space limit") {
+            let says = format!("a message has at most {} bytes", self.house.limits.message_bytes);
+            return Over::refused(RefusalCode::TooLarge, says);
+        }
+        if text.contains("protocol error") && !text.contains("without closing handshake") || text.contains("UTF-8") {
+            return Over::refused(RefusalCode::Malformed, text);
+        }
+        Over::Lost
+    }
+
+    async fn on_wire(&mut self, message: Wire) -> Result<(), Over> {
+        let now = Instant::now();
+        self.heard_at = now;
+        let message = match message {
+            Wire::Text(text) => Message::Text(text.as_str().to_owned()),
+            Wire::Binary(bytes) => Message::Binary(bytes),
+            Wire::Ping(_) | Wire::Pong(_) => return Ok(()),
+            Wire::Close(frame) => return Err(self.closed(frame.as_ref())),
+        };
+        let traffic = &self.house.traffic;
+        traffic.messages_in.fetch_add(1, Ordering::Relaxed);
+        traffic.bytes_in.fetch_add(message.len() as u64, Ordering::Relaxed);
+        let taken = if self.allowance.takes(&self.house.limits, now.into_std(), message.len()) {
+            self.transport.on_message(self.house.bridge.now(), message, &mut self.out)
+        } else {
+            Err(Refusal::mild(RefusalCode::TooFast, "more came in a second than may; send as fast as people speak"))
+        };
+        if let Err(refusal) = taken {
+            self.on_refusal(refusal)?;
+        }
+        self.carry_out().await
+    }
+
+    /// Something is not taken: the peer is told, so often.
+    fn on_refusal(&mut self, refusal: Refusal) -> Result<(), Over> {
+        self.house.traffic.refuse(refusal.code);
+        self.refusals += 1;
+        if refusal.fatal || self.refusals > self.house.limits.refusals {
+            return Err(Over::Refused(Refusal { fatal: true, ..refusal }));
+        }
+        self.transport.refuse(self.house.bridge.now(), &refusal, &mut self.out);
+        Ok(())
+    }
+
+    /// The peer closed. Who may come back and did not close in an orderly way is waited for.
+    fn closed(&self, frame: Option<&CloseFrame>) -> Over {
+        let orderly = frame.is_some_and(|frame| frame.code == CLOSE_NORMAL || frame.code == CLOSE_GOING_AWAY);
+        if orderly || !self.transport.capabilities().resumes { Over::Left } else { Over::Lost }
+    }
+
+    async fn on_said(&mut self, outbound: Outbound) -> Result<(), Over> {
+        let mut next = Some(outbound);
+        while let Some(outbound) = next {
+            self.pass_on(outbound)?;
+            self.carry_out().await?;
+            let Some(line) = &self.line else { return Ok(()) };
+            next = line.session.outlet().try_next();
+        }
+        if let Some(line) = self.line.as_ref().filter(|line| line.session.outlet().take_recovered()) {
+            // The peer reads again.
+            let state = line.connection.state();
+            self.out.give(Input::Connection(state));
+            self.carry_out().await?;
+        }
+        Ok(())
+    }
+
+    /// Has the transport make messages of what the session says.
+    fn pass_on(&mut self, outbound: Outbound) -> Result<(), Over> {
+        let Some(line) = &self.line else { return Ok(()) };
+        let (now, out) = (line.session.now(), &mut self.out);
+        match outbound {
+            Outbound::Audio(audio) if line.session.outlet().admits(audio.epoch) => {
+                self.transport.send(now, &audio, out);
+            }
+            Outbound::Audio(_) => {
+                self.house.traffic.fenced.fetch_add(1, Ordering::Relaxed);
+            }
+            Outbound::Clear { turn, epoch, unsent_from } => {
+                self.transport.fence(now, turn, epoch, out);
+                // A peer that can't say what it played has at least not played what it was never sent.
+                if let Some(heard_samples) = unsent_from.filter(|_| !self.transport.capabilities().acknowledges) {
+                    out.acknowledge(PlayoutAck { turn, heard_samples, occasion: AckOccasion::Cleared });
+                }
+            }
+            Outbound::Told(at, entry) => self.transport.tell(at, &entry, out),
+            Outbound::Missed(number) => self.transport.on_missed(now, number, out),
+            Outbound::Ended(end) => return Err(Over::Ended(ended(end))),
+        }
+        Ok(())
+    }
+
+    /// Does what the transport wants done: binds, writes, and gives inputs to the session.
+    async fn carry_out(&mut self) -> Result<(), Over> {
+        if let Some(bind) = self.out.bind.take() {
+            self.bind(bind).await?;
+        }
+        self.write().await?;
+        self.give().await?;
+        if std::mem::take(&mut self.out.leaves) {
+            return Err(Over::Left);
+        }
+        Ok(())
+    }
+
+    async fn bind(&mut self, bind: Bind) -> Result<(), Over> {
+        if self.line.is_some() {
+            return Err(Over::refused(RefusalCode::OutOfOrder, "the connection has its session already"));
+        }
+        let capabilities = self.transport.capabilities();
+        if let Some(secret) = bind.resume.clone() {
+            return self.resume(secret).await;
+        }
+        let session = self
+            .house
+            .open(&bind, capabilities.tells)
+            .map_err(|error| Over::refused(RefusalCode::Full, error.to_string()))?;
+        let secret = capabilities.resumes.then(random_name);
+        let connection = Connection::new(capabilities.streams);
+        self.attach(session, connection, secret, false);
+        Ok(())
+    }
+
+    fn attach(&mut self, session: Session, connection: Connection, secret: Option<String>, resumed: bool) {
+        let asked = match &secret {
+            Some(secret) => self.house.parking.attend(secret),
+            None => mpsc::channel(1).1,
+        };
+        let bound = Bound { session: session.name().to_string(), resumed, resume: secret.clone() };
+        let now = session.now();
+        self.line = Some(Line { session, connection, secret, asked, drains: false });
+        self.transport.on_bound(now, &bound, &mut self.out);
+    }
+
+    /// The peer comes back to the session that it had.
+    async fn resume(&mut self, secret: String) -> Result<(), Over> {
+        let none = || Over::refused(RefusalCode::NoSession, "there is no such session any more: begin a new one");
+        let parked = match self.house.parking.find(&secret) {
+            Found::Nowhere => return Err(none()),
+            Found::Parked(parked) => *parked,
+            Found::Attended(asks) => {
+                let (displace, handed_over) = oneshot::channel();
+                asks.try_send(displace).map_err(|_| none())?;
+                let handed_over = tokio::time::timeout(HANDING_OVER, handed_over).await;
+                handed_over.map_err(|_| none())?.map_err(|_| none())?
+            }
+        };
+        self.house.traffic.resumed.fetch_add(1, Ordering::Relaxed);
+        let Parked { session, mut connection, memory } = parked;
+        if let Some(memory) = memory {
+            self.transport.adopt(memory);
+        }
+        // What was said meanwhile is in the transport's memory first, and then told from there, each thing once.
+        let mut over = None;
+        while let Some(outbound) = session.outlet().try_next() {
+            match outbound {
+                Outbound::Audio(audio) if !session.outlet().admits(audio.epoch) => {}
+                Outbound::Audio(audio) => self.transport.send(session.now(), &audio, &mut self.out),
+                Outbound::Clear { turn, epoch, .. } => {
+                    self.transport.fence(session.now(), turn, epoch, &mut self.out);
+                }
+                Outbound::Told(at, entry) => self.transport.tell(at, &entry, &mut self.out),
+                Outbound::Missed(number) => self.transport.on_missed(session.now(), number, &mut self.out),
+                Outbound::Ended(end) => over = Some(Over::Ended(ended(end))),
+            }
+        }
+        self.out.messages.clear();
+        connection.on_back();
+        self.attach(session, connection, Some(secret), true);
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Gives inputs to the session. While its worker is busy, the socket is not read.
+    async fn give(&mut self) -> Result<(), Over> {
+        let Some(line) = &mut self.line else {
+            self.out.inputs.clear();
+            return Ok(());
+        };
+        let now = line.session.now();
+        if let Some(muted) = self.out.muted.take() {
+            line.connection.on_mute(muted);
+        }
+        while let Some(mut input) = self.out.inputs.pop_front() {
+            if matches!(input, Input::CallerAudio(_)) {
+                line.connection.on_audio(now);
+            }
+            loop {
+                match line.session.give(input) {
+                    Ok(()) => break,
+                    Err(NotGiven::Busy(same)) => input = same,
+                    Err(NotGiven::Gone) => return Err(Over::refused(RefusalCode::Internal, "the worker is gone")),
+                }
+                tokio::time::sleep(AFTER_BUSY).await;
+            }
+        }
+        line.connection.on_time(now);
+        if let Some(state) = line.connection.news() {
+            // If there is no room for it now, it is news again at the next look.
+            let _ = line.session.give(Input::Connection(state));
+        }
+        Ok(())
+    }
+
+    /// Writes what the transport says, and waits until it has left for the socket.
+    async fn write(&mut self) -> Result<(), Over> {
+        if self.out.messages.is_empty() {
+            return Ok(());
+        }
+        while let Some(message) = self.out.messages.pop_front() {
+            let traffic = &self.house.traffic;
+            traffic.messages_out.fetch_add(1, Ordering::Relaxed);
+            traffic.bytes_out.fetch_add(message.len() as u64, Ordering::Relaxed);
+            let wire = match message {
+                Message::Text(text) => Wire::Text(text.into()),
+                Message::Binary(bytes) => Wire::Binary(bytes),
+            };
+            self.send(wire).await?;
+        }
+        self.wait_for(|socket, cx| socket.poll_flush(cx)).await
+    }
+
+    async fn send(&mut self, wire: Wire) -> Result<(), Over> {
+        self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
+        Pin::new(&mut self.socket).start_send(wire).map_err(|_| Over::Lost)
+    }
+
+    /// Waits for the socket, so long; or until the session has another connection.
+    async fn wait_for(
+        &mut self,
+        mut poll: impl FnMut(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), axum::Error>>,
+    ) -> Result<(), Over> {
+        // Most often it is ready, and no timer has to be set.
+        let socket = &mut self.socket;
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(poll(Pin::new(socket), cx))).await;
+        if let Poll::Ready(done) = at_once {
+            return done.map_err(|_| Over::Lost);
+        }
+        let limit = tokio::time::sleep(self.house.limits.write);
+        tokio::pin!(limit);
+        let (socket, line) = (&mut self.socket, &mut self.line);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = poll(Pin::new(socket), cx) {
+                return Poll::Ready(done.map_err(|_| Over::Lost));
+            }
+            if let Some(Poll::Ready(Some(displace))) = line.as_mut().map(|line| line.asked.poll_recv(cx)) {
+                return Poll::Ready(Err(Over::Displaced(displace)));
+            }
+            limit.as_mut().poll(cx).map(|()| Err(Over::refused(RefusalCode::SlowReader, "what was sent is not read")))
+        })
+        .await
+    }
+
+    /// Limits of time, and the server's end.
+    async fn look_around(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        self.look.as_mut().reset(now + LOOK_EVERY);
+        let limits = &self.house.limits;
+        if self.house.over.is_cancelled() {
+            return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));
+        }
+        if self.line.is_none() && now - self.began > limits.hello {
+            return Err(Over::refused(
+                RefusalCode::HandshakeTimeout,
+                "nothing was said that a session could begin with",
+            ));
+        }
+        if now - self.heard_at > limits.idle {
+            self.house.traffic.refuse(RefusalCode::Idle);
+            return Err(Over::Lost);
+        }
+        if let Some(line) = self.line.as_mut().filter(|line| !line.drains && self.house.draining.is_cancelled()) {
+            line.drains = line.session.give(Input::SessionDrain).is_ok();
+        }
+        if self.transport.next_at().is_some_and(|at| at <= self.house.bridge.now()) {
+            self.transport.on_time(self.house.bridge.now(), &mut self.out);
+        }
+        if now - self.heard_at.max(self.pinged_at) > limits.ping {
+            self.pinged_at = now;
+            self.send(Wire::Ping(Vec::new().into())).await?;
+            self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
+        }
+        self.carry_out().await
+    }
+
+    /// The end of the connection, and perhaps not of the session.
+    async fn leave(mut self, over: Over) {
+        self.out = Exchange::default();
+        match over {
+            Over::Lost => self.part(),
+            Over::Displaced(displace) => {
+                let moved = Refusal::fatal(RefusalCode::OutOfOrder, "the session has another connection now");
+                if let Some(parked) = self.give_up_session() {
+                    let _ = displace.send(parked);
+                }
+                self.say_goodbye(&Ended::Refused(moved)).await;
+            }
+            Over::Left => {
+                self.wind_up().await;
+                self.forget();
+                self.say_goodbye(&Ended::Done).await;
+            }
+            Over::Refused(refusal) => {
+                self.house.traffic.refuse(refusal.code);
+                // A peer that does not read may do so after it has come back.
+                if refusal.code == RefusalCode::SlowReader {
+                    self.part();
+                    return;
+                }
+                self.forget();
+                self.say_goodbye(&Ended::Refused(refusal)).await;
+            }
+            Over::Ended(ended) => {
+                self.forget();
+                self.say_goodbye(&ended).await;
+            }
+        }
+    }
+
+    /// The session is over.
+    fn forget(&mut self) {
+        if let Some(secret) = self.line.take().and_then(|line| line.secret) {
+            self.house.parking.forget(&secret);
+        }
+    }
+
+    /// What another connection goes on with.
+    fn give_up_session(&mut self) -> Option<Parked> {
+        let Line { session, mut connection, .. } = self.line.take()?;
+        connection.on_lost();
+        if let Some(state) = connection.news() {
+            let _ = session.give(Input::Connection(state));
+        }
+        Some(Parked { session, connection, memory: self.transport.park() })
+    }
+
+    /// The connection is lost: the session waits for another, if it may.
+    fn part(&mut self) {
+        let secret = self.line.as_ref().and_then(|line| line.secret.clone());
+        let (Some(secret), Some(parked)) = (secret, self.give_up_session()) else { return };
+        let house = Arc::clone(&self.house);
+        let reconnect = house.pipeline.plan.turn_policy().reconnect;
+        if let Some(number) = house.parking.park(&secret, parked, house.limits.parked) {
+            tokio::spawn(async move {
+                let most = Duration::from_micros(reconnect.0) + SLACK;
+                tokio::select! {
+                    () = tokio::time::sleep(most) => {}
+                    () = house.draining.cancelled() => {}
+                }
+                house.parking.clear_away(&secret, number);
+            });
+        }
+    }
+
+    /// The session is told to end, and listened to until it has.
+    async fn wind_up(&mut self) {
+        let Some(line) = &self.line else { return };
+        let _ = line.session.give(Input::SessionEnd);
+        let until = Instant::now() + WINDING_UP;
+        self.look.as_mut().reset(until);
+        loop {
+            match self.next().await {
+                Event::Said(outbound) if !matches!(outbound, Outbound::Audio(_)) => {
+                    if self.pass_on(outbound).is_err() || self.write().await.is_err() {
+                        return;
+                    }
+                    self.out.inputs.clear();
+                }
+                Event::Look | Event::Came(None | Some(Err(_))) => return,
+                Event::Said(_) | Event::Came(Some(Ok(_))) | Event::Displaced(_) => {}
+            }
+        }
+    }
+
+    async fn say_goodbye(mut self, ended: &Ended) {
+        self.out = Exchange::default();
+        self.transport.on_end(self.house.bridge.now(), ended, &mut self.out);
+        let goodbye = async {
+            self.write().await?;
+            self.send(Wire::Close(Some(close_frame(ended)))).await?;
+            self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
+            // Until the peer has closed, too, so that what it was told is not lost with a reset.
+            while let Some(Ok(_)) = self.socket.recv().await {}
+            Ok::<(), Over>(())
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+}
+
+fn ended(end: End) -> Ended {
+    match end {
+        End::Done => Ended::Done,
+        End::Lost => Ended::Lost,
+        End::NoRoom => Ended::Refused(Refusal::fatal(RefusalCode::Full, "no worker has room for one more session")),
+        End::Stopped => Ended::Refused(Refusal::fatal(RefusalCode::ShuttingDown, "the server goes down")),
+    }
+}
+
+const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_GOING_AWAY: u16 = 1001;
+
+/// The close codes of RFC 6455 where one says it, and in the private range the status that HTTP has for it.
+fn close_frame(ended: &Ended) -> CloseFrame {
+    let (code, reason) = match ended {
+        Ended::Done => (CLOSE_NORMAL, "done".to_owned()),
+        Ended::Lost => (CLOSE_NORMAL, "lost: the connection did not come back in time".to_owned()),
+        Ended::Refused(refusal) => {
+            let code = match refusal.code {
+                RefusalCode::Malformed => 1007,
+                RefusalCode::Unknown | RefusalCode::Unsupported => 1003,
+                RefusalCode::TooLarge => 1009,
+                RefusalCode::Internal => 1011,
+                RefusalCode::Full => 1013,
+                RefusalCode::ShuttingDown => CLOSE_GOING_AWAY,
+                RefusalCode::Unauthorized => 4401,
+                RefusalCode::NoSession => 4404,
+                RefusalCode::HandshakeTimeout | RefusalCode::Idle => 4408,
+                RefusalCode::OutOfOrder => 4409,
+                RefusalCode::TooFast => 4429,
+                RefusalCode::SlowReader => 1008,
+            };
+            (code, refusal.to_string())
+        }
+    };
+    let end = reason.floor_char_boundary(MAX_REASON_BYTES.min(reason.len()));
+    CloseFrame { code, reason: reason[..end].into() }
+}

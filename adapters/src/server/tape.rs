@@ -1,0 +1,48 @@
+//! A recording of each session, written by its worker.
+
+use std::path::Path;
+
+use rspp_specs::plan::Plan;
+use rspp_specs::timeline::Record;
+
+use crate::bridge::Tape;
+use crate::notes::Notes;
+use crate::recording::{RecordingError, RecordingFile, head};
+
+/// Writes one session's file. A call whose recording fails goes on, and it is said once.
+pub(super) struct Recorder {
+    file: Option<RecordingFile>,
+    notes: Notes,
+}
+
+impl Recorder {
+    /// A file in this folder, named as the session is; `None` where it can't be begun, which is said.
+    pub(super) fn begin(folder: &Path, session: &str, plan: &Plan, notes: Notes) -> Option<Box<dyn Tape>> {
+        match RecordingFile::create(folder.join(format!("{session}.rspp")), head(session, plan, 0)) {
+            Ok(file) => Some(Box::new(Self { file: Some(file), notes })),
+            Err(error) => {
+                notes.say(&error.to_string());
+                None
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: &RecordingError) {
+        self.notes.say(&format!("a recording is not whole: {error}"));
+        self.file = None;
+    }
+}
+
+impl Tape for Recorder {
+    fn append(&mut self, records: &[Record]) {
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.append(records)) {
+            self.give_up(&error);
+        }
+    }
+
+    fn finish(mut self: Box<Self>) {
+        if let Some(Err(error)) = self.file.take().map(RecordingFile::finish) {
+            self.give_up(&error);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `rspp serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use rspp_adapters::bridge::pool;
+use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::server::{Certificate, DOORS, Limits};
+use rspp_compiler::Registry;
+
+use super::outcome::{Failure, Outcome};
+use super::over::LaidOver;
+use crate::serve::{self, ServeError, serve};
+
+/// Serve a pipeline: callers come in over WebSockets.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    rspp serve specs/pipelines/voice-assistant.yaml\n  \
+    rspp serve mine/pipeline.yaml --listen 0.0.0.0:8443 --cert chain.pem --key key.pem --record calls\n\n\
+    docs/protocol.md tells what is spoken. /healthz, /readyz and /metrics are for operators.\n\
+    Ctrl-C and SIGTERM let the calls come to an end; a second one does not wait.\n\
+    Exit code 2: the spec, a file or an address is wrong. 1: an engine is missing.")]
+pub(super) struct Serve {
+    /// The pipeline's spec.
+    spec: PathBuf,
+    #[command(flatten)]
+    over: LaidOver,
+    /// Where to listen.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Speak TLS with this certificate, and those that it is signed with.
+    #[arg(long, value_name = "CHAIN.pem", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's key.
+    #[arg(long, value_name = "KEY.pem", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Write a recording of each call into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
+    /// Worker threads, each with a core of its own and its share of the calls.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
+    /// Connections at the same time.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+    /// Threads of each provider that has to be waited for.
+    #[arg(long, value_name = "N", default_value_t = pool::Limits::default().threads)]
+    provider_threads: usize,
+    /// Let pages of another host connect, as `https://example.com`; may be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Seconds that calls may take to come to an end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain: u64,
+}
+
+impl Serve {
+    pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
+        let is_tls = self.cert.is_some();
+        let recorded = self.record.clone();
+        let options = serve::Serve {
+            spec: self.spec,
+            over: self.over.over(),
+            listen: self.listen,
+            certificate: self.cert.zip(self.key).map(|(chain, key)| Certificate { chain, key }),
+            record: self.record,
+            workers: self.workers,
+            limits: Limits { connections: self.max_connections, ..Limits::default() },
+            pool: pool::Limits { threads: self.provider_threads, ..pool::Limits::default() },
+            allowed_origins: self.allow_origin,
+            drain: Duration::from_secs(self.drain),
+        };
+        let tell = |address: SocketAddr| {
+            let scheme = if is_tls { "wss" } else { "ws" };
+            for door in DOORS {
+                eprintln!("listening on {scheme}://{address}{}", door.path);
+            }
+            if let Some(folder) = &recorded {
+                eprintln!("recording into {}", folder.display());
+            }
+        };
+        match serve(&options, registry, interrupt, tell) {
+            Ok(()) => match interrupt.signal() {
+                None => Ok(String::new()),
+                Some(signal) => Err(Failure::Interrupted(signal, String::new(), STOPPED.to_owned())),
+            },
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+/// Said of a server that was told to end, and did.
+const STOPPED: &str = "stopped: the calls were ended";
+
+fn failure(error: &ServeError) -> Failure {
+    if error.is_wrong_usage() { Failure::Input(error.to_string()) } else { Failure::Run(error.to_string()) }
+}

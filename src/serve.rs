@@ -1,0 +1,110 @@
+//! `rspp serve`: a pipeline behind the server's doors.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rspp_adapters::bridge::pool::{Limits as PoolLimits, Pool};
+use rspp_adapters::bridge::{Bridge, Pipeline};
+use rspp_adapters::call::CallError;
+use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::notes::Notes;
+use rspp_adapters::opener::Opener;
+use rspp_adapters::provider::ProviderError;
+use rspp_adapters::server::{Certificate, Limits, Options, Server, ServerError};
+use rspp_compiler::Registry;
+
+use crate::run::dialogue_of;
+use crate::spec::Over;
+use crate::trace::{TraceError, read_plan_under};
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// The pipeline.
+    pub spec: PathBuf,
+    /// What is laid over it.
+    pub over: Over,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// With which certificate.
+    pub certificate: Option<Certificate>,
+    /// Where recordings go.
+    pub record: Option<PathBuf>,
+    /// Worker threads, each with a core.
+    pub workers: usize,
+    /// What the server takes.
+    pub limits: Limits,
+    /// What providers may do at the same time.
+    pub pool: PoolLimits,
+    /// Pages of which hosts may connect, besides those of this one.
+    pub allowed_origins: Vec<String>,
+    /// How long calls may take to come to an end.
+    pub drain: Duration,
+}
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The spec.
+    #[error(transparent)]
+    Spec(#[from] TraceError),
+    /// A provider's binding, or a file that it needs.
+    #[error(transparent)]
+    Binding(ProviderError),
+    /// A provider.
+    #[error(transparent)]
+    Provider(CallError),
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+impl ServeError {
+    /// Whether the command line, the spec or its files are wrong, and not the world.
+    pub fn is_wrong_usage(&self) -> bool {
+        match self {
+            ServeError::Spec(_) => true,
+            ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
+            ServeError::Provider(_) => false,
+            ServeError::Server(error) => !matches!(error, ServerError::System(_)),
+        }
+    }
+}
+
+/// Serves until it is told to end. `on_ready` hears where, when callers can come.
+///
+/// # Errors
+/// Says what, where and what to do.
+pub fn serve(
+    options: &Serve,
+    registry: &Registry,
+    interrupt: &Interrupt,
+    on_ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    let plan = read_plan_under(&options.spec, &options.over, registry)?;
+    let folder = options.spec.parent().unwrap_or(Path::new(""));
+    let opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(ServeError::Binding)?;
+    let notes = Notes::new(|note| eprintln!("note: {note}"));
+    let pool = Pool::open(&plan, opener, options.pool, &notes).map_err(ServeError::Provider)?;
+    let registry = registry.clone();
+    let bridge = Bridge::start(options.workers, move || crate::core(registry.clone()));
+    let server = Options {
+        listen: options.listen,
+        tls: options.certificate.clone(),
+        limits: options.limits,
+        record: options.record.clone(),
+        allowed_origins: options.allowed_origins.clone(),
+        notes,
+    };
+    let server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
+    interrupt.may_take(options.drain + LAST_MOMENTS);
+    let _ending = interrupt.ending();
+    on_ready(server.address());
+    server.run(interrupt.asked(), options.drain);
+    Ok(())
+}
+
+/// Behind the calls, goodbyes and files have so long.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);

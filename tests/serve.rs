@@ -1,0 +1,86 @@
+//! `rspp serve`, over real sockets: a call by text, a barge-in, a connection that is lost and comes back, and the end.
+
+#[path = "serve/client.rs"]
+mod client;
+#[path = "serve/house.rs"]
+mod house;
+
+use client::{Client, Seen};
+use house::House;
+use serde_json::json;
+
+const ASK: &str = r#"{"type":"text","text":"what are your opening hours"}"#;
+
+#[test]
+fn who_types_is_answered_in_speech_and_in_words() {
+    let house = House::open();
+    let mut client = Client::connect(house.address);
+    let ready = client.hello();
+    assert_eq!((&ready["version"], &ready["resumed"], &ready["rate_hz"]), (&json!(1), &json!(false), &json!(16_000)));
+    client.say(ASK);
+    let open = client.until_told("turn", &[("state", json!("open"))]);
+    assert_eq!((&open["turn"], &open["text"]), (&json!(1), &json!("what are your opening hours")));
+    let said = client.until_told("caption", &[("who", json!("agent"))]);
+    assert!(said["text"].as_str().is_some_and(|text| !text.is_empty()), "{said}");
+    client.until_told("turn", &[("state", json!("committed"))]);
+    // One after the other, without a gap or a repetition.
+    let mut expected = 0;
+    for seen in &client.seen {
+        if let Seen::Audio { turn: 1, epoch: 0, from_sample, samples } = seen {
+            assert_eq!(*from_sample, expected);
+            expected += samples.len() as u64;
+        }
+    }
+    assert!(expected >= 16_000, "only {expected} samples");
+    client.say(&format!(r#"{{"type":"playout","turn":1,"heard_samples":{expected},"occasion":"drained"}}"#));
+    let heard = client.until_told("heard", &[]);
+    assert_eq!(heard["cut"], json!(false), "{heard}");
+    client.say(r#"{"type":"end"}"#);
+    assert_eq!(client.until_closed(), Some((1000, "done".to_owned())));
+    let metrics = house.get("/metrics");
+    assert!(metrics.contains("\nrspp_turns_total 1\n") && metrics.contains("\nrspp_sessions 0\n"), "{metrics}");
+}
+
+#[test]
+fn a_cancel_clears_and_nothing_of_the_old_turn_follows() {
+    let house = House::open();
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.say(ASK);
+    client.until("audio", |seen| matches!(seen, Seen::Audio { from_sample: 3_200.., .. }));
+    client.say(r#"{"type":"cancel"}"#);
+    let clear = client.until_told("clear", &[("turn", json!(1))]);
+    let played = 4_000;
+    client.say(&format!(r#"{{"type":"playout","turn":1,"heard_samples":{played},"occasion":"cleared"}}"#));
+    let heard = client.until_told("heard", &[]);
+    assert_eq!(heard["cut"], json!(true), "{heard}");
+    let at = client.seen.iter().position(|seen| matches!(seen, Seen::Told(told) if *told == clear));
+    client.say(ASK);
+    client.until("the next answer", |seen| matches!(seen, Seen::Audio { turn: 2, .. }));
+    let after = &client.seen[at.expect("it was seen")..];
+    let old = after.iter().filter(|seen| matches!(seen, Seen::Audio { turn: 1, .. })).count();
+    assert_eq!(old, 0, "frames of the old turn after its clear");
+}
+
+#[test]
+fn operators_see_how_it_is() {
+    let house = House::open();
+    assert_eq!((house.get("/healthz").as_str(), house.get("/readyz").as_str()), ("ok\n", "ok\n"));
+    let refused = Client::try_connect(house.address, "/v1/rspp", "chess").err().expect("nobody plays chess here");
+    assert_eq!(refused.0, 400);
+    assert!(refused.1.starts_with("unsupported: "), "{}", refused.1);
+    assert!(house.get("/metrics").contains("rspp_refusals_total{code=\"unsupported\"} 1\n"));
+}
+
+#[test]
+fn the_end_waits_for_answers_and_takes_no_new_calls() {
+    let house = House::open();
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.say(ASK);
+    client.until("audio", |seen| matches!(seen, Seen::Audio { .. }));
+    house.ask_to_end();
+    client.until_told("turn", &[("state", json!("committed"))]);
+    assert_eq!(client.until_closed(), Some((1000, "done".to_owned())));
+    house.ended();
+}

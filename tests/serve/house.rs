@@ -1,0 +1,81 @@
+//! A server for one test, in the test's own process.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rspp::Registry;
+use rspp::adapters::bridge::pool;
+use rspp::adapters::interrupt::Interrupt;
+use rspp::adapters::server::Limits;
+use rspp::serve::{Serve, serve};
+use rspp::spec::Over;
+
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    interrupt: Interrupt,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl House {
+    pub(crate) fn open() -> Self {
+        Self::with(Self::options())
+    }
+
+    pub(crate) fn options() -> Serve {
+        Serve {
+            spec: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve/pipeline.yaml"),
+            over: Over::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            certificate: None,
+            record: None::<PathBuf>,
+            workers: 1,
+            limits: Limits::default(),
+            pool: pool::Limits::default(),
+            allowed_origins: Vec::new(),
+            drain: Duration::from_secs(20),
+        }
+    }
+
+    pub(crate) fn with(options: Serve) -> Self {
+        let interrupt = Interrupt::default();
+        let raised = interrupt.clone();
+        let (ready, address) = sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            serve(&options, &Registry::new(), &raised, |address| ready.send(address).expect("the test waits"))
+                .unwrap_or_else(|error| panic!("{error}"));
+        });
+        Self { address: address.recv().expect("the server is ready"), interrupt, thread: Some(thread) }
+    }
+
+    /// What is at this path.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("the server listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).expect("the server reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the server answers");
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn ask_to_end(&self) {
+        self.interrupt.raise(15);
+    }
+
+    /// Until the server has ended by itself.
+    pub(crate) fn ended(mut self) {
+        self.thread.take().expect("it is joined once").join().expect("the server does not panic");
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.interrupt.raise(15);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
