@@ -18,6 +18,7 @@ mod resolve;
 mod run;
 mod serve;
 mod sim;
+mod token;
 mod trace;
 
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Serve(serve::Serve),
+    Token(token::Token),
     Replay(replay::Replay),
     Sim(sim::Sim),
     Engines(engines::Engines),
@@ -89,6 +91,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
+        Command::Token(command) => command.run(),
         Command::Replay(command) => command.run(registry),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),

@@ -30,6 +30,7 @@ pub mod scripted;
 pub mod secret;
 pub mod server;
 pub mod sim;
+pub mod token;
 pub mod tone;
 pub mod tools;
 pub mod transport;

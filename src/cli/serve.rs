@@ -51,6 +51,12 @@ pub(super) struct Serve {
     /// Let pages of another host connect, as `https://example.com`; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Let in whoever has a token signed by this key (Ed25519, PEM); may be given several times.
+    #[arg(long, value_name = "PUBLIC.pem")]
+    token_key: Vec<PathBuf>,
+    /// Let everybody in, also where other machines reach it.
+    #[arg(long, conflicts_with = "token_key")]
+    dev: bool,
     /// Seconds that calls may take to come to an end.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
@@ -59,7 +65,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let is_tls = self.cert.is_some();
-        let recorded = self.record.clone();
+        let (recorded, is_open) = (self.record.clone(), self.token_key.is_empty());
         let options = serve::Serve {
             spec: self.spec,
             over: self.over.over(),
@@ -70,12 +76,19 @@ impl Serve {
             limits: Limits { connections: self.max_connections, ..Limits::default() },
             pool: pool::Limits { threads: self.provider_threads, ..pool::Limits::default() },
             allowed_origins: self.allow_origin,
+            token_keys: self.token_key,
+            dev: self.dev,
             drain: Duration::from_secs(self.drain),
         };
         let tell = |address: SocketAddr| {
             let scheme = if is_tls { "wss" } else { "ws" };
             for door in DOORS {
                 eprintln!("listening on {scheme}://{address}{}", door.path);
+            }
+            if is_open {
+                eprintln!(
+                    "DEV MODE: everybody is let in, without a token; /dev/token gives some to try. --token-key ends that"
+                );
             }
             if let Some(folder) = &recorded {
                 eprintln!("recording into {}", folder.display());

@@ -1,3 +1,5 @@
+#![allow(dead_code, reason = "each test that has it uses a part of it")]
+
 //! A server for one test, in the test's own process.
 
 use std::io::{Read, Write};
@@ -36,6 +38,8 @@ impl House {
             limits: Limits::default(),
             pool: pool::Limits::default(),
             allowed_origins: Vec::new(),
+            token_keys: Vec::new(),
+            dev: false,
             drain: Duration::from_secs(20),
         }
     }
