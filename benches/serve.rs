@@ -130,6 +130,8 @@ fn options() -> Serve {
         pool: pool::Limits::default(),
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),
+        telephones: std::collections::BTreeMap::new(),
+        public_url: None,
         dev: false,
         drain: Duration::from_secs(1),
     }

@@ -2,22 +2,29 @@
 //! examples, and what it does.
 
 mod bundle;
+mod corpus;
 mod demo;
+mod diff;
 mod diff_spec;
 mod docs;
 mod engines;
 mod explain;
 mod format;
+mod gates;
 mod lint;
 mod new;
 mod outcome;
 mod over;
 mod pages;
+mod recorded;
+mod recordings;
 mod replay;
 mod resolve;
 mod run;
 mod serve;
 mod sim;
+mod summary;
+mod timeline;
 mod token;
 mod trace;
 
@@ -62,6 +69,11 @@ enum Command {
     Serve(serve::Serve),
     Token(token::Token),
     Replay(replay::Replay),
+    Diff(diff::Diff),
+    Timeline(timeline::Timeline),
+    Summary(summary::Summary),
+    Gates(gates::Gates),
+    Recordings(recordings::Recordings),
     Sim(sim::Sim),
     Engines(engines::Engines),
     Doctor(engines::Doctor),
@@ -92,7 +104,12 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
         Command::Token(command) => command.run(),
-        Command::Replay(command) => command.run(registry),
+        Command::Replay(command) => command.run(registry, &interrupt),
+        Command::Diff(command) => command.run(),
+        Command::Timeline(command) => command.run(),
+        Command::Summary(command) => command.run(),
+        Command::Gates(command) => command.run(),
+        Command::Recordings(command) => command.run(),
         Command::Sim(command) => command.run(registry),
         Command::Engines(command) => command.run(),
         Command::Doctor(command) => command.run(),

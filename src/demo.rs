@@ -13,7 +13,7 @@ use rspp_adapters::opener::Opener;
 use rspp_adapters::orphans::Passing;
 use rspp_adapters::provider::Kind;
 use rspp_compiler::{Registry, compile_bound};
-use rspp_specs::plan::Plan;
+use rspp_specs::plan::{Plan, RecordingLevel};
 use rspp_specs::timeline::Record;
 use serde::Serialize;
 
@@ -111,7 +111,14 @@ impl Demo {
         let audio = read_call(made.path().join(CALLER)).map_err(RunError::Input)?;
         let pace = if self.fast { Pace::Virtual } else { Pace::RealTime };
         Ok(Prepared {
-            ready: Ready { plan, session: SESSION.to_owned(), audio, providers, pace },
+            ready: Ready {
+                plan,
+                session: SESSION.to_owned(),
+                audio,
+                providers,
+                pace,
+                recording: Some(RecordingLevel::L2),
+            },
             answer: self.output.join("answer.wav"),
             recording: self.output.join("call.rspp"),
             sound: (self.sound && !self.fast).then(Loudspeaker::open),

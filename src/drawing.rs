@@ -11,20 +11,26 @@
 //! assert!(lanes(&story, Canvas { columns: 80, charset: Charset::Ascii }).is_empty());
 //! ```
 
+mod cast;
 mod graph;
+mod incidents;
 mod lanes;
 mod live;
 mod loudness;
 mod story;
 mod svg;
 mod text;
+mod timeline;
 mod waits;
 
 pub use graph::graph_svg;
+pub use incidents::{Incident, IncidentKind};
 pub use lanes::lanes;
 pub use live::{Live, LiveLine};
 pub use loudness::Loudness;
-pub use story::{Ending, Hold, Invocation, Lane, Story, Turn};
-pub use svg::svg;
+pub use story::{Amount, Ending, Hold, Invocation, Lane, Story, Turn};
+pub(crate) use svg::escaped;
+pub use svg::{svg, svg_timeline};
 pub use text::{Canvas, Charset, Role, Text};
+pub use timeline::timeline;
 pub use waits::{Part, Waits, waits};

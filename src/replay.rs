@@ -1,4 +1,10 @@
 //! Replay: the external inputs of a recording go in again, tick by tick; everything else must come out again.
+//!
+//! [`replay`] compares a whole recording, [`Cursor`] steps through one, and [`Anew`] holds the recorded call anew: by the same
+//! pipeline with its providers asked again, or by another one.
+
+mod anew;
+mod cursor;
 
 use std::fmt;
 
@@ -6,11 +12,16 @@ use rspp_adapters::recording::Recording;
 use rspp_compiler::Registry;
 use rspp_engine::{Batch, Core};
 use rspp_specs::plan::{NodeKind, Plan};
-use rspp_specs::timeline::{Entry, Input, Record};
+use rspp_specs::timeline::{Effect, Entry, Input, Record};
 use rspp_specs::trace::{Line, Renderer};
+use serde::{Serialize, Serializer};
+
+pub use anew::{Anew, AnewError, Held, Mode};
+pub use cursor::{Cursor, Place, PlaceError, Position, SeekError, Step};
 
 /// What a replay found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Every record came out again, byte for byte.
     Identical {
@@ -20,7 +31,12 @@ pub enum Verdict {
         records: usize,
     },
     /// Here it went another way.
+    #[serde(serialize_with = "in_words")]
     Differs(Box<Difference>),
+}
+
+fn in_words<S: Serializer>(difference: &Difference, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(difference)
 }
 
 /// The first difference.
@@ -36,17 +52,21 @@ pub struct Difference {
     pub replayed: Option<Line>,
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { tick, place, recorded, replayed } = self;
+        let show = |line: &Option<Line>| line.as_ref().map_or("(nothing)".to_owned(), Line::to_string);
+        writeln!(f, "differs: tick {tick}, record {place}")?;
+        writeln!(f, "  recorded: {}", show(recorded))?;
+        write!(f, "  replayed: {}", show(replayed))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verdict::Identical { ticks, records } => write!(f, "identical: {records} records in {ticks} ticks"),
-            Verdict::Differs(difference) => {
-                let Difference { tick, place, recorded, replayed } = difference.as_ref();
-                let show = |line: &Option<Line>| line.as_ref().map_or("(nothing)".to_owned(), Line::to_string);
-                writeln!(f, "differs: tick {tick}, record {place}")?;
-                writeln!(f, "  recorded: {}", show(recorded))?;
-                write!(f, "  replayed: {}", show(replayed))
-            }
+            Verdict::Differs(difference) => difference.fmt(f),
         }
     }
 }
@@ -72,11 +92,7 @@ pub enum ReplayError {
 /// # Errors
 /// The recording has no session, or needs node types that `registry` does not have.
 pub fn replay(recording: &Recording, registry: &Registry) -> Result<Verdict, ReplayError> {
-    let plan = recording.records.iter().find_map(|record| match &record.entry {
-        Entry::Input(_, Input::SessionOpen(open)) => Some(&open.plan),
-        _ => None,
-    });
-    let plan = plan.ok_or(ReplayError::NoSession)?;
+    let plan = plan_of(&recording.records).ok_or(ReplayError::NoSession)?;
     check_nodes(plan, registry)?;
     let mut core = crate::core(registry.clone());
     let mut renderers = (Renderer::new(plan), Renderer::new(plan));
@@ -91,6 +107,41 @@ pub fn replay(recording: &Recording, registry: &Registry) -> Result<Verdict, Rep
         records += recorded.len();
     }
     Ok(Verdict::Identical { ticks, records })
+}
+
+/// All that the core makes of a recording's inputs, whether or not it is what was recorded.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_all(recording: &Recording, registry: &Registry) -> Result<Vec<Record>, ReplayError> {
+    let plan = plan_of(&recording.records).ok_or(ReplayError::NoSession)?;
+    check_nodes(plan, registry)?;
+    let mut core = crate::core(registry.clone());
+    Ok(recording.ticks().flat_map(|recorded| replay_tick(&mut core, recorded)).collect())
+}
+
+/// Compares two timelines of one session, record by record.
+pub fn verdict(recorded: &[Record], replayed: &[Record]) -> Verdict {
+    let ticks = |records: &[Record]| records.chunk_by(|a, b| a.tick == b.tick).count();
+    let same = |(before, now): (&Record, &Record)| same(Some(before), Some(now));
+    if recorded.len() == replayed.len() && recorded.iter().zip(replayed).all(same) {
+        return Verdict::Identical { ticks: ticks(recorded), records: recorded.len() };
+    }
+    let renderer = |records| plan_of(records).map(|plan| Renderer::new(plan));
+    let nothing = || Difference { tick: 0, place: 1, recorded: None, replayed: None };
+    let difference = match (renderer(recorded), renderer(replayed)) {
+        (Some(before), Some(now)) => compare(recorded, replayed, &mut (before, now)),
+        _ => None,
+    };
+    Verdict::Differs(Box::new(difference.unwrap_or_else(nothing)))
+}
+
+/// The plan that a session was opened with.
+pub fn plan_of(records: &[Record]) -> Option<&std::sync::Arc<Plan>> {
+    records.iter().find_map(|record| match &record.entry {
+        Entry::Input(_, Input::SessionOpen(open)) => Some(&open.plan),
+        _ => None,
+    })
 }
 
 fn check_nodes(plan: &Plan, registry: &Registry) -> Result<(), ReplayError> {
@@ -125,15 +176,25 @@ fn replay_tick(core: &mut Core, recorded: &[Record]) -> Vec<Record> {
     replayed
 }
 
-/// The first record that is not the same, apart from the slot: that is the worker's business.
+/// Apart from the slot: that is the worker's business.
+fn same(before: Option<&Record>, now: Option<&Record>) -> bool {
+    matches!((before, now), (Some(before), Some(now))
+        if before.tick == now.tick && before.at == now.at && before.entry == now.entry)
+}
+
+/// The first record that is not the same.
 fn compare(recorded: &[Record], replayed: &[Record], renderers: &mut (Renderer, Renderer)) -> Option<Difference> {
     let longer = recorded.len().max(replayed.len());
     for place in 0..longer {
         let (before, now) = (recorded.get(place), replayed.get(place));
-        let same = matches!((before, now), (Some(before), Some(now))
-            if before.tick == now.tick && before.at == now.at && before.entry == now.entry);
+        // Of records that are the same, only those that name an invocation have to be read, for the lines that follow.
+        let names =
+            |record: Option<&Record>| matches!(record.map(|it| &it.entry), Some(Entry::Effect(Effect::Invoke { .. })));
+        if same(before, now) && !names(before) {
+            continue;
+        }
         let lines = (before.map(|record| renderers.0.record(record)), now.map(|record| renderers.1.record(record)));
-        if !same {
+        if !same(before, now) {
             let tick = before.or(now).map_or(0, |record| record.tick);
             return Some(Difference { tick, place: place + 1, recorded: lines.0, replayed: lines.1 });
         }

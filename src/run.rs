@@ -8,10 +8,10 @@ use rspp_adapters::call::{Call, CallError, Pace, Providers, hold, open};
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::opener::Opener;
 use rspp_adapters::provider::ProviderError;
-use rspp_adapters::recording::{self, RecordingError, RecordingFile};
+use rspp_adapters::recording::{Recorder, RecordingError, RecordingFile};
 use rspp_compiler::Registry;
-use rspp_specs::plan::{NodeKind, Plan};
-use rspp_specs::timeline::Record;
+use rspp_specs::plan::{NodeKind, Plan, RecordingLevel};
+use rspp_specs::timeline::{Record, SessionOpen};
 
 use crate::spec::Over;
 use crate::summary::Summary;
@@ -30,6 +30,8 @@ pub struct Run {
     pub output: PathBuf,
     /// Where the recording goes, if one is wanted.
     pub record: Option<PathBuf>,
+    /// At which level, where it is not the spec that says so.
+    pub record_level: Option<RecordingLevel>,
     /// By the clock on the wall.
     pub realtime: bool,
 }
@@ -110,7 +112,12 @@ pub fn run(options: &Run, registry: &Registry, interrupt: &Interrupt) -> Result<
     let session = options.input.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let pace = if options.realtime { Pace::RealTime } else { Pace::Virtual };
     let files = Files { answer: &options.output, recording: options.record.as_deref() };
-    Ready { plan, session, audio: call, providers, pace }.hold(&files, registry, interrupt, |_| {})
+    Ready { plan, session, audio: call, providers, pace, recording: options.record_level }.hold(
+        &files,
+        registry,
+        interrupt,
+        |_| {},
+    )
 }
 
 /// A call of which everything is there.
@@ -120,6 +127,8 @@ pub(crate) struct Ready {
     pub(crate) audio: CallAudio,
     pub(crate) providers: Providers,
     pub(crate) pace: Pace,
+    /// At which level it is recorded, where it is not the plan that says so.
+    pub(crate) recording: Option<RecordingLevel>,
 }
 
 /// Where a call goes.
@@ -137,12 +146,13 @@ impl Ready {
         interrupt: &Interrupt,
         mut on_tick: impl FnMut(&[Record]),
     ) -> Result<Held, RunError> {
-        let Self { plan, session, audio, providers, pace } = self;
-        let file = files.recording.map(|path| RecordingFile::create(path, recording::head(&session, &plan, 0)));
+        let Self { plan, session, audio, providers, pace, recording } = self;
+        let open = SessionOpen { recording, ..SessionOpen::new(&*session, Arc::clone(&plan)) };
+        let file = files.recording.map(|path| RecordingFile::create(path, Recorder::head(&open)));
         let mut held = Recorded { summary: Summary::default(), file: file.transpose()?, unwritten: None };
         let _ending = interrupt.ending();
         let mut core = crate::core(registry.clone());
-        let call = Call { session: &session, audio: &audio, pace, interrupt };
+        let call = Call { session: &session, audio: &audio, pace, interrupt, recording };
         let result = hold(&mut core, &plan, &call, providers, |records, _| {
             held.take(records);
             on_tick(records);
@@ -178,7 +188,7 @@ impl Recorded {
     fn take(&mut self, records: &[Record]) {
         self.summary.take(records);
         if let (Some(file), None) = (&mut self.file, &self.unwritten) {
-            self.unwritten = file.append(records).err();
+            self.unwritten = file.append_as_declared(records).err();
         }
     }
 }

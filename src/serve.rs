@@ -1,5 +1,6 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +13,14 @@ use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::notes::Notes;
 use rspp_adapters::opener::Opener;
 use rspp_adapters::provider::ProviderError;
+use rspp_adapters::secret::{SecretError, Secrets};
 use rspp_adapters::server::{Certificate, Entry, Limits, Options, Server, ServerError};
+use rspp_adapters::telephony::{Provider, Telephones};
 use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
+use rspp_specs::binding::KeyReference;
 
+use crate::drawing::graph_svg;
 use crate::run::dialogue_of;
 use crate::spec::Over;
 use crate::trace::{TraceError, read_plan_under};
@@ -45,6 +50,10 @@ pub struct Serve {
     pub token_keys: Vec<PathBuf>,
     /// Everybody is let in also where other machines reach it.
     pub dev: bool,
+    /// Which telephone providers' calls are answered, each with its secret.
+    pub telephones: BTreeMap<Provider, KeyReference>,
+    /// How the world calls the server; where it listens, if nobody says.
+    pub public_url: Option<String>,
     /// How long calls may take to come to an end.
     pub drain: Duration,
 }
@@ -61,6 +70,14 @@ pub enum ServeError {
     /// A provider.
     #[error(transparent)]
     Provider(CallError),
+    /// A telephone provider's secret.
+    #[error("{}: {error}", provider.name())]
+    Telephone {
+        /// Whose.
+        provider: Provider,
+        /// Why.
+        error: SecretError,
+    },
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -83,7 +100,7 @@ impl ServeError {
     /// Whether the command line, the spec or its files are wrong, and not the world.
     pub fn is_wrong_usage(&self) -> bool {
         match self {
-            ServeError::Spec(_) | ServeError::Key { .. } | ServeError::Open(_) => true,
+            ServeError::Spec(_) | ServeError::Key { .. } | ServeError::Open(_) | ServeError::Telephone { .. } => true,
             ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
             ServeError::Provider(_) => false,
             ServeError::Server(error) => !matches!(error, ServerError::System(_)),
@@ -116,6 +133,8 @@ pub fn serve(
         record: options.record.clone(),
         allowed_origins: options.allowed_origins.clone(),
         entry,
+        graph: graph_svg(&plan),
+        telephones: telephones(options, folder)?,
         notes,
     };
     let server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
@@ -138,6 +157,18 @@ fn entry(options: &Serve) -> Result<Entry, ServeError> {
         PublicKey::from_pem(&text).map_err(|error| says(error.to_string()))
     };
     Ok(Entry::Tokens(options.token_keys.iter().map(read).collect::<Result<_, _>>()?))
+}
+
+fn telephones(options: &Serve, folder: &Path) -> Result<Telephones, ServeError> {
+    let secrets = Secrets::beside(folder);
+    let secret = |(provider, reference): (&Provider, &KeyReference)| {
+        let secret = secrets.read(reference);
+        secret.map(|secret| (*provider, secret)).map_err(|error| ServeError::Telephone { provider: *provider, error })
+    };
+    let secrets = options.telephones.iter().map(secret).collect::<Result<_, _>>()?;
+    let scheme = if options.certificate.is_some() { "https" } else { "http" };
+    let here = format!("{scheme}://{}", options.listen);
+    Ok(Telephones::new(options.public_url.as_deref().unwrap_or(&here), secrets))
 }
 
 /// Behind the calls, goodbyes and files have so long.

@@ -7,7 +7,8 @@ mod kept;
 use std::path::Path;
 
 use rspp::Registry;
-use rspp::drawing::{Canvas, Charset, Live, LiveLine, Story, Text, lanes, svg, waits};
+use rspp::drawing::{Canvas, Charset, Live, LiveLine, Story, Text, lanes, svg, svg_timeline, timeline, waits};
+use rspp::specs::ids::TurnId;
 use rspp::specs::timeline::Record;
 
 use kept::check_kept;
@@ -58,7 +59,8 @@ fn every_line_of_a_picture_fits() {
     let records = records("false-interruption");
     let story = Story::of(&records);
     for columns in [40, 57, 80, 133, 200] {
-        for line in lanes(&story, Canvas { columns, ..WIDE }).iter().chain(&waits(&story, Canvas { columns, ..WIDE })) {
+        let canvas = Canvas { columns, ..WIDE };
+        for line in [lanes(&story, canvas), waits(&story, canvas), timeline(&story, canvas)].iter().flatten() {
             let line = line.plain();
             assert!(line.chars().count() <= columns, "{columns}: {line}");
         }
@@ -68,6 +70,28 @@ fn every_line_of_a_picture_fits() {
 #[test]
 fn the_readmes_picture_is_that_of_the_golden_interruption() {
     check_kept("docs/images/call.svg", &svg(&Story::of(&records("interruption"))));
+}
+
+#[test]
+fn timelines_tell_what_was_cancelled_dropped_late_and_switched() {
+    for scenario in ["interruption", "provider-switch", "provider-stall", "buffer-block", "takeover", "tool-committed"]
+    {
+        let story = Story::of(&records(scenario));
+        check_kept(&format!("tests/drawing/timeline-{scenario}.txt"), &plain(&timeline(&story, WIDE)));
+    }
+    check_kept("docs/images/timeline.svg", &svg_timeline(&Story::of(&records("provider-switch"))));
+}
+
+#[test]
+fn one_turn_is_a_part_of_the_timeline() {
+    let story = Story::of(&records("interruption"));
+    let part = story.of_turn(TurnId(2)).expect("there is a second turn");
+    assert_eq!(part.turns.len(), 1);
+    let (from, to) = part.window().expect("something happens in it");
+    assert!(story.window().is_some_and(|(first, last)| from > first && to < last));
+    check_kept("tests/drawing/timeline-turn-2.txt", &plain(&timeline(&part, WIDE)));
+    assert!(svg_timeline(&part).ends_with("</svg>\n"));
+    assert_eq!(story.of_turn(TurnId(9)), None);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 32] = [
     &[],
     &["demo"],
     &["new"],
@@ -37,6 +37,14 @@ const COMMANDS: [&[&str]; 24] = [
     &["serve"],
     &["token"],
     &["replay"],
+    &["diff"],
+    &["timeline"],
+    &["summary"],
+    &["gates"],
+    &["recordings"],
+    &["recordings", "list"],
+    &["recordings", "sweep"],
+    &["recordings", "delete"],
     &["engines"],
     &["engines", "list"],
     &["engines", "install"],

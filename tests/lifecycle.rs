@@ -12,6 +12,7 @@ use rspp::specs::event::{AudioFrame, ProviderResult, Talk};
 use rspp::specs::ids::{InvocationId, LeaseEpoch, Slot, TurnId};
 use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
 use rspp::specs::plan::{NodeKind, Plan};
+use rspp::specs::recording::RecorderReport;
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Takeover};
 use rspp::{Batch, Core, Registry, compile, core};
@@ -120,6 +121,8 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("authority_revoked", Input::AuthorityRevoked),
         ("lease (later)", Input::LeaseRotated(LeaseEpoch(7))),
         ("lease (the same)", Input::LeaseRotated(LeaseEpoch(0))),
+        ("recorder (strained)", Input::Recorder(RecorderReport::Strained)),
+        ("recorder (no evidence)", Input::Recorder(RecorderReport::NoEvidence)),
         ("stale_epoch", Input::StaleEpoch { epoch: LeaseEpoch(3), input: "user_text".into() }),
         ("admission (available)", admission(Quota::Available)),
         ("admission (exhausted)", admission(Quota::Exhausted)),

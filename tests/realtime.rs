@@ -1,5 +1,5 @@
 //! The OpenAI Realtime protocol, spoken by a client that nobody here wrote: the `openai` package for Python. `ci/setup`
-//! installs it into `.venv-clients`; `RSPP_CLIENTS` names another interpreter that has it.
+//! installs it into `.venv-realtime`; `RSPP_REALTIME` names another interpreter that has it.
 
 #[path = "serve/house.rs"]
 mod house;
@@ -11,8 +11,8 @@ use house::House;
 use rspp::adapters::audio::{Rechunker, read_call};
 
 fn python() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv-clients/bin/python");
-    std::env::var_os("RSPP_CLIENTS").map_or(installed, PathBuf::from)
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv-realtime/bin/python");
+    std::env::var_os("RSPP_REALTIME").map_or(installed, PathBuf::from)
 }
 
 /// The first question of the bundled call, at the protocol's rate.
@@ -27,7 +27,7 @@ fn speech(path: &Path) {
 }
 
 #[test]
-#[ignore = "needs the packages of ci/clients.txt"]
+#[ignore = "needs the packages of ci/realtime.txt"]
 fn the_openai_sdk_holds_a_call() {
     let folder = tempfile::tempdir().expect("there is room");
     let pcm = folder.path().join("speech.pcm");

@@ -73,6 +73,25 @@ fn operators_see_how_it_is() {
 }
 
 #[test]
+fn the_console_is_one_page_that_loads_nothing_from_elsewhere() {
+    let house = House::open();
+    let page = house.get("/");
+    let linked: Vec<&str> = page.split('"').filter(|text| text.ends_with(".js") || text.ends_with(".css")).collect();
+    assert_eq!(linked, ["console.css", "console.js"]);
+    assert!(!page.contains("://"), "all that it loads is here");
+    for module in ["console", "line", "sound", "story", "timeline", "worklets"] {
+        let text = house.get(&format!("/{module}.js"));
+        let imports = text.lines().filter_map(|line| line.split_once(" from \"./")?.1.strip_suffix("\";"));
+        for import in imports {
+            assert!(!house.get(&format!("/{import}")).is_empty(), "{module}.js imports {import}");
+        }
+        assert!(!text.is_empty(), "{module}.js");
+    }
+    assert!(house.get("/pipeline.json").contains("\"name\":\"served\""));
+    assert!(house.get("/pipeline.svg").starts_with("<svg"));
+}
+
+#[test]
 fn the_end_waits_for_answers_and_takes_no_new_calls() {
     let house = House::open();
     let mut client = Client::connect(house.address);

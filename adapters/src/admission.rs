@@ -174,12 +174,12 @@ impl LocalAdmission {
 
     /// Sessions for which another word on new turns holds now than they were told last, with that word.
     pub fn news(&mut self) -> Vec<(Slot, Input)> {
-        let words: Vec<(Slot, Quota)> = self.sessions.iter().map(|(slot, of)| (*slot, self.word(of))).collect();
+        let words = self.sessions.iter().map(|(slot, of)| (*slot, self.word(of), of.told));
+        let words: Vec<(Slot, Quota)> =
+            words.filter(|(_, word, told)| *told != Some(*word)).map(|(slot, word, _)| (slot, word)).collect();
         let mut news = Vec::new();
         for (slot, quota) in words {
-            let Some(account) = self.sessions.get_mut(&slot).filter(|account| account.told != Some(quota)) else {
-                continue;
-            };
+            let Some(account) = self.sessions.get_mut(&slot) else { continue };
             account.told = Some(quota);
             account.version += 1;
             let (version, form, epoch) = (account.version, AdmissionSnapshot::FORM, account.epoch);

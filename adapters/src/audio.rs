@@ -1,9 +1,17 @@
-//! Audio in and out of files and between rates: WAV to a call's 16 kHz mono and back, and any stream of PCM to
-//! 20 ms frames.
+//! Audio in and out of files and wires, and between rates: WAV to a call's 16 kHz mono and back, any stream of PCM to
+//! 20 ms frames, and what transports carry ([`Inbound`], [`Outbound`]) with its losses ([`Jitter`], [`Concealer`]).
 //!
-//! Everything here is whole-number arithmetic on samples, so the same file gives the same samples on every
-//! machine: what a call was fed is part of what a replay compares.
+//! Everything here but Opus is whole-number arithmetic on samples, so the same file gives the same samples on every
+//! machine: what a call was fed is part of what a replay compares. All of it is outside the door: what is logged is the
+//! PCM that the core saw.
 
+mod border;
+mod conceal;
+mod decay;
+mod g711;
+mod jitter;
+mod keypad;
+mod opus;
 mod rechunk;
 mod resample;
 mod riff;
@@ -16,6 +24,13 @@ use rspp_specs::event::AudioFrame;
 use rspp_specs::limits::FRAME_MS;
 use thiserror::Error;
 
+pub use border::{Encoding, Inbound, MAX_WIRE_AUDIO_BYTES, Outbound, WireAudioError, WireFormat};
+pub use conceal::Concealer;
+pub use decay::{MAX_DECAY_MS, decay};
+pub use g711::Law;
+pub use jitter::{Arrival, Jitter, JitterCounts, JitterProfile, Next};
+pub use keypad::{Digit, MAX_DIALLED_DIGITS, dial};
+pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter};
 pub use rechunk::{Rechunker, UnsupportedRate};
 pub use wav::{read_call, write_stereo};
 

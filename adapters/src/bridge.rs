@@ -171,6 +171,11 @@ impl Bridge {
         self.clock.now()
     }
 
+    /// When a time of the workers is on the machine's clock.
+    pub fn instant(&self, at: Micros) -> std::time::Instant {
+        self.clock.instant(at)
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -11,7 +11,7 @@ use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::ids::InvocationId;
 use rspp_specs::limits::FRAME_MS;
 use rspp_specs::outcome::Outcome;
-use rspp_specs::plan::{NodeKind, Plan};
+use rspp_specs::plan::{NodeKind, Plan, RecordingLevel};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Record, SessionOpen, TurnState};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use crate::valve::Valve;
 /// Silence behind the end of the file, at least: so long an utterance may need to end and to be answered.
 const MIN_TRAIL: Micros = Micros::from_ms(2_000);
 /// How long a call may go on behind the end of its file.
-const MAX_TRAIL: Micros = Micros::from_ms(180_000);
+pub(crate) const MAX_TRAIL: Micros = Micros::from_ms(180_000);
 /// Inputs from engines that may wait for the loop, in real time.
 const INBOX: usize = 4_096;
 /// Orders to one engine that may wait, in real time.
@@ -89,6 +89,10 @@ impl Providers {
         self.by_key.insert((kind, Arc::from(binding)), provider);
     }
 
+    pub(crate) fn has(&self, kind: Kind, binding: &str) -> bool {
+        self.by_key.contains_key(&(kind, Arc::from(binding)))
+    }
+
     /// Hands each thing that people should know to `tell`, when it happens: why an invocation failed.
     pub fn on_note(&mut self, tell: impl FnMut(&str) + Send + 'static) {
         self.notes = Notes::new(tell);
@@ -100,8 +104,16 @@ impl Providers {
 /// # Errors
 /// A binding that says nothing, or an engine that can't be had.
 pub fn open(plan: &Plan, opener: &mut Opener) -> Result<Providers, CallError> {
+    open_for(plan, opener, |_| true)
+}
+
+/// Opens what those of a plan's nodes are bound to that `wants` names.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for(plan: &Plan, opener: &mut Opener, wants: impl Fn(&str) -> bool) -> Result<Providers, CallError> {
     let mut providers = Providers::default();
-    open_each(plan, opener, |wanted, provider| {
+    open_some(plan, opener, wants, |wanted, provider| {
         let provider = match provider {
             Opened::Only(provider) => provider,
             Opened::Replaceable(provider) => Box::new(Replaceable::new(wanted.node, provider)),
@@ -126,10 +138,20 @@ pub(crate) enum Opened {
 pub(crate) fn open_each(
     plan: &Plan,
     opener: &mut Opener,
+    take: impl FnMut(&Wanted<'_>, Opened),
+) -> Result<(), CallError> {
+    open_some(plan, opener, |_| true, take)
+}
+
+/// As [`open_each`], for those nodes alone that `wants` names.
+fn open_some(
+    plan: &Plan,
+    opener: &mut Opener,
+    wants: impl Fn(&str) -> bool,
     mut take: impl FnMut(&Wanted<'_>, Opened),
 ) -> Result<(), CallError> {
     let mut taken = BTreeSet::new();
-    for node in plan.nodes() {
+    for node in plan.nodes().iter().filter(|node| wants(&node.name)) {
         let simple = |kind, binding| Wanted { node: &node.name, kind, binding, prompt: None, tools: &[] };
         let wanted = match &node.kind {
             NodeKind::Stt { binding, .. } => simple(Kind::Recogniser, binding),
@@ -189,6 +211,8 @@ pub struct Call<'a> {
     pub pace: Pace,
     /// Ends the session when it is raised, as the caller's hanging up does.
     pub interrupt: &'a Interrupt,
+    /// At which level it is recorded, where it is not the plan that says so.
+    pub recording: Option<RecordingLevel>,
 }
 
 /// Holds a call. `on_tick` sees what each tick wrote.
@@ -202,19 +226,18 @@ pub fn hold(
     providers: Providers,
     on_tick: impl FnMut(&[Record], Option<&View>),
 ) -> Result<CallResult, CallError> {
-    let Call { session, audio, pace, interrupt } = *call;
+    let Call { session, audio, pace, interrupt, recording } = *call;
     let slot = core.reserve().ok_or(CallError::Full)?;
     let mut schedule = Schedule::default();
-    let open = SessionOpen::new(session, Arc::clone(plan));
+    let open = SessionOpen { recording, ..SessionOpen::new(session, Arc::clone(plan)) };
     schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
     let until = Micros(u64::MAX);
     let caller = Caller::new(audio, interrupt.clone());
     match pace {
         Pace::Virtual => {
-            let mut peers =
-                CallPeers::new(caller, Waiting { providers, running: BTreeMap::new(), over: interrupt.over().clone() });
+            let mut peers = CallPeers::waiting(caller, TransportTimes::WAV, providers, interrupt.over().clone());
             run(core, slot, &mut schedule, &mut peers, &mut VirtualClock::default(), until, on_tick)?;
-            Ok(peers.finish().0)
+            Ok(peers.left())
         }
         Pace::RealTime => {
             let (inbox, inputs) = sync_channel(INBOX);
@@ -250,6 +273,13 @@ impl Caller {
         self.frames.get(number).cloned().unwrap_or_else(none)
     }
 
+    fn end(&mut self, now: Micros, schedule: &mut Schedule) {
+        self.ended = true;
+        schedule.put(now, Input::SessionEnd);
+    }
+}
+
+impl CallerSide for Caller {
     /// Puts the next frame at the moment at which its last sample is spoken; or the session's end.
     fn go_on(&mut self, now: Micros, view: &View, schedule: &mut Schedule) {
         let frame_end = |number: usize| Micros::from_ms((number as u64 + 1) * FRAME_MS);
@@ -261,7 +291,7 @@ impl Caller {
             return;
         }
         let file_end = Micros::from_ms(self.frames.len() as u64 * FRAME_MS);
-        let at_rest = view.state == TurnState::Idle && view.invocations == 0 && !view.is_playing;
+        let at_rest = is_at_rest(view);
         let trail = now.since(file_end);
         if (trail >= MIN_TRAIL && at_rest) || trail >= MAX_TRAIL {
             self.end(now, schedule);
@@ -271,18 +301,18 @@ impl Caller {
         self.sent += 1;
     }
 
-    fn end(&mut self, now: Micros, schedule: &mut Schedule) {
-        self.ended = true;
-        schedule.put(now, Input::SessionEnd);
-    }
-
     fn samples(&self) -> Vec<i16> {
         (0..self.sent).flat_map(|number| self.frame(number).samples.to_vec()).collect()
     }
 }
 
+/// Whether nothing is left to come of what was said so far.
+pub(crate) fn is_at_rest(view: &View) -> bool {
+    view.state == TurnState::Idle && view.invocations == 0 && !view.is_playing
+}
+
 /// Whoever brings effects to providers.
-trait Bring {
+pub(crate) trait Bring {
     fn bring(
         &mut self,
         now: Micros,
@@ -301,7 +331,7 @@ trait Bring {
 }
 
 /// What an effect asks of a provider.
-enum Order {
+pub(crate) enum Order {
     Invoke(Arc<str>, Request),
     Feed(AudioFrame),
     FeedEnd,
@@ -324,14 +354,37 @@ fn carry_out(
     }
 }
 
-struct CallPeers<B> {
-    caller: Caller,
+/// Who stands at the caller's end.
+pub(crate) trait CallerSide {
+    /// After each tick: what comes from the caller next.
+    fn go_on(&mut self, now: Micros, view: &View, schedule: &mut Schedule);
+
+    /// All that was said, from session time 0 on.
+    fn samples(&self) -> Vec<i16>;
+}
+
+/// Everybody outside of a call.
+pub(crate) struct CallPeers<C, B> {
+    caller: C,
     transport: MemoryTransport,
     providers: B,
 }
 
-impl<B: Bring> CallPeers<B> {
-    fn new(caller: Caller, providers: B) -> Self {
+impl<C: CallerSide> CallPeers<C, Waiting> {
+    /// In virtual time.
+    pub(crate) fn waiting(caller: C, times: TransportTimes, providers: Providers, over: CancellationToken) -> Self {
+        let providers = Waiting { providers, running: BTreeMap::new(), over };
+        Self { caller, transport: MemoryTransport::new(times), providers }
+    }
+
+    /// What the call left.
+    pub(crate) fn left(self) -> CallResult {
+        self.finish().0
+    }
+}
+
+impl<C: CallerSide, B: Bring> CallPeers<C, B> {
+    fn new(caller: C, providers: B) -> Self {
         Self { caller, transport: MemoryTransport::new(TransportTimes::WAV), providers }
     }
 
@@ -342,7 +395,7 @@ impl<B: Bring> CallPeers<B> {
     }
 }
 
-impl<B: Bring> Peers for CallPeers<B> {
+impl<C: CallerSide, B: Bring> Peers for CallPeers<C, B> {
     type Error = ProviderError;
 
     fn perform(&mut self, now: Micros, effect: &Effect, schedule: &mut Schedule) -> Result<(), ProviderError> {
@@ -390,7 +443,7 @@ pub(crate) fn unbound(request: &Request) -> Vec<Timed> {
 }
 
 /// Virtual time: the clock waits for each provider, and what it answers comes in after its modelled latency.
-struct Waiting {
+pub(crate) struct Waiting {
     providers: Providers,
     running: BTreeMap<InvocationId, Key>,
     /// Nothing else happens while the clock waits, a cancellation neither.

@@ -3,3 +3,5 @@
 
 pub mod realtime;
 pub mod rspp;
+pub mod rtvi;
+pub mod telephony;

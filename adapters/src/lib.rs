@@ -4,6 +4,7 @@
 //! calls at once.
 
 pub mod admission;
+pub mod again;
 pub mod audio;
 pub mod bridge;
 pub mod call;
@@ -18,6 +19,7 @@ pub mod input_file;
 pub mod interrupt;
 pub mod lease;
 pub mod loudspeaker;
+pub mod memory;
 pub mod notes;
 pub mod openai;
 pub mod opener;
@@ -30,6 +32,7 @@ pub mod scripted;
 pub mod secret;
 pub mod server;
 pub mod sim;
+pub mod telephony;
 pub mod token;
 pub mod tone;
 pub mod tools;

@@ -11,6 +11,7 @@ use rspp_specs::ids::{InvocationId, LeaseEpoch};
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
+use rspp_specs::recording::RecorderReport;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen, Takeover};
 use serde::Deserialize;
@@ -119,6 +120,9 @@ pub struct ScenarioInput {
     /// Another worker goes on with the session.
     #[serde(default)]
     pub takeover: Option<Takeover>,
+    /// The recorder fares better or worse, or somebody asks something of it.
+    #[serde(default)]
+    pub recorder: Option<RecorderReport>,
 }
 
 /// What others have found out about a provider.
@@ -148,7 +152,8 @@ pub enum ScenarioError {
     /// An input that says nothing, or too much.
     #[error(
         "the input at {at_ms} ms needs exactly one of user_text, cancel, cancellation, talk, observed, authority_revoked, transport_lost, \
-         session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health, dispatch_refused, takeover"
+         session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health, dispatch_refused, takeover, \
+         recorder"
     )]
     Input {
         /// When it was to come in.
@@ -250,6 +255,7 @@ impl ScenarioInput {
         );
         inputs.extend(self.dispatch_refused.map(Input::DispatchRefused));
         inputs.extend(self.takeover.clone().map(Input::Takeover));
+        inputs.extend(self.recorder.map(Input::Recorder));
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(ScenarioError::Input { at_ms: self.at_ms }),

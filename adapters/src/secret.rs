@@ -83,6 +83,11 @@ impl Secret {
         &self.from
     }
 
+    /// The key itself, for whoever checks a signature with it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.value
+    }
+
     /// The value of an `Authorization` header, marked as sensitive.
     pub(crate) fn bearer(&self) -> HeaderValue {
         let value = HeaderValue::from_str(&format!("Bearer {}", self.value));

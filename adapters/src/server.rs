@@ -7,11 +7,13 @@
 
 mod accept;
 mod attendant;
+mod console;
 mod limits;
 mod metrics;
 mod parking;
 mod routes;
 mod tape;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,10 +28,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use limits::Limits;
-pub use routes::{DOORS, Door, Knock};
+pub use routes::{DOORS, Door, Knock, Opens};
 
 use crate::bridge::{Bridge, Opening, Pipeline, Session};
 use crate::notes::Notes;
+use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::{Refusal, RefusalCode};
 use parking::Parking;
@@ -48,6 +51,10 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// Who is let in.
     pub entry: Entry,
+    /// The pipeline's graph, drawn as SVG, for the console page.
+    pub graph: String,
+    /// The telephone numbers that it answers.
+    pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
 }
@@ -121,6 +128,8 @@ struct House {
     guard: Guard,
     /// Makes tokens for whoever asks, where none are needed.
     issuer: Option<Issuer>,
+    graph: String,
+    telephones: Telephones,
     notes: Notes,
     traffic: Traffic,
     /// No new calls; those that are there come to an end.
@@ -160,7 +169,7 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, entry, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes } = options;
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
             Entry::Everybody => {
@@ -191,6 +200,8 @@ impl Server {
             allowed_origins,
             guard,
             issuer,
+            graph,
+            telephones,
             notes,
             traffic: Traffic::default(),
             draining: CancellationToken::new(),
@@ -226,6 +237,8 @@ impl Server {
     }
 }
 
+/// How long a request's body may take.
+const READING: Duration = Duration::from_secs(5);
 /// How long a goodbye may take when nobody is waited for any more.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How often it is looked whether all calls are over.

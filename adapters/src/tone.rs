@@ -13,7 +13,7 @@ use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
 
 use crate::audio::CALL_RATE_HZ;
-use crate::provider::{Answer, Provider, ProviderError, latency, refuse};
+use crate::provider::{Answer, Provider, ProviderError, Timed, latency, refuse};
 
 /// A letter, a space or a sign takes so long: about 15 of them a second.
 const LETTER_MS: u64 = 66;
@@ -151,10 +151,23 @@ impl Provider for ToneVoice {
     }
 }
 
+/// The answer to a text: its tones in frames, each at its time, and the end.
+pub(crate) fn tones_in_frames(text: &str) -> Vec<Timed> {
+    let mut after = latency::FIRST_AUDIO;
+    let mut answer = Vec::new();
+    for samples in tones(text).chunks(FRAME_SAMPLES) {
+        let frame = AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
+        answer.push(Timed { after, result: ProviderResult::Audio(frame) });
+        after = after + latency::NEXT_AUDIO;
+    }
+    answer.push(Timed { after, result: ProviderResult::End(Outcome::Success) });
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::{Timed, answered};
+    use crate::provider::answered;
 
     #[test]
     fn words_fall_into_syllables() {

@@ -22,7 +22,7 @@ pub struct NodeType {
 
 impl NodeType {
     /// A type with one input `in` and one output `out`. `make` reads a node's `config`; what it refuses is a
-    /// finding of the spec, with its message.
+    /// finding of the spec, with its message. Workers on several threads share it.
     pub fn new(
         input: PortType,
         output: PortType,

@@ -81,6 +81,9 @@ impl Session {
         if self.draining {
             return Some(Signal::Reject(self.refusal(RejectReason::Draining, point)));
         }
+        if self.recording.lacks_evidence {
+            return Some(Signal::Reject(self.refusal(RejectReason::RecordingUnavailable, point)));
+        }
         if self.suspended {
             return Some(Signal::Defer { refusal: self.refusal(RejectReason::Suspended, point), retry_after: None });
         }

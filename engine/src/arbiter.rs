@@ -41,6 +41,7 @@ impl Session {
             Input::StaleEpoch { epoch, .. } => {
                 self.say(desk, Signal::StaleEpochReject { epoch, current: self.epoch });
             }
+            Input::Recorder(report) => self.on_recorder(desk, cause, report),
             Input::Takeover(takeover) => self.on_takeover(desk, cause, &takeover),
             Input::DispatchRefused(id) => self.on_dispatch_refused(desk, cause, id),
             Input::Admission(snapshot) => self.on_admission(desk, snapshot),
@@ -279,7 +280,7 @@ impl Session {
     }
 
     fn on_proposal(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
-        let may_open = self.turn.is_none() || self.draining || self.suspended;
+        let may_open = self.turn.is_none() || self.draining || self.suspended || self.recording.lacks_evidence;
         let obstacle = if may_open { self.obstacle(desk, &proposal) } else { None };
         if let Some(obstacle) = obstacle {
             self.turn_away(desk, obstacle, proposal);
@@ -303,6 +304,7 @@ impl Session {
             return;
         };
         self.settle_playback(desk);
+        self.record_more(desk);
         self.turns += 1;
         let turn = TurnId(self.turns);
         let capability = self.fence.open(self.slot, turn);

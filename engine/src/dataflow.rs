@@ -44,9 +44,9 @@ pub(crate) struct Dataflow {
     frontier: Rc<Cell<u64>>,
     asks: AskQueue,
     culprits: Culprits,
-    /// Between ticks the input stands at the data lane of this one: a tick without control moves each frontier of the
-    /// shape once. A tick with control leaves it out, and takes both lanes of the next.
-    tick: u64,
+    /// Where the input stands: between ticks, at the first sub-tick of the next one. What comes there does not make any
+    /// frontier move before it is through.
+    at: SubTick,
     /// The control lane of the tick has run by itself, the data lane has not.
     mid_tick: bool,
     pub(crate) control: Vec<Row>,
@@ -62,8 +62,8 @@ impl Dataflow {
             probe(scope, built.leaves, Rc::clone(&frontier));
             built.culprits
         });
-        input.advance_to(SubTick::data(0).pack());
-        Self { input, frontier, asks, culprits, tick: 0, mid_tick: false, control: Vec::new(), data: Vec::new() }
+        let (control, data) = (Vec::new(), Vec::new());
+        Self { input, frontier, asks, culprits, at: SubTick::default(), mid_tick: false, control, data }
     }
 
     /// Whether the tick has nothing for this dataflow.
@@ -77,15 +77,19 @@ impl Dataflow {
         if self.control.iter().any(Row::revokes) {
             self.send_control();
             self.mid_tick = true;
-            self.run_to(worker, SubTick::data(self.tick));
+            self.run(worker);
         }
     }
 
     fn send_control(&mut self) {
-        self.tick += 1;
-        self.input.advance_to(SubTick::control(self.tick).pack());
         self.input.send_batch(&mut self.control);
         self.control.clear();
+        self.move_on();
+    }
+
+    fn move_on(&mut self) {
+        self.at = self.at.next();
+        self.input.advance_to(self.at.pack());
     }
 
     /// What revocations have flushed from the buffers.
@@ -97,7 +101,6 @@ impl Dataflow {
     pub(crate) fn run_data(&mut self, worker: &mut Worker, asks: &mut Vec<Ask>) {
         if !self.control.is_empty() {
             self.send_control();
-            self.input.advance_to(SubTick::data(self.tick).pack());
         }
         if !self.data.is_empty() {
             let rows = self.data.len();
@@ -105,17 +108,18 @@ impl Dataflow {
             self.data = Vec::with_capacity(rows);
         }
         self.mid_tick = false;
-        self.tick += 1;
-        self.run_to(worker, SubTick::data(self.tick));
+        self.move_on();
+        self.run(worker);
         self.asks.hand_over(asks);
     }
 
-    fn run_to(&mut self, worker: &mut Worker, until: SubTick) {
-        self.input.advance_to(until.pack());
+    /// Until everything before where the input stands has passed every leaf.
+    fn run(&mut self, worker: &mut Worker) {
+        let until = self.at.pack();
         for _ in 0..MAX_SUBTICK_STEPS {
-            if self.frontier.get() >= until.pack() {
+            if self.frontier.get() >= until {
                 debug_assert!(
-                    (self.culprits)().iter().all(|(_, time)| *time >= until.pack()),
+                    (self.culprits)().iter().all(|(_, time)| *time >= until),
                     "capabilities are kept past their sub-tick: {:?}",
                     (self.culprits)()
                 );
@@ -124,8 +128,7 @@ impl Dataflow {
             worker.step();
         }
         panic!(
-            "tick {} does not come to rest within {MAX_SUBTICK_STEPS} steps; capabilities are kept by {:?}",
-            self.tick,
+            "sub-tick {until} is not reached within {MAX_SUBTICK_STEPS} steps; capabilities are kept by {:?}",
             (self.culprits)()
         );
     }

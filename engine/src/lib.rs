@@ -23,6 +23,7 @@ mod flow;
 mod invocations;
 mod ledger;
 mod node_set;
+mod recording;
 mod recovery;
 mod results;
 mod session;

@@ -24,6 +24,7 @@ use crate::flow::Flow;
 use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
 use crate::node_set::NodeSet;
+use crate::recording::Recording;
 use crate::timers::Timers;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
@@ -79,6 +80,7 @@ pub(crate) struct Session {
     pub(crate) invocations: Invocations,
     pub(crate) playback: Option<Playback>,
     pub(crate) conversation: Conversation,
+    pub(crate) recording: Recording,
     /// Edges under pressure, if any are.
     pub(crate) flow: Option<Box<Flow>>,
 }
@@ -195,6 +197,7 @@ impl Session {
             connection: ConnectionState::Connected,
             circuits: Circuits::default(),
             closed_in: 0,
+            recording: Recording::new(open.recording_level()),
             flow: None,
         }
     }

@@ -1,6 +1,6 @@
 //! The timely operator that runs a node for all sessions of a dataflow.
 //!
-//! Control rows arrive a lane before the tick's data, so that a revocation has reached every operator before
+//! Control rows arrive a sub-tick before the tick's data, so that a revocation has reached every operator before
 //! the first data event of its tick. What a control row releases (a resumed playout, a due frame) leaves on the
 //! data lane, once the operator's frontier has passed the control lane; data that came meanwhile goes behind it. An
 //! operator with one data path reacts as rows arrive; one where paths meet waits by frontier (see
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, Flushed, NodeFailure};
-use rspp_specs::event::{Attributes, Delivery, DeliveryContent, Event, Origin, Payload};
+use rspp_specs::event::{Delivery, DeliveryContent, Event, Origin};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
 use rspp_specs::plan::{Lifetime, MergeOrder, Plan};
 use rspp_specs::time::SubTick;
@@ -28,7 +28,8 @@ use timely::progress::operate::FrontierInterest;
 use crate::buffers::Buffers;
 use crate::fan_in::Waiting;
 use crate::kept::{Kept, Place};
-use crate::node::{Context, Node, Outbox};
+use crate::node::{Node, Outbox};
+use crate::seat::Table;
 
 /// Makes a node's state from its parameters in a session's plan.
 pub type Factory = Rc<dyn Fn(&Plan, NodeIndex) -> Box<dyn Node>>;
@@ -157,7 +158,7 @@ impl Reactor {
         self.seats.each(rows.iter(), &mut self.releases, Seats::on_control);
         self.outlets.asks.put_flushed(&mut self.releases.flushed);
         if !self.releases.is_empty() {
-            let data = SubTick::unpack(*capability.time()).data_of_tick().pack();
+            let data = SubTick::unpack(*capability.time()).next().pack();
             self.released.keep((0..self.ports).map(|port| capability.delayed(&data, port)));
         }
     }
@@ -266,63 +267,17 @@ impl Arrival {
     }
 }
 
-/// One session's place at this operator.
-struct Seat {
-    plan: Arc<Plan>,
-    node: Option<Box<dyn Node>>,
-    /// The turn whose events the node takes.
-    open: Option<TurnCapability>,
-    calls: u32,
-    holds: bool,
-    /// A node that panicked or failed takes nothing more until the next turn.
-    failed: bool,
-    /// What has been said of whole streams, their ends above all, and has not been passed on: a node that is dropped in
-    /// the middle of its turn is told again when it is made anew, since nobody else will.
-    marks: Vec<(PortIndex, Payload)>,
-}
-
-/// Seats of the sessions of this dataflow. They stand close together, also when the worker's slots are shared out
-/// among many shapes: a table of seats by slot would be mostly empty, in every operator of every shape.
+/// A node, with its state for each session of this dataflow.
 struct Seats {
     hosted: Hosted,
-    /// By slot: which seat, or [`NO_SEAT`].
-    place_of: Vec<u32>,
-    seats: Vec<Option<Seat>>,
-    free: Vec<u32>,
+    table: Table,
     /// What the node reacts to, while it does.
     reacting: Option<Origin>,
 }
 
-const NO_SEAT: u32 = u32::MAX;
-
 impl Seats {
     fn new(hosted: Hosted) -> Self {
-        Self { hosted, place_of: Vec::new(), seats: Vec::new(), free: Vec::new(), reacting: None }
-    }
-
-    fn begin(&mut self, slot: Slot, plan: &Arc<Plan>) {
-        self.finish(slot);
-        let index = slot.0 as usize;
-        if self.place_of.len() <= index {
-            self.place_of.resize(index + 1, NO_SEAT);
-        }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.seats.push(None);
-            self.seats.len() as u32 - 1
-        });
-        self.place_of[index] = place;
-        let plan = Arc::clone(plan);
-        self.seats[place as usize] =
-            Some(Seat { plan, node: None, open: None, calls: 0, holds: false, failed: false, marks: Vec::new() });
-    }
-
-    fn finish(&mut self, slot: Slot) {
-        let Some(place) = self.place_of.get_mut(slot.0 as usize) else { return };
-        let place = std::mem::replace(place, NO_SEAT);
-        if let Some(seat) = self.seats.get_mut(place as usize) {
-            *seat = None;
-            self.free.push(place);
-        }
+        Self { hosted, table: Table::default(), reacting: None }
     }
 
     /// Reacts to each of the rows. A panic ends what the node did for the session whose row it was, and nothing else:
@@ -344,18 +299,18 @@ impl Seats {
     /// A panic outside of any reaction is ours, and goes on.
     fn on_panic(&mut self, panic: Box<dyn Any + Send>, outbox: &mut Outbox) {
         let Some(Origin { slot, scope, cause, .. }) = self.reacting.take() else { resume_unwind(panic) };
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, slot) else { return };
-        seat.node = None;
-        seat.failed = self.hosted.lifetime == Lifetime::Turn;
+        let Some(mut chair) = self.table.of(slot) else { return };
+        chair.seat.node = None;
+        chair.seat.failed = self.hosted.lifetime == Lifetime::Turn;
         let kind = AskKind::Fail(NodeFailure { message: panic_message(panic.as_ref()) });
         outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
-        seat.note_holds(self.hosted.node, slot, cause, outbox);
+        chair.note_holds(self.hosted.node, slot, cause, outbox);
     }
 
     fn on_control(&mut self, row: &ControlRow, outbox: &mut Outbox) {
         match &row.directive {
-            Directive::Begin(plan) => return self.begin(row.slot, plan),
-            Directive::Finish => return self.finish(row.slot),
+            Directive::Begin(plan) => return self.table.begin(row.slot, plan),
+            Directive::Finish => return self.table.finish(row.slot),
             Directive::Wake(node) | Directive::WakeBuffers(node) | Directive::Drop(node)
                 if *node != self.hosted.node =>
             {
@@ -363,14 +318,14 @@ impl Seats {
             }
             _ => {}
         }
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
+        let Some(mut chair) = self.table.of(row.slot) else { return };
         let mut concerns = self.hosted.lifetime == Lifetime::Session;
         match row.directive {
-            Directive::Open(capability) => seat.start_turn(Some(capability), self.hosted.lifetime),
+            Directive::Open(capability) => chair.start_turn(Some(capability), self.hosted.lifetime),
             Directive::Wake(_) => concerns = true,
             // Whose buffers are gone has nothing to be woken for.
-            Directive::WakeBuffers(_) => concerns = seat.node.is_some(),
-            Directive::Revoke(capability) if seat.open == Some(capability) => {
+            Directive::WakeBuffers(_) => concerns = chair.seat.node.is_some(),
+            Directive::Revoke(capability) if chair.is_open_for(capability) => {
                 return self.revoke(row, capability, outbox);
             }
             Directive::Drop(_) if self.hosted.lifetime == Lifetime::Turn => return self.drop_node(row, outbox),
@@ -387,10 +342,10 @@ impl Seats {
 
     /// The node learns of a directive, in the name of its turn.
     fn direct(&mut self, row: &ControlRow, directive: &Directive, outbox: &mut Outbox) {
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
-        let origin = seat.origin(row);
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
         self.reacting = Some(origin);
-        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, directive));
+        chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, directive));
         self.reacting = None;
     }
 
@@ -398,16 +353,16 @@ impl Seats {
     /// turn is over at this node before the node is asked, so that one that panics does not keep it.
     fn revoke(&mut self, row: &ControlRow, capability: TurnCapability, outbox: &mut Outbox) {
         let lifetime = self.hosted.lifetime;
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
-        let origin = seat.origin(row);
-        let mut dying = if lifetime == Lifetime::Turn { seat.node.take() } else { None };
-        seat.start_turn(None, lifetime);
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
+        let mut dying = if lifetime == Lifetime::Turn { chair.seat.node.take() } else { None };
+        chair.start_turn(None, lifetime);
         outbox.asks.retain(|ask| ask.scope != EventScope::Turn(capability));
         for events in &mut outbox.events {
             events.retain(|event| event.origin.scope != EventScope::Turn(capability));
         }
         self.reacting = Some(origin);
-        if let Some(node) = dying.as_mut().or(seat.node.as_mut()) {
+        if let Some(node) = dying.as_mut().or(chair.seat.node.as_mut()) {
             let (slot, of) = (row.slot, self.hosted.node);
             let gone = node.flush(EventScope::Turn(capability)).into_iter();
             outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
@@ -421,19 +376,19 @@ impl Seats {
     /// A node that lives with its turn is dropped in the middle of it. What waits before it is let go of by rule, and said;
     /// the one that is made in its place learns what streams have ended.
     fn drop_node(&mut self, row: &ControlRow, outbox: &mut Outbox) {
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, row.slot) else { return };
-        if seat.open.is_none() || seat.node.is_none() {
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        if !chair.is_open() || chair.seat.node.is_none() {
             return;
         }
-        let origin = seat.origin(row);
+        let origin = chair.origin(row);
         self.reacting = Some(origin);
-        seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
-        seat.node = None;
-        for (port, mark) in seat.marks.clone() {
-            seat.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));
+        chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+        chair.seat.node = None;
+        for (port, mark) in chair.marks() {
+            chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));
         }
         self.reacting = None;
-        seat.note_holds(self.hosted.node, row.slot, row.cause, outbox);
+        chair.note_holds(self.hosted.node, row.slot, row.cause, outbox);
     }
 
     fn on_arrival(&mut self, arrival: Arrival, outbox: &mut Outbox) {
@@ -445,15 +400,15 @@ impl Seats {
 
     fn on_event(&mut self, port: PortIndex, mut event: Event, outbox: &mut Outbox) {
         // The event is used where it lies: what is taken apart and put together again costs more than all the rest.
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, event.origin.slot) else { return };
-        if !seat.admits(&mut event.origin.scope, self.hosted.lifetime) {
+        let Some(mut chair) = self.table.of(event.origin.slot) else { return };
+        if !chair.admits(&mut event.origin, self.hosted.lifetime) {
             return;
         }
         if event.payload.is_mark() {
-            seat.note_mark(self.hosted.lifetime, port, &event.payload);
+            chair.note_mark(self.hosted.lifetime, port, &event.payload);
         }
         self.reacting = Some(event.origin);
-        seat.react(&self.hosted, &event.origin, event.attributes, outbox, |node, cx| {
+        chair.react(&self.hosted, &event.origin, event.attributes, outbox, |node, cx| {
             node.on_event(cx, port, event.payload);
         });
         self.reacting = None;
@@ -461,107 +416,17 @@ impl Seats {
 
     fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {
         let Delivery { mut origin, content, .. } = delivery;
-        let Some(seat) = seat_of(&self.place_of, &mut self.seats, origin.slot) else { return };
-        if !seat.admits(&mut origin.scope, self.hosted.lifetime) {
+        let Some(mut chair) = self.table.of(origin.slot) else { return };
+        if !chair.admits(&mut origin, self.hosted.lifetime) {
             return;
         }
         self.reacting = Some(origin);
-        seat.react(&self.hosted, &origin, None, outbox, |node, cx| match content {
+        chair.react(&self.hosted, &origin, None, outbox, |node, cx| match content {
             DeliveryContent::Result(call, result) => node.on_result(cx, call, result),
             DeliveryContent::Restart(call) => node.on_restart(cx, call),
             DeliveryContent::Emit(_) => {}
         });
         self.reacting = None;
-    }
-}
-
-/// Apart from [`Seats`], so that the seat and the hosted node can be had at the same time.
-fn seat_of<'a>(place_of: &[u32], seats: &'a mut [Option<Seat>], slot: Slot) -> Option<&'a mut Seat> {
-    let place = *place_of.get(slot.0 as usize)?;
-    seats.get_mut(place as usize)?.as_mut()
-}
-
-impl Seat {
-    /// In whose name the node reacts to a directive.
-    fn origin(&self, row: &ControlRow) -> Origin {
-        let scope = self.open.map_or(EventScope::Session, EventScope::Turn);
-        Origin { slot: row.slot, scope, cause: row.cause, at: row.at }
-    }
-
-    fn note_mark(&mut self, lifetime: Lifetime, port: PortIndex, mark: &Payload) {
-        let is_known = |(of, known): &(PortIndex, Payload)| *of == port && known == mark;
-        if lifetime == Lifetime::Turn && !self.marks.iter().any(is_known) {
-            self.marks.push((port, mark.clone()));
-        }
-    }
-
-    /// Forgets what the node has passed on in this reaction: whoever comes behind it knows.
-    fn forget_marks(&mut self, slot: Slot, outbox: &Outbox) {
-        let ours = |event: &&Event| event.origin.slot == slot && event.payload.is_mark();
-        for event in outbox.events.iter().flatten().filter(ours) {
-            let kind = std::mem::discriminant(&event.payload);
-            self.marks.retain(|(_, mark)| std::mem::discriminant(mark) != kind);
-        }
-    }
-
-    fn start_turn(&mut self, open: Option<TurnCapability>, lifetime: Lifetime) {
-        self.open = open;
-        self.holds = false;
-        self.marks.clear();
-        if lifetime == Lifetime::Turn {
-            self.node = None;
-            self.failed = false;
-        }
-    }
-
-    /// Whether an event of this scope is taken: a turn's event needs the turn's capability. What a node that lives with
-    /// a turn makes of the session's events belongs to the turn.
-    #[inline]
-    fn admits(&self, scope: &mut EventScope, lifetime: Lifetime) -> bool {
-        match (*scope, self.open) {
-            (EventScope::Turn(capability), open) => open == Some(capability),
-            (EventScope::Session, _) if lifetime == Lifetime::Session => true,
-            (EventScope::Session, Some(capability)) => {
-                *scope = EventScope::Turn(capability);
-                true
-            }
-            (EventScope::Session, None) => false,
-        }
-    }
-
-    /// Runs one reaction of the node.
-    #[inline]
-    fn react(
-        &mut self,
-        hosted: &Hosted,
-        origin: &Origin,
-        attributes: Option<Arc<Attributes>>,
-        outbox: &mut Outbox,
-        reaction: impl FnOnce(&mut dyn Node, &mut Context<'_>),
-    ) {
-        if self.failed {
-            return;
-        }
-        let node = self.node.get_or_insert_with(|| (hosted.factory)(&self.plan, hosted.node));
-        let mut cx = Context { origin, node: hosted.node, attributes, calls: &mut self.calls, outbox };
-        reaction(node.as_mut(), &mut cx);
-        if !self.marks.is_empty() {
-            self.forget_marks(origin.slot, outbox);
-        }
-        self.note_holds(hosted.node, origin.slot, origin.cause, outbox);
-    }
-
-    /// Tells the core when the node begins or ceases to hold the turn.
-    #[inline]
-    fn note_holds(&mut self, node: NodeIndex, slot: Slot, cause: RuntimeSequence, outbox: &mut Outbox) {
-        let holds = self.node.as_ref().is_some_and(|node| node.holds());
-        if let Some(capability) = self.open
-            && holds != self.holds
-        {
-            let (scope, kind) = (EventScope::Turn(capability), AskKind::Holds(holds));
-            outbox.asks.push(Ask { slot, node, scope, cause, kind });
-        }
-        self.holds = holds;
     }
 }
 

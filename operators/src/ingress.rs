@@ -10,7 +10,6 @@ use std::rc::Rc;
 use rspp_specs::dataflow::{ControlRow, Row};
 use rspp_specs::event::{Delivery, DeliveryContent, Event};
 use rspp_specs::ids::NodeIndex;
-use rspp_specs::time::SubTick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -68,12 +67,12 @@ pub fn ingress<'s>(
     builder.build(move |_| {
         move |frontiers| {
             input.for_each(|capability, rows| {
-                if SubTick::unpack(*capability.time()).is_control() {
+                if matches!(rows.first(), Some(Row::Control(_))) {
                     control_place.keep(std::iter::once(capability.retain(0)));
                     control_rows.extend(rows.drain(..).filter_map(Row::into_control));
                 } else {
                     data_place.keep((1..ports).map(|port| capability.retain(port)));
-                    data_rows.append(rows);
+                    take_over(&mut data_rows, rows);
                 }
             });
             let passed = |place: &Place| place.time().is_some_and(|time| !frontiers[0].less_equal(&time));
@@ -84,7 +83,10 @@ pub fn ingress<'s>(
                 control_place.release();
             }
             if passed(&data_place) {
-                data_rows.sort_by_key(Row::key);
+                // A sort asks for room before it looks whether anything is to be done.
+                if !data_rows.is_sorted_by_key(Row::key) {
+                    data_rows.sort_by_key(Row::key);
+                }
                 data_rows.drain(..).for_each(|row| outlets.route(row));
                 outlets.flush(data_place.capabilities(), &buffers);
                 data_place.release();
@@ -92,6 +94,15 @@ pub fn ingress<'s>(
         }
     });
     routed
+}
+
+/// All of `more` behind what is there; where nothing is, nothing is moved.
+fn take_over(rows: &mut Vec<Row>, more: &mut Vec<Row>) {
+    if rows.is_empty() {
+        std::mem::swap(rows, more);
+    } else {
+        rows.append(more);
+    }
 }
 
 /// One output, and what is on its way there.

@@ -4,7 +4,6 @@
 //! for the rest of a tick; if a tick does not come to rest, the engine names whoever is still on the list.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rspp_specs::ids::NodeIndex;
@@ -12,12 +11,14 @@ use timely::dataflow::operators::Capability;
 
 /// The list, shared by the operators of one dataflow.
 #[derive(Clone, Debug, Default)]
-pub struct Kept(Rc<RefCell<BTreeMap<NodeIndex, u64>>>);
+pub struct Kept(Rc<RefCell<Vec<(NodeIndex, u64)>>>);
 
 impl Kept {
     /// Every node that keeps a capability, and for which sub-tick.
     pub fn list(&self) -> Vec<(NodeIndex, u64)> {
-        self.0.borrow().iter().map(|(node, time)| (*node, *time)).collect()
+        let mut list = self.0.borrow().clone();
+        list.sort_unstable();
+        list
     }
 
     /// A place for one operator's capabilities.
@@ -40,7 +41,7 @@ impl Place {
         if self.capabilities.is_empty() {
             self.capabilities.extend(capabilities);
             if let Some(first) = self.capabilities.first() {
-                self.kept.0.borrow_mut().insert(self.node, *first.time());
+                self.kept.0.borrow_mut().push((self.node, *first.time()));
             }
         }
     }
@@ -57,9 +58,11 @@ impl Place {
 
     /// Drops the capabilities.
     pub(crate) fn release(&mut self) {
-        if !self.capabilities.is_empty() {
-            self.capabilities.clear();
-            self.kept.0.borrow_mut().remove(&self.node);
+        let Some(time) = self.time() else { return };
+        self.capabilities.clear();
+        let mut kept = self.kept.0.borrow_mut();
+        if let Some(place) = kept.iter().position(|one| *one == (self.node, time)) {
+            kept.swap_remove(place);
         }
     }
 }

@@ -93,6 +93,8 @@ pub enum RejectReason {
     Expired,
     /// The caller only told the speaker to go on.
     Backchannel,
+    /// What is kept of every turn can't be kept.
+    RecordingUnavailable,
 }
 
 /// How a caller is connected (`F-086`). A transport tells these apart.

@@ -63,6 +63,14 @@ impl fmt::Display for KeyReference {
     }
 }
 
+impl std::str::FromStr for KeyReference {
+    type Err = BindingError;
+
+    fn from_str(value: &str) -> Result<Self, BindingError> {
+        reference(value)
+    }
+}
+
 /// Why a binding can't be used. No text has a value in it that might be a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindingError {

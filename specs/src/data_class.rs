@@ -79,6 +79,7 @@ fn of_input(input: &Input) -> DataClass {
         | Input::TransportLost
         | Input::SessionDrain
         | Input::LeaseRotated(_)
+        | Input::Recorder(_)
         | Input::StaleEpoch { .. }
         | Input::Admission(_)
         | Input::Connection(_)
@@ -138,6 +139,7 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::Defer { .. }
         | Signal::Shed(_)
         | Signal::ConnectionEvent { .. }
+        | Signal::RecordingLevel { .. }
         | Signal::MigrationStart { .. }
         | Signal::MigrationFinish { .. }
         | Signal::SessionHandoff { .. }

@@ -115,7 +115,10 @@ impl AskQueue {
     /// Hands over all that was asked, in canonical order: by (slot, cause, node), and each node's in its own.
     pub fn hand_over(&self, asks: &mut Vec<Ask>) {
         asks.append(&mut self.0.borrow_mut());
-        asks.sort_by_key(|ask| (ask.slot, ask.cause, ask.node));
+        let key = |ask: &Ask| (ask.slot, ask.cause, ask.node);
+        if !asks.is_sorted_by_key(key) {
+            asks.sort_by_key(key);
+        }
     }
 
     /// Takes what revocations have flushed.

@@ -102,6 +102,27 @@ impl TurnCapability {
     pub fn generation(self) -> Generation {
         Generation(self.generation.get())
     }
+
+    /// Without its slot, for a table that has a place for each slot.
+    pub fn without_slot(self) -> SlotlessCapability {
+        let Self { turn, generation, .. } = self;
+        SlotlessCapability { turn, generation }
+    }
+}
+
+/// A [`TurnCapability`] in a place that is its slot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotlessCapability {
+    turn: TurnId,
+    generation: NonZeroU32,
+}
+
+impl SlotlessCapability {
+    /// The capability, as it was on this slot.
+    pub fn on(self, slot: Slot) -> TurnCapability {
+        let Self { turn, generation } = self;
+        TurnCapability { slot, turn, generation }
+    }
 }
 
 /// What an event belongs to: the session's prelude, which can't reach egress, or one turn.

@@ -127,6 +127,8 @@ pub enum AbortReason {
     Cancelled,
     /// A budget is spent, and its plan says that the turn ends.
     BudgetExhausted,
+    /// What is kept of every turn can't be kept (`F-176`).
+    RecordingEvidenceUnavailable,
     /// A node panicked or failed.
     NodeTimeoutOrFailure,
     /// A provider failed and the plan has nothing else.
@@ -142,6 +144,7 @@ impl AbortReason {
             AbortReason::AuthorityLoss => "authority_loss",
             AbortReason::Cancelled => "cancelled",
             AbortReason::BudgetExhausted => "budget_exhausted",
+            AbortReason::RecordingEvidenceUnavailable => "recording_evidence_unavailable",
             AbortReason::NodeTimeoutOrFailure => "node_timeout_or_failure",
             AbortReason::ProviderFailure => "provider_failure",
             AbortReason::TransportDisconnectOrStall => "transport_disconnect_or_stall",

@@ -76,7 +76,7 @@ const REFUSAL: [&str; 3] = ["reason", "point", "fairness_key"];
 const DEFERRAL: [&str; 4] = ["reason", "point", "fairness_key", "retry_after_ms"];
 
 /// The table.
-pub const SIGNALS: [SignalRow; 54] = {
+pub const SIGNALS: [SignalRow; 55] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -118,6 +118,7 @@ pub const SIGNALS: [SignalRow; 54] = {
         row("shed", Either, Arbiter, &REFUSAL),
         row("stale_epoch_reject", OfSession, Fence, &["epoch", "current"]),
         row("lease_rotated", OfSession, Session, &["epoch"]),
+        row("recording_level", OfSession, Session, &["level", "cause"]),
         row("connection_event", OfSession, Session, &["state"]),
         row("migration_start", OfSession, Session, &["epoch"]),
         row("migration_finish", OfSession, Session, &["epoch"]),
@@ -183,6 +184,7 @@ impl Signal {
             Signal::TurnBudgetSpent { .. } => "turn_budget",
             Signal::Defer { .. } => "defer",
             Signal::Shed(_) => "shed",
+            Signal::RecordingLevel { .. } => "recording_level",
             Signal::ConnectionEvent { .. } => "connection_event",
             Signal::MigrationStart { .. } => "migration_start",
             Signal::MigrationFinish { .. } => "migration_finish",

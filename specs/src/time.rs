@@ -90,21 +90,15 @@ impl Lane {
     }
 }
 
-/// A tick and one of its two lanes, packed into the one integer that timely orders.
-///
-/// `(n, control) < (n, data) < (n + 1, control)`: the order is total, so a frontier is one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A step of a dataflow's time, as timely orders it. A tick with control takes two, control and then data; a tick without
+/// takes one. The order is total, so a frontier is one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SubTick(u64);
 
 impl SubTick {
-    /// The control lane of tick `n`.
-    pub const fn control(tick: u64) -> Self {
-        Self(tick << 1)
-    }
-
-    /// The data lane of tick `n`.
-    pub const fn data(tick: u64) -> Self {
-        Self((tick << 1) | 1)
+    /// The step behind this one: after a tick's control, its data.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
     }
 
     /// Back from timely's timestamp.
@@ -116,34 +110,11 @@ impl SubTick {
     pub const fn pack(self) -> u64 {
         self.0
     }
-
-    /// The tick.
-    pub const fn tick(self) -> u64 {
-        self.0 >> 1
-    }
-
-    /// Whether this is the control lane of its tick.
-    pub const fn is_control(self) -> bool {
-        self.0 & 1 == 0
-    }
-
-    /// The data lane of the same tick.
-    pub const fn data_of_tick(self) -> Self {
-        Self(self.0 | 1)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_precedes_data_precedes_the_next_tick() {
-        assert!(SubTick::control(7) < SubTick::data(7));
-        assert!(SubTick::data(7) < SubTick::control(8));
-        assert_eq!(SubTick::unpack(SubTick::data(7).pack()).tick(), 7);
-        assert_eq!(SubTick::control(7).data_of_tick(), SubTick::data(7));
-    }
 
     #[test]
     fn milliseconds_show_only_the_decimals_they_need() {

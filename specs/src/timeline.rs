@@ -13,7 +13,8 @@ use crate::buffer::{BranchFault, Dropped, Held, SyncGroup, WatermarkLevel, XonCa
 use crate::event::{AudioFrame, Request};
 use crate::ids::{EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
-use crate::plan::PlanHash;
+use crate::plan::{PlanHash, RecordingLevel};
+use crate::recording::LevelCause;
 use crate::time::Micros;
 
 mod input;
@@ -339,6 +340,13 @@ pub enum Signal {
     LeaseMoved {
         /// Which.
         epoch: LeaseEpoch,
+    },
+    /// From here on the session is recorded at another level.
+    RecordingLevel {
+        /// At which.
+        level: RecordingLevel,
+        /// Why.
+        cause: LevelCause,
     },
     /// The caller's connection is in another state.
     ConnectionEvent {

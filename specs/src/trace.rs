@@ -25,6 +25,7 @@ use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
+use crate::recording::RecorderReport;
 use crate::time::{Lane, Micros};
 use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, TimerKey, TurnState};
 
@@ -182,15 +183,34 @@ pub struct Renderer {
     unknown: Arc<str>,
     invocations: BTreeMap<InvocationId, &'static str>,
     last_state: Option<(TurnState, Vec<Holder>)>,
-    /// Fields of lines that nobody wants any more.
-    spare: Vec<Vec<Field>>,
 }
 
 /// A key and its value.
 type Field = (Cow<'static, str>, Value);
 
+/// What lines were written on that nobody wants any more. Renderers share one, so that what is written on next is what
+/// was read last.
+#[derive(Debug, Default)]
+pub struct Paper(Vec<Vec<Field>>);
+
 /// Lines' worth of fields that wait to be used again.
 const MAX_SPARE_FIELDS: usize = 64;
+
+impl Paper {
+    /// Takes lines back that were read.
+    pub fn take_back(&mut self, lines: &mut Vec<Line>) {
+        for mut line in lines.drain(..) {
+            if self.0.len() < MAX_SPARE_FIELDS {
+                line.fields.clear();
+                self.0.push(line.fields);
+            }
+        }
+    }
+
+    fn sheet(&mut self) -> Vec<Field> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(6))
+    }
+}
 
 /// Invocations whose kind is remembered for what comes late; of an older one a line says `unknown#7`.
 const MAX_NAMED_INVOCATIONS: usize = 4_096;
@@ -200,29 +220,17 @@ impl Renderer {
     pub fn new(plan: &Plan) -> Self {
         let node_names = plan.nodes().iter().map(|node| Arc::from(node.name.as_str())).collect();
         let edge_names = plan.edges().iter().map(|edge| Arc::from(plan.name_of(edge))).collect();
-        Self {
-            node_names,
-            edge_names,
-            unknown: Arc::from("unknown"),
-            invocations: BTreeMap::new(),
-            last_state: None,
-            spare: Vec::new(),
-        }
-    }
-
-    /// Takes lines back that were read: what they are made of is used again.
-    pub fn reuse(&mut self, lines: &mut Vec<Line>) {
-        for mut line in lines.drain(..) {
-            if self.spare.len() < MAX_SPARE_FIELDS {
-                line.fields.clear();
-                self.spare.push(line.fields);
-            }
-        }
+        Self { node_names, edge_names, unknown: Arc::from("unknown"), invocations: BTreeMap::new(), last_state: None }
     }
 
     /// One record as a line.
     pub fn record(&mut self, record: &Record) -> Line {
-        let fields = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(6));
+        self.record_on(&mut Paper::default(), record)
+    }
+
+    /// One record as a line, on paper that was used before.
+    pub fn record_on(&mut self, paper: &mut Paper, record: &Record) -> Line {
+        let fields = paper.sheet();
         let blank = |section, lane, name: &'static str| Line {
             at: record.at,
             tick: record.tick,
@@ -319,6 +327,8 @@ impl Renderer {
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
+            Input::Recorder(RecorderReport::Asked(level)) => line.with("asked", level.name()),
+            Input::Recorder(report) => line.with("is", snake(report)),
             Input::StaleEpoch { epoch, input } => line.with("epoch", epoch).with("input", input),
             Input::Admission(snapshot) => admission_fields(line, snapshot),
             Input::Connection(state) => line.with("state", snake(state)),
@@ -443,6 +453,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::TransportLost => "transport_lost",
         Input::SessionDrain => "session_drain",
         Input::LeaseRotated(_) => "lease",
+        Input::Recorder(_) => "recorder",
         Input::StaleEpoch { .. } => "stale_epoch",
         Input::Admission(_) => "admission",
         Input::Connection(_) => "connection",

@@ -40,9 +40,12 @@ use prost::Message;
 
 use self::bounded::{count, no_longer, of_text, of_us, to_text, to_us};
 use self::generated as pb;
+use self::words::Word;
 use crate::event::ProviderResult;
 use crate::ids::{InvocationId, RuntimeSequence, Slot, TurnId};
 use crate::limits::MAX_PREROLL_MS;
+use crate::plan::{RecordingLevel, Redaction};
+use crate::recording::Redacted;
 use crate::timeline::{Effect, Entry, Input, Record, Signal};
 
 /// The version of the schema that this code reads and writes.
@@ -145,6 +148,8 @@ pub struct EnvelopeContext {
     pub event_id: u64,
     /// The event that it follows from, where that is known.
     pub causal_parent: Option<u64>,
+    /// What was taken out of the record before it was written.
+    pub redacted: Option<Redacted>,
 }
 
 /// Numbers the events of one session, and knows which event each follows from.
@@ -207,7 +212,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Record, EnvelopeContext), WireError> {
 pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Envelope, WireError> {
     use pb::envelope::Payload;
     let Record { slot, tick, at, entry } = record;
-    let EnvelopeContext { session, pipeline_version, lease_epoch, event_id, causal_parent } = context;
+    let EnvelopeContext { session, pipeline_version, lease_epoch, event_id, causal_parent, redacted } = context;
     let payload = match entry {
         Entry::Input(_, input) => Payload::Input(input.to_wire()?),
         Entry::Signal(_, signal) => Payload::Signal(signal.to_wire()?),
@@ -223,6 +228,7 @@ pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Env
         at_us: to_us("at", *at)?,
         pipeline_version: *pipeline_version,
         lease_epoch: *lease_epoch,
+        redacted: redacted.as_ref().map(to_redacted),
         payload: Some(payload),
         ..header::derived(entry)
     };
@@ -236,23 +242,11 @@ pub fn to_envelope(record: &Record, context: &EnvelopeContext) -> Result<pb::Env
 /// # Errors
 /// Says why the envelope is no event of this version.
 pub fn of_envelope(envelope: pb::Envelope) -> Result<(Record, EnvelopeContext), WireError> {
-    use pb::envelope::Payload;
     if envelope.schema_version != SCHEMA_VERSION {
         return Err(WireError::SchemaVersion { found: envelope.schema_version });
     }
     let mut envelope = envelope;
-    let payload = envelope.payload.take();
-    let entry = match payload {
-        Some(Payload::Input(input)) if input.kind.is_some() => {
-            let sequence = envelope.runtime_sequence.ok_or(WireError::Missing { field: "runtime_sequence" })?;
-            Entry::Input(RuntimeSequence(count("runtime_sequence", sequence)?), Input::of_wire(input)?)
-        }
-        Some(Payload::Signal(signal)) if signal.kind.is_some() => {
-            Entry::Signal(envelope.turn.map(TurnId), Signal::of_wire(signal)?)
-        }
-        Some(Payload::Effect(effect)) if effect.kind.is_some() => Entry::Effect(Effect::of_wire(effect)?),
-        _ => return Err(WireError::UnknownEvent { event_type: envelope.event_type }),
-    };
+    let entry = to_entry(&mut envelope)?;
     if let Some(field) = header::contradiction(&envelope, &header::derived(&entry)) {
         return Err(WireError::Contradiction { field });
     }
@@ -262,9 +256,94 @@ pub fn of_envelope(envelope: pb::Envelope) -> Result<(Record, EnvelopeContext), 
         lease_epoch: envelope.lease_epoch,
         event_id: count("event_id", envelope.event_id)?,
         causal_parent: envelope.causal_parent.map(|parent| count("causal_parent", parent)).transpose()?,
+        redacted: envelope.redacted.map(of_redacted).transpose()?,
     };
     let (tick, at) = (count("tick", envelope.tick)?, of_us("at", envelope.at_us)?);
     Ok((Record { slot: Slot(envelope.slot), tick, at, entry }, context))
+}
+
+/// A record without what can be made again from it and from its session, appended to `out`: for a log of many sessions,
+/// where every byte and every copy counts.
+///
+/// # Errors
+/// Names the field that is beyond its limit; then nothing was appended.
+pub fn encode_lean(record: &Record, redacted: Option<&Redacted>, out: &mut Vec<u8>) -> Result<(), WireError> {
+    use pb::envelope::Payload;
+    let Record { slot, tick, at, entry } = record;
+    let (sequence, turn, payload) = match entry {
+        Entry::Input(sequence, input) => (Some(sequence.0), None, Payload::Input(input.to_wire()?)),
+        Entry::Signal(turn, signal) => (None, turn.map(|turn| turn.0), Payload::Signal(signal.to_wire()?)),
+        Entry::Effect(effect) => (None, None, Payload::Effect(effect.to_wire()?)),
+    };
+    let envelope = pb::Envelope {
+        slot: slot.0,
+        tick: count("tick", *tick)?,
+        at_us: to_us("at", *at)?,
+        runtime_sequence: sequence.map(|sequence| count("runtime_sequence", sequence)).transpose()?,
+        turn,
+        redacted: redacted.map(to_redacted),
+        payload: Some(payload),
+        ..pb::Envelope::default()
+    };
+    no_longer("envelope", envelope.encoded_len(), MAX_ENVELOPE_BYTES)?;
+    envelope.encode(out).expect("memory takes everything");
+    Ok(())
+}
+
+/// Back from [`encode_lean`].
+///
+/// # Errors
+/// Says why the bytes are no record.
+pub fn decode_lean(bytes: &[u8]) -> Result<(Record, Option<Redacted>), WireError> {
+    no_longer("envelope", bytes.len(), MAX_ENVELOPE_BYTES)?;
+    let mut envelope = pb::Envelope::decode(bytes)?;
+    let entry = to_entry(&mut envelope)?;
+    let (tick, at) = (count("tick", envelope.tick)?, of_us("at", envelope.at_us)?);
+    let redacted = envelope.redacted.map(of_redacted).transpose()?;
+    Ok((Record { slot: Slot(envelope.slot), tick, at, entry }, redacted))
+}
+
+fn to_entry(envelope: &mut pb::Envelope) -> Result<Entry, WireError> {
+    use pb::envelope::Payload;
+    Ok(match envelope.payload.take() {
+        Some(Payload::Input(input)) if input.kind.is_some() => {
+            let sequence = envelope.runtime_sequence.ok_or(WireError::Missing { field: "runtime_sequence" })?;
+            Entry::Input(RuntimeSequence(count("runtime_sequence", sequence)?), Input::of_wire(input)?)
+        }
+        Some(Payload::Signal(signal)) if signal.kind.is_some() => {
+            Entry::Signal(envelope.turn.map(TurnId), Signal::of_wire(signal)?)
+        }
+        Some(Payload::Effect(effect)) if effect.kind.is_some() => Entry::Effect(Effect::of_wire(effect)?),
+        _ => return Err(WireError::UnknownEvent { event_type: envelope.event_type.clone() }),
+    })
+}
+
+/// The number of a level on the wire.
+pub fn number_of_level(level: RecordingLevel) -> i32 {
+    level.number()
+}
+
+/// The level that has this number on the wire.
+///
+/// # Errors
+/// None has.
+pub fn level_of_number(number: i32) -> Result<RecordingLevel, WireError> {
+    RecordingLevel::of_number("recording.level", number)
+}
+
+fn to_redacted(redacted: &Redacted) -> pb::Redacted {
+    let Redacted { how, digest } = redacted;
+    pb::Redacted { how: how.number(), digest: digest.map_or_else(Vec::new, |digest| digest.to_vec()) }
+}
+
+fn of_redacted(message: pb::Redacted) -> Result<Redacted, WireError> {
+    let pb::Redacted { how, digest } = message;
+    let digest = match (digest.len(), digest.first_chunk()) {
+        (0, _) => None,
+        (16, Some(digest)) => Some(*digest),
+        _ => return Err(WireError::Missing { field: "redacted.digest" }),
+    };
+    Ok(Redacted { how: Redaction::of_number("redacted.how", how)?, digest })
 }
 
 /// As much of a damaged envelope as tells a person which event it was.

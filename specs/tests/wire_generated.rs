@@ -17,8 +17,9 @@ fn generate(schemas: &Path) -> String {
     let descriptors = protox::compile(SCHEMAS, [schemas]).expect("the schemas are well formed");
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let mut config = Config::new();
-    // An envelope is much larger than the other kinds of frame.
+    // An envelope is much larger than the other kinds of frame, and what is known of a turn comes next.
     config.out_dir(scratch).boxed(".rspp.v1.RecordingFrame.kind.event");
+    config.boxed(".rspp.v1.RecordingFrame.kind.evidence");
     config.compile_fds(descriptors).expect("descriptors of well-formed schemas compile");
     let generated = fs::read_to_string(scratch.join("rspp.v1.rs")).expect("prost-build wrote the package's file");
     format!("{BANNER}{generated}")

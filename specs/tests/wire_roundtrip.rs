@@ -14,7 +14,9 @@ use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence, Slot, TurnId};
 use rspp_specs::limits::{MAX_FRAME_SAMPLES, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
+use rspp_specs::plan::Redaction;
 use rspp_specs::plan::{Plan, PlanParts, TurnPolicy};
+use rspp_specs::recording::Redacted;
 use rspp_specs::signals::SIGNALS;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
@@ -29,6 +31,7 @@ fn context() -> EnvelopeContext {
         lease_epoch: 2,
         event_id: 9,
         causal_parent: Some(8),
+        redacted: Some(Redacted { how: Redaction::Hash, digest: Some([7; 16]) }),
     }
 }
 
@@ -122,13 +125,13 @@ fn the_strategies_reach_every_event() {
     let mut runner = TestRunner::deterministic();
     let strategy = wire_records::record();
     let mut seen = BTreeSet::new();
-    for _ in 0..5_000 {
+    for _ in 0..10_000 {
         let record = strategy.new_tree(&mut runner).expect("no filter is that narrow").current();
         seen.insert(envelope(&record).event_type);
     }
     let missing: Vec<&str> = SIGNALS.iter().map(|row| row.name).filter(|name| !seen.contains(*name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
-    let inputs = 26;
+    let inputs = 27;
     let effects = 11;
     assert_eq!(seen.len(), SIGNALS.len() + inputs + effects);
 }

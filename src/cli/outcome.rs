@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Run(String),
     /// It ran, and what it prints says that not all is well: exit code 1.
     Unwell(String),
+    /// Part of its result, and a word to people on why it is not all: exit code 1.
+    Partly(String, String),
     /// What was given is wrong, and what it prints says how: exit code 2.
     Refused(String),
     /// It was told to end by this signal, and did. What it came to, and a word to people.
@@ -31,6 +33,10 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
         Err(Failure::Unwell(text)) => {
             print(&text);
             ExitCode::FAILURE
+        }
+        Err(Failure::Partly(text, message)) => {
+            print(&text);
+            fail(&message, 1)
         }
         Err(Failure::Refused(text)) => {
             print(&text);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_compiler::Registry;
+use rspp_specs::plan::RecordingLevel;
 use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
@@ -15,7 +16,7 @@ use crate::run::{self, RunError, describe, run};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav \\\n      \
-        --output answer.wav --record call.rspp\n  \
+        --output answer.wav --record call.rspp --record-level L2\n  \
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav \\\n      \
         --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n  \
     rspp run mine.yaml --input caller.wav --output answer.wav \\\n      \
@@ -36,6 +37,9 @@ pub(super) struct Run {
     /// Also write a recording here.
     #[arg(long, value_name = "CALL.rspp")]
     record: Option<PathBuf>,
+    /// Record at this level instead of the spec's: L2 has everything, and replays.
+    #[arg(long, value_name = "LEVEL", value_parser = level, requires = "record")]
+    record_level: Option<RecordingLevel>,
     /// Hold it by the clock on the wall instead of in virtual time.
     #[arg(long)]
     realtime: bool,
@@ -46,8 +50,8 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
-        let Self { spec, over, input, output, record, realtime, json } = self;
-        let options = run::Run { spec, over: over.over(), input, output, record, realtime };
+        let Self { spec, over, input, output, record, record_level, realtime, json } = self;
+        let options = run::Run { spec, over: over.over(), input, output, record, record_level, realtime };
         let held = run(&options, registry, interrupt).map_err(|error| failure(&error))?;
         let text = if json { json_of(&held.summary)? } else { describe(&held, &options) };
         match held.interrupted_by {
@@ -55,6 +59,12 @@ impl Run {
             Some(signal) => Err(Failure::Interrupted(signal, text, STOPPED.to_owned())),
         }
     }
+}
+
+/// `L0`, `L1` or `L2`.
+fn level(text: &str) -> Result<RecordingLevel, &'static str> {
+    let levels = [RecordingLevel::L0, RecordingLevel::L1, RecordingLevel::L2];
+    levels.into_iter().find(|level| level.name().eq_ignore_ascii_case(text)).ok_or("write L0, L1 or L2")
 }
 
 /// Said of a call that was told to end, and did.

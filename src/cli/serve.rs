@@ -8,7 +8,9 @@ use clap::Args;
 use rspp_adapters::bridge::pool;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::server::{Certificate, DOORS, Limits};
+use rspp_adapters::telephony::Provider;
 use rspp_compiler::Registry;
+use rspp_specs::binding::{BindingError, KeyReference};
 
 use super::outcome::{Failure, Outcome};
 use super::over::LaidOver;
@@ -57,6 +59,12 @@ pub(super) struct Serve {
     /// Let everybody in, also where other machines reach it.
     #[arg(long, conflicts_with = "token_key")]
     dev: bool,
+    /// Answer a telephone provider's calls, with its secret, as `twilio=env:TWILIO_AUTH_TOKEN`; may be given several times.
+    #[arg(long, value_name = "PROVIDER=env:NAME|file:PATH", value_parser = telephone)]
+    telephone: Vec<(Provider, KeyReference)>,
+    /// How the world calls this server, as `https://voice.example.com`: what telephone providers sign.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// Seconds that calls may take to come to an end.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
@@ -78,11 +86,14 @@ impl Serve {
             allowed_origins: self.allow_origin,
             token_keys: self.token_key,
             dev: self.dev,
+            telephones: self.telephone.into_iter().collect(),
+            public_url: self.public_url,
             drain: Duration::from_secs(self.drain),
         };
         let tell = |address: SocketAddr| {
-            let scheme = if is_tls { "wss" } else { "ws" };
-            for door in DOORS {
+            let (page, scheme) = if is_tls { ("https", "wss") } else { ("http", "ws") };
+            eprintln!("talk to it at {page}://{address}/");
+            for door in DOORS.iter().filter(|door| !door.path.contains('{')) {
                 eprintln!("listening on {scheme}://{address}{}", door.path);
             }
             if is_open {
@@ -102,6 +113,13 @@ impl Serve {
             Err(error) => Err(failure(&error)),
         }
     }
+}
+
+fn telephone(argument: &str) -> Result<(Provider, KeyReference), String> {
+    let form = "write PROVIDER=env:NAME or PROVIDER=file:PATH, with twilio, telnyx or plivo";
+    let (provider, secret) = argument.split_once('=').ok_or(form)?;
+    let provider = Provider::named(provider).ok_or(form)?;
+    Ok((provider, secret.parse().map_err(|error: BindingError| error.to_string())?))
 }
 
 /// Said of a server that was told to end, and did.

@@ -12,15 +12,17 @@ use rspp_compiler::Registry;
 use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
-use crate::sim::{Batch, Options, Seeds, corpus, run};
+use crate::sim::{Batch, Options, Replayed, Seeds, SimError, corpus, record, run, run_and_replay};
 
 /// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp sim --seed 1 --sessions 200 --minutes 10 --faults all --json\n  \
     rspp sim --seed 1 --faults F3,F7 --only 7 --trace session-7.trace\n  \
+    rspp sim --sessions 100 --minutes 1 --faults none --record calls      a corpus to replay\n  \
     rspp sim --seeds 1000..1499 --json              five hundred seeds, one after the other\n  \
-    rspp sim --corpus tests/sim/seeds               the seeds that have found something\n\n\
+    rspp sim --corpus tests/sim/seeds               the seeds that have found something\n  \
+    rspp sim --seeds 1..500 --replay                and every call recorded and replayed\n\n\
     Exit code 0: no violation. 1: the contract was broken; a command that shows it again is printed.")]
 pub(super) struct Sim {
     /// What the sessions run; without it, a mixture of pipelines.
@@ -44,6 +46,9 @@ pub(super) struct Sim {
     /// Write the traces here, as they are made: with --only, the trace of that session.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write a recording of each call into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["trace", "seeds", "corpus"])]
+    record: Option<PathBuf>,
     /// This session alone; it behaves as it does among the others.
     #[arg(long, value_name = "SESSION")]
     only: Option<u32>,
@@ -53,6 +58,9 @@ pub(super) struct Sim {
     /// Many simulations, as a file lists them: seed, sessions, minutes and faults on each line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "seed", "seeds", "sessions", "minutes", "faults", "trace", "only"])]
     corpus: Option<PathBuf>,
+    /// Record every call with everything and at L0, and replay each: nothing may come out otherwise.
+    #[arg(long, conflicts_with = "trace")]
+    replay: bool,
 }
 
 /// Seeds between two words on how far a batch is.
@@ -75,14 +83,29 @@ impl Sim {
         let runs = match (&self.seeds, &self.corpus) {
             (Some(seeds), _) => seeds.of(&options),
             (None, Some(path)) => read_corpus(path)?,
+            (None, None) if self.replay => vec![options],
             (None, None) => return self.run_one(&options, registry),
         };
+        if self.replay {
+            return self.replay_all(&runs, registry);
+        }
         self.run_all(&runs, registry)
     }
 
     fn run_one(&self, options: &Options, registry: &Registry) -> Outcome {
         let began = Instant::now();
-        let report = run(options, registry, self.open_trace()?).map_err(|error| Failure::Input(error.to_string()))?;
+        let report = match &self.record {
+            None => run(options, registry, self.open_trace()?),
+            Some(folder) => {
+                let made = std::fs::create_dir_all(folder);
+                made.map_err(|error| Failure::Input(format!("{}: {error}; give a folder", folder.display())))?;
+                record(options, registry, folder)
+            }
+        };
+        let report = report.map_err(|error| match error {
+            SimError::Spec(error) => Failure::Input(error.to_string()),
+            SimError::Recording(error) => Failure::Run(error.to_string()),
+        })?;
         let speed = report.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
         self.print(&report, report.violations, speed)
     }
@@ -101,6 +124,25 @@ impl Sim {
         let batch = batch.map_err(|error| Failure::Input(error.to_string()))?;
         let speed = batch.call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
         self.print(&batch, batch.violations, speed)
+    }
+
+    fn replay_all(&self, runs: &[Options], registry: &Registry) -> Outcome {
+        let (began, mut sum, mut violations, mut call_ms) = (Instant::now(), Replayed::default(), 0, 0);
+        for (place, options) in runs.iter().enumerate() {
+            let ran = run_and_replay(options, registry).map_err(|error| Failure::Input(error.to_string()))?;
+            let (report, replayed) = ran;
+            if let Some(first) = &replayed.first_difference {
+                eprintln!("seed {}: {first}", options.seed);
+            }
+            violations += report.violations;
+            call_ms += report.call_ms;
+            sum.add(replayed);
+            if (place + 1) % TELL_EVERY == 0 || place + 1 == runs.len() {
+                eprintln!("{} of {} seeds, {} calls came out otherwise", place + 1, runs.len(), sum.different());
+            }
+        }
+        let speed = call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
+        self.print(&sum, violations + sum.different(), speed)
     }
 
     fn open_trace(&self) -> Result<Option<Box<dyn Write>>, Failure> {

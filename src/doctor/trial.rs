@@ -35,7 +35,7 @@ pub(super) fn hold() -> Result<String, String> {
     let mut summary = Summary::default();
     let mut core = crate::core(Registry::new());
     let (audio, interrupt) = (caller(), Interrupt::default());
-    let call = Call { session: "trial", audio: &audio, pace: Pace::Virtual, interrupt: &interrupt };
+    let call = Call { session: "trial", audio: &audio, pace: Pace::Virtual, interrupt: &interrupt, recording: None };
     let held = hold_call(&mut core, &plan, &call, providers, |records, _| summary.take(records));
     held.map_err(|error| error.to_string())?;
     match summary.turns.as_slice() {

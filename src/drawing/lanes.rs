@@ -3,11 +3,11 @@
 
 use rspp_specs::time::Micros;
 
-use super::story::{Ending, Lane, Story, Turn};
+use super::story::{Ending, Invocation, Lane, Story, Turn};
 use super::text::{Canvas, Glyphs, Role, Text};
 
 /// Columns of the names before the lanes.
-const NAME_COLUMNS: usize = 8;
+pub(super) const NAME_COLUMNS: usize = 8;
 /// Columns that a time on the axis needs.
 const TICK_COLUMNS: u64 = 8;
 /// Milliseconds from one time on the axis to the next: the first of these that leaves room.
@@ -18,15 +18,15 @@ const TICKS_MS: [u64; 15] = [
 /// Draws a call; nothing for one in which nothing happened.
 pub fn lanes(story: &Story, canvas: Canvas) -> Vec<Text> {
     let Some((from, to)) = story.window() else { return Vec::new() };
-    let columns = canvas.columns.saturating_sub(NAME_COLUMNS).max(20);
-    let picture = Picture { story, glyphs: canvas.charset.glyphs(), from, to, columns };
+    let picture = Picture::new(story, canvas, (from, to), NAME_COLUMNS);
     let mut lines = Vec::new();
     if story.caller.extent().is_some() {
         lines.push(picture.named("caller", picture.sound(&story.caller, Role::Caller)));
     }
     for lane in Lane::ALL {
         if story.invocations.iter().any(|it| it.lane == lane) {
-            lines.push(picture.named(lane.name(), picture.work(lane)));
+            let work = story.invocations.iter().filter(|it| it.lane == lane);
+            lines.push(picture.named(lane.name(), picture.work(lane, work)));
         }
     }
     if !story.turns.is_empty() {
@@ -44,49 +44,66 @@ pub(super) fn tick_ms(length: Micros, most: u64) -> u64 {
     TICKS_MS.iter().find(fits).copied().unwrap_or(TICKS_MS[TICKS_MS.len() - 1])
 }
 
-type Cells = Vec<(Role, char)>;
+pub(super) type Cells = Vec<(Role, char)>;
 
-struct Picture<'a> {
+pub(super) struct Picture<'a> {
     story: &'a Story,
     glyphs: Glyphs,
     from: Micros,
     to: Micros,
     columns: usize,
+    /// Columns of the names before the lanes.
+    names: usize,
 }
 
-impl Picture<'_> {
-    fn column(&self, at: Micros) -> usize {
+impl<'a> Picture<'a> {
+    pub(super) fn new(story: &'a Story, canvas: Canvas, (from, to): (Micros, Micros), names: usize) -> Self {
+        let columns = canvas.columns.saturating_sub(names).max(20);
+        Self { story, glyphs: canvas.charset.glyphs(), from, to, columns, names }
+    }
+
+    /// Whether any of it is in the picture.
+    fn shows(&self, from: Micros, to: Micros) -> bool {
+        from <= self.to && to >= self.from
+    }
+
+    pub(super) fn column(&self, at: Micros) -> usize {
         let place = at.since(self.from).0 * self.columns as u64 / self.to.since(self.from).0.max(1);
         (place as usize).min(self.columns - 1)
     }
 
-    fn named(&self, name: &str, cells: Cells) -> Text {
-        let line = Text::new(Role::Strong, format!("{name:<NAME_COLUMNS$}"));
+    pub(super) fn named(&self, name: &str, cells: Cells) -> Text {
+        let names = self.names;
+        let name: String = name.chars().take(names - 1).collect();
+        let line = Text::new(Role::Strong, format!("{name:<names$}"));
         let last = cells.iter().rposition(|(_, glyph)| *glyph != ' ').map_or(0, |last| last + 1);
         cells.into_iter().take(last).fold(line, |line, (role, glyph)| line.and(role, glyph))
     }
 
-    fn blank(&self) -> Cells {
+    pub(super) fn blank(&self) -> Cells {
         vec![(Role::Plain, ' '); self.columns]
     }
 
     fn fill(&self, cells: &mut Cells, from: Micros, to: Micros, cell: (Role, char)) {
+        if !self.shows(from, to) {
+            return;
+        }
         cells[self.column(from)..=self.column(Micros(to.0.max(from.0 + 1) - 1))].fill(cell);
     }
 
-    fn sound(&self, sound: &super::Loudness, role: Role) -> Cells {
+    pub(super) fn sound(&self, sound: &super::Loudness, role: Role) -> Cells {
         let levels = sound.levels(self.from, self.to, self.columns, self.glyphs.levels.len() - 1);
         levels.into_iter().map(|level| (role, self.glyphs.levels[level])).collect()
     }
 
-    fn work(&self, lane: Lane) -> Cells {
+    pub(super) fn work<'i>(&self, lane: Lane, work: impl Iterator<Item = &'i Invocation>) -> Cells {
         let mut cells = self.blank();
         let role = match lane {
             Lane::Stt => Role::Caller,
             Lane::Llm | Lane::Tools => Role::Model,
             Lane::Tts => Role::Agent,
         };
-        for invocation in self.story.invocations.iter().filter(|it| it.lane == lane) {
+        for invocation in work {
             let cell = match invocation.cancelled {
                 true => (Role::Cut, self.glyphs.cancelled),
                 false => (role, self.glyphs.work),
@@ -98,9 +115,12 @@ impl Picture<'_> {
 
     /// What was heard; where the caller broke in, the hold, the cut, and as long as nothing else is heard the rest of
     /// the answer that never was.
-    fn heard(&self) -> Cells {
+    pub(super) fn heard(&self) -> Cells {
         let mut cells = self.sound(&self.story.heard, Role::Agent);
         let mut under = |from: Micros, to: Micros, cell: (Role, char)| {
+            if !self.shows(from, to) {
+                return;
+            }
             let last = self.column(Micros(to.0.max(from.0 + 1) - 1));
             for place in &mut cells[self.column(from)..=last] {
                 if place.1 == ' ' {
@@ -117,14 +137,14 @@ impl Picture<'_> {
             }
         }
         for turn in &self.story.turns {
-            if let Some((at, _)) = cut_of(turn) {
+            if let Some((at, _)) = cut_of(turn).filter(|(at, _)| self.shows(*at, *at)) {
                 cells[self.column(at)] = (Role::Cut, self.glyphs.cut);
             }
         }
         cells
     }
 
-    fn turns(&self) -> Cells {
+    pub(super) fn turns(&self) -> Cells {
         let mut cells = self.blank();
         for turn in &self.story.turns {
             let end = turn_end(turn, self.story);
@@ -143,17 +163,17 @@ impl Picture<'_> {
         cells
     }
 
-    fn axis(&self) -> [Text; 2] {
+    pub(super) fn axis(&self) -> [Text; 2] {
         let step = tick_ms(self.to.since(self.from), self.columns as u64 / TICK_COLUMNS);
         let mut line = vec![(Role::Quiet, self.glyphs.line); self.columns];
-        let mut times = " ".repeat(NAME_COLUMNS);
+        let mut times = " ".repeat(self.names);
         let first = self.from.as_ms().div_ceil(step);
         for tick in (first..).map(|tick| Micros::from_ms(tick * step)).take_while(|tick| *tick < self.to) {
             let column = self.column(tick);
             line[column] = (Role::Quiet, self.glyphs.tick);
             let text = seconds(tick, step);
-            let room = (NAME_COLUMNS + column).saturating_sub(times.len());
-            if NAME_COLUMNS + column + text.len() <= NAME_COLUMNS + self.columns {
+            let room = (self.names + column).saturating_sub(times.len());
+            if column + text.len() <= self.columns {
                 times.push_str(&" ".repeat(room));
                 times.push_str(&text);
             }
@@ -161,12 +181,12 @@ impl Picture<'_> {
         [self.named("", line), Text::new(Role::Quiet, times)]
     }
 
-    fn legend(&self) -> Text {
+    pub(super) fn legend(&self) -> Text {
         let glyphs = &self.glyphs;
         let [quiet, .., loud] = glyphs.levels.map(String::from);
         let sound = format!("{}{}{}", glyphs.levels[2], glyphs.levels[5], if quiet == " " { loud } else { quiet });
         let mut legend =
-            Text::new(Role::Plain, " ".repeat(NAME_COLUMNS)).and(Role::Plain, sound).and(Role::Quiet, " sound  ");
+            Text::new(Role::Plain, " ".repeat(self.names)).and(Role::Plain, sound).and(Role::Quiet, " sound  ");
         legend = legend.and(Role::Plain, glyphs.work).and(Role::Quiet, " at work  ");
         if self.story.invocations.iter().any(|it| it.cancelled) {
             legend = legend.and(Role::Cut, glyphs.cancelled).and(Role::Quiet, " cancelled  ");

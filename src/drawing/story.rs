@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rspp_specs::event::{ProviderResult, Request};
+use rspp_specs::event::{ContextEntry, ProviderResult, Request};
 use rspp_specs::ids::{InvocationId, TurnId};
+use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Confirmation, Derived, Effect, Entry, Input, PlayoutAck, Record, Signal};
 
+use super::cast::Cast;
+use super::incidents::Incident;
 use super::loudness::Loudness;
 use super::waits::{Marks, Waits};
 
@@ -37,7 +40,7 @@ impl Lane {
         }
     }
 
-    fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         match request {
             Request::Transcribe { .. } => Lane::Stt,
             Request::Chat { .. } => Lane::Llm,
@@ -54,6 +57,10 @@ pub struct Invocation {
     pub id: InvocationId,
     /// Who worked.
     pub lane: Lane,
+    /// Which node asked, by its name in the plan; a tool goes by its own.
+    pub node: String,
+    /// Whom.
+    pub binding: String,
     /// For which turn; none for a recogniser.
     pub turn: Option<TurnId>,
     /// When it was asked.
@@ -62,6 +69,25 @@ pub struct Invocation {
     pub to: Option<Micros>,
     /// Whether nobody waited for it any more.
     pub cancelled: bool,
+    /// When its first result came.
+    pub first: Option<Micros>,
+    /// How it ended; none while it runs, or when it was cancelled and never said anything more.
+    pub outcome: Option<Outcome>,
+    /// What went in and came out.
+    pub amount: Amount,
+}
+
+/// What a provider was given, and what it gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Characters of text that it was given.
+    pub chars_in: u64,
+    /// Characters of text that it gave.
+    pub chars_out: u64,
+    /// Audio that it was given.
+    pub audio_in: Micros,
+    /// Audio that it gave.
+    pub audio_out: Micros,
 }
 
 /// A stretch in which playout was on hold, because the caller spoke.
@@ -99,6 +125,8 @@ pub struct Turn {
     pub answer: String,
     /// How long the caller waited for the first sound, and for whom.
     pub waits: Option<Waits>,
+    /// When the caller heard the first sound, where the transport says so.
+    pub started: Option<Micros>,
     /// What the caller heard of the answer.
     pub heard: Option<String>,
     /// Speech that was synthesised.
@@ -144,6 +172,13 @@ pub struct Story {
     pub turns: Vec<Turn>,
     /// Where playout was on hold.
     pub holds: Vec<Hold>,
+    /// Where it went another way than it might have.
+    pub incidents: Vec<Incident>,
+    pub(super) cast: Cast,
+    /// What is drawn, where it is not all.
+    span: Option<(Micros, Micros)>,
+    /// A time that is marked.
+    pub(super) mark: Option<Micros>,
     places: BTreeMap<InvocationId, usize>,
     utterance: Marks,
     plays_until: Micros,
@@ -161,6 +196,7 @@ impl Story {
     /// Takes in the next record.
     pub fn take(&mut self, record: &Record) {
         self.until = self.until.max(record.at);
+        self.take_incident(record);
         match &record.entry {
             Entry::Input(_, input) => self.take_input(record.at, input),
             Entry::Signal(turn, signal) => self.take_signal(record.at, *turn, signal),
@@ -175,6 +211,9 @@ impl Story {
 
     /// From a little before anything happens to a little after everything has; `None` for a call without anything.
     pub fn window(&self) -> Option<(Micros, Micros)> {
+        if self.span.is_some() {
+            return self.span;
+        }
         let sounds = [self.caller.extent(), self.heard.extent()].into_iter().flatten();
         let work = self.invocations.iter().map(|it| (it.from, it.to.unwrap_or(it.from)));
         let asked = self.turns.iter().map(|turn| (turn.marks.asked.unwrap_or(turn.opened), turn.opened));
@@ -182,6 +221,35 @@ impl Story {
         let (from, to) = (all.iter().map(|it| it.0).min()?, all.iter().map(|it| it.1).max()?);
         let margin = Micros(to.since(from).0 / 50).max(Micros::from_ms(20));
         Some((from.since(margin), to + margin))
+    }
+
+    /// The same story, drawn from one time to another.
+    #[must_use]
+    pub fn within(self, from: Micros, to: Micros) -> Self {
+        Self { span: Some((from, to)), ..self }
+    }
+
+    /// The same story with a mark at a time.
+    #[must_use]
+    pub fn marked(self, at: Option<Micros>) -> Self {
+        Self { mark: at, ..self }
+    }
+
+    /// The part of the story that is about one turn: from the utterance that opened it to the last that was heard of it.
+    pub fn of_turn(&self, turn: TurnId) -> Option<Story> {
+        let told = self.turns.iter().find(|it| it.turn == turn)?;
+        let utterance = self.invocations.iter().filter(|it| it.lane == Lane::Stt && it.from <= told.opened);
+        let from = utterance.map(|it| it.from).max().into_iter().chain(told.marks.asked).min().unwrap_or(told.opened);
+        let work = self.invocations.iter().filter(|it| it.turn == Some(turn)).filter_map(|it| it.to);
+        let to = work.chain([super::lanes::turn_end(told, self), told.opened]).max().unwrap_or(told.opened);
+        let margin = Micros(to.since(from).0 / 50).max(Micros::from_ms(20));
+        let (from, to) = (from.min(told.opened).since(margin), to + margin);
+        let mut part = self.clone().within(from, to);
+        part.invocations.retain(|it| it.from < to && it.to.unwrap_or(self.until) > from);
+        part.holds.retain(|hold| hold.turn == turn);
+        part.incidents.retain(|it| it.turn.is_none_or(|of| of == turn) && (from..=to).contains(&it.at));
+        part.turns.retain(|it| it.turn == turn);
+        Some(part)
     }
 
     /// The place of a turn, by number.
@@ -203,6 +271,7 @@ impl Story {
             Input::SessionOpen(open) => {
                 self.session = open.session.to_string();
                 open.plan.name().clone_into(&mut self.pipeline);
+                self.cast = Cast::of(&open.plan);
             }
             Input::CallerAudio(frame) => self.caller.push(at.since(frame.duration()), frame),
             Input::UserText(_) => self.utterance = Marks { asked: Some(at), ..Marks::default() },
@@ -237,10 +306,8 @@ impl Story {
     fn take_result(&mut self, at: Micros, id: InvocationId, result: &ProviderResult) {
         let Some(invocation) = self.invocation_mut(id) else { return };
         let turn = invocation.turn;
+        invocation.take_result(at, result);
         match result {
-            ProviderResult::End(_) => {
-                invocation.to.get_or_insert(at);
-            }
             ProviderResult::Transcript(transcript) if transcript.is_final() => self.utterance.transcribed = Some(at),
             ProviderResult::Audio(frame) => {
                 if let Some(turn) = self.turn_mut(turn) {
@@ -254,7 +321,12 @@ impl Story {
 
     fn take_effect(&mut self, at: Micros, effect: &Effect) {
         match effect {
-            Effect::Invoke { id, request, .. } => self.invoke(at, *id, request),
+            Effect::Invoke { id, request, binding } => self.invoke(at, *id, binding, request),
+            Effect::Feed { id, frame } => {
+                if let Some(invocation) = self.invocation_mut(*id) {
+                    invocation.amount.audio_in = invocation.amount.audio_in + frame.duration();
+                }
+            }
             Effect::FeedEnd { id } if self.invocation(*id).is_some_and(|it| it.lane == Lane::Stt) => {
                 self.utterance = Marks { endpoint: Some(at), ..Marks::default() };
             }
@@ -278,11 +350,23 @@ impl Story {
         }
     }
 
-    fn invoke(&mut self, at: Micros, id: InvocationId, request: &Request) {
+    fn invoke(&mut self, at: Micros, id: InvocationId, binding: &str, request: &Request) {
         let lane = Lane::of(request);
         let turn = self.turns.last().filter(|turn| lane != Lane::Stt && turn.ended.is_none()).map(|turn| turn.turn);
         self.places.insert(id, self.invocations.len());
-        self.invocations.push(Invocation { id, lane, turn, from: at, to: None, cancelled: false });
+        self.invocations.push(Invocation {
+            id,
+            lane,
+            node: self.cast.asks(request, binding),
+            binding: binding.to_owned(),
+            turn,
+            from: at,
+            to: None,
+            cancelled: false,
+            first: None,
+            outcome: None,
+            amount: Amount::of(request),
+        });
         let Some(turn) = self.turn_mut(turn) else { return };
         match request {
             Request::Chat { .. } => {
@@ -334,6 +418,7 @@ impl Story {
             opened: at,
             answer: String::new(),
             waits: None,
+            started: None,
             heard: None,
             spoken: Micros(0),
             played: Micros(0),
@@ -344,10 +429,53 @@ impl Story {
     }
 }
 
+impl Invocation {
+    fn take_result(&mut self, at: Micros, result: &ProviderResult) {
+        let chars = |text: &str| text.chars().count() as u64;
+        match result {
+            ProviderResult::End(outcome) => {
+                self.to.get_or_insert(at);
+                self.outcome = Some(*outcome);
+                return;
+            }
+            ProviderResult::Text(text) | ProviderResult::ToolResult(text) => self.amount.chars_out += chars(text),
+            ProviderResult::Transcript(transcript) if transcript.is_final() => {
+                self.amount.chars_out += chars(&transcript.text);
+            }
+            ProviderResult::ToolCall(call) => self.amount.chars_out += chars(&call.name) + chars(&call.arguments),
+            ProviderResult::Audio(frame) => self.amount.audio_out = self.amount.audio_out + frame.duration(),
+            ProviderResult::Transcript(_) => {}
+        }
+        self.first.get_or_insert(at);
+    }
+}
+
+impl Amount {
+    fn of(request: &Request) -> Self {
+        let chars = |text: &str| text.chars().count() as u64;
+        let entry = |entry: &ContextEntry| match entry {
+            ContextEntry::User { text, .. } | ContextEntry::Agent { text, .. } => chars(text),
+            ContextEntry::Tool { call, result } => {
+                chars(&call.name) + chars(&call.arguments) + result.as_deref().map_or(0, chars)
+            }
+        };
+        match request {
+            Request::Transcribe { preroll, .. } => {
+                let audio_in = preroll.iter().fold(Micros(0), |sum, frame| sum + frame.duration());
+                Self { audio_in, ..Self::default() }
+            }
+            Request::Chat { context } => Self { chars_in: context.iter().map(entry).sum(), ..Self::default() },
+            Request::Speak { text } => Self { chars_in: chars(text), ..Self::default() },
+            Request::Tool(call) => Self { chars_in: chars(&call.arguments), ..Self::default() },
+        }
+    }
+}
+
 impl Turn {
     fn take_signal(&mut self, at: Micros, signal: &Signal, rate_hz: u32) {
         match signal {
             Signal::OutputAccepted => self.waits = self.waits.or_else(|| Some(self.marks.waits(self.opened, at))),
+            Signal::PlaybackStarted => self.started = Some(at),
             Signal::PlaybackCompleted { heard_samples, .. } | Signal::PlaybackCancelled { heard_samples, .. } => {
                 self.played = Micros::of_samples(*heard_samples, rate_hz);
             }

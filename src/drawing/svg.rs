@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use rspp_specs::time::Micros;
 
+use super::incidents::IncidentKind;
 use super::lanes::{cut_of, seconds, tick_ms, turn_end};
 use super::loudness::Loudness;
-use super::story::{Lane, Story, Turn};
+use super::story::{Invocation, Lane, Story, Turn};
+use super::text::Role;
+use super::timeline::{ending, rows};
 use super::waits::{Part, Waits, ms};
 
 const WIDTH: u64 = 960;
@@ -17,6 +20,10 @@ const LANE: u64 = 34;
 const BAR: u64 = 14;
 /// Pixels of one bar of a lane of sound.
 const SOUND_STEP: u64 = 4;
+/// Half of a sign's width.
+const SIGN: u64 = 7;
+/// Letters of a name before its lane.
+const NAME_LETTERS: usize = 10;
 /// About the width of a letter of the small print.
 const LETTER: u64 = 6;
 
@@ -31,22 +38,46 @@ const CUT: &str = "#e03131";
 
 /// Draws a call as one SVG document. The same records give the same bytes.
 pub fn svg(story: &Story) -> String {
-    let (from, to) = story.window().unwrap_or((Micros(0), Micros::from_ms(1_000)));
     let worked = |lane: &Lane| story.invocations.iter().any(|it| it.lane == *lane);
-    let work: Vec<Lane> = Lane::ALL.into_iter().filter(worked).collect();
-    let drawing = Drawing { story, from, to, lanes: work.len() as u64 + 3 };
+    let work = Lane::ALL.into_iter().filter(worked).map(Row::Lane);
+    document(story, std::iter::once(Row::Caller).chain(work).chain([Row::Heard, Row::Turns]).collect())
+}
+
+/// Draws the whole timeline of a call as one SVG document: a lane for each node, with what every bar is in its title, and
+/// the incidents.
+pub fn svg_timeline(story: &Story) -> String {
+    let work = rows(story).into_iter().map(|(name, lane)| Row::Node(name, lane));
+    let caller = story.caller.extent().map(|_| Row::Caller);
+    let mut all: Vec<Row> = caller.into_iter().chain(work).chain([Row::Heard, Row::Turns]).collect();
+    if !story.incidents.is_empty() {
+        all.push(Row::Incidents);
+    }
+    document(story, all)
+}
+
+/// What one lane shows.
+enum Row {
+    Caller,
+    Lane(Lane),
+    Node(String, Lane),
+    Heard,
+    Turns,
+    Incidents,
+}
+
+fn document(story: &Story, rows: Vec<Row>) -> String {
+    let (from, to) = story.window().unwrap_or((Micros(0), Micros::from_ms(1_000)));
+    let drawing = Drawing { story, from, to, lanes: rows.len() as u64 };
     let waits: Vec<(&Turn, Waits)> = story.turns.iter().filter_map(|turn| Some((turn, turn.waits?))).collect();
     let below = drawing.bottom() + 40;
     let height = below + if waits.is_empty() { 0 } else { 52 + 40 * waits.len() as u64 };
     let mut out = String::new();
     drawing.begin(&mut out, height);
     drawing.axis(&mut out);
-    drawing.sound(&mut out, 0, "caller", &story.caller, CALLER);
-    for (place, lane) in work.iter().enumerate() {
-        drawing.work(&mut out, 1 + place as u64, *lane);
+    for (lane, row) in rows.into_iter().enumerate() {
+        drawing.row(&mut out, lane as u64, &row);
     }
-    drawing.heard(&mut out, work.len() as u64 + 1);
-    drawing.turns(&mut out, work.len() as u64 + 2);
+    drawing.mark(&mut out);
     drawing.waits(&mut out, below, &waits);
     out.push_str("</svg>\n");
     out
@@ -60,6 +91,29 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    fn row(&self, out: &mut String, lane: u64, row: &Row) {
+        let invocations = self.story.invocations.iter();
+        match row {
+            Row::Caller => self.sound(out, lane, "caller", &self.story.caller, CALLER),
+            Row::Lane(of) => {
+                self.name(out, lane, of.name());
+                invocations.filter(|it| it.lane == *of).for_each(|it| self.bar(out, lane, it));
+            }
+            Row::Node(name, of) => {
+                self.name(out, lane, name);
+                for invocation in invocations.filter(|it| it.node == *name && it.lane == *of) {
+                    out.push_str("<g>");
+                    let _ = writeln!(out, "<title>{}</title>", escaped(&described(invocation)));
+                    self.bar(out, lane, invocation);
+                    out.push_str("</g>\n");
+                }
+            }
+            Row::Heard => self.heard(out, lane),
+            Row::Turns => self.turns(out, lane),
+            Row::Incidents => self.incidents(out, lane),
+        }
+    }
+
     fn x(&self, at: Micros) -> u64 {
         let at = at.0.clamp(self.from.0, self.to.0) - self.from.0;
         LEFT + at * (WIDTH - LEFT - RIGHT) / self.to.since(self.from).0.max(1)
@@ -101,7 +155,8 @@ impl Drawing<'_> {
     }
 
     fn name(&self, out: &mut String, lane: u64, name: &str) {
-        text(out, 24, self.y(lane) + LANE / 2 + 4, "start", INK, "font-weight=\"600\"", name);
+        let name = shortened(name, NAME_LETTERS);
+        text(out, 24, self.y(lane) + LANE / 2 + 4, "start", INK, "font-weight=\"600\"", &name);
     }
 
     fn sound(&self, out: &mut String, lane: u64, name: &str, sound: &Loudness, colour: &str) {
@@ -117,29 +172,53 @@ impl Drawing<'_> {
         }
     }
 
-    fn work(&self, out: &mut String, lane: u64, of: Lane) {
-        self.name(out, lane, of.name());
-        let colour = match of {
+    fn bar(&self, out: &mut String, lane: u64, invocation: &Invocation) {
+        let colour = match invocation.lane {
             Lane::Stt => CALLER,
             Lane::Llm | Lane::Tools => MODEL,
             Lane::Tts => AGENT,
         };
         let y = self.y(lane) + (LANE - BAR) / 2;
-        for invocation in self.story.invocations.iter().filter(|it| it.lane == of) {
-            let (from, to) = (self.x(invocation.from), self.x(invocation.to.unwrap_or(self.story.until)));
-            let more = if invocation.cancelled { "rx=\"3\" opacity=\"0.45\"" } else { "rx=\"3\"" };
-            rect(out, (from, y), ((to - from).max(3), BAR), colour, more);
-            if invocation.cancelled {
-                line(out, (to, y - 3), (to, y + BAR + 3), CUT, "stroke-width=\"2\"");
-            }
+        let (from, to) = (self.x(invocation.from), self.x(invocation.to.unwrap_or(self.story.until)));
+        let more = if invocation.cancelled { "rx=\"3\" opacity=\"0.45\"" } else { "rx=\"3\"" };
+        rect(out, (from, y), ((to - from).max(3), BAR), colour, more);
+        if invocation.cancelled {
+            line(out, (to, y - 3), (to, y + BAR + 3), CUT, "stroke-width=\"2\"");
         }
+    }
+
+    fn mark(&self, out: &mut String) {
+        let Some(at) = self.story.mark else { return };
+        let x = self.x(at);
+        line(out, (x, TOP - 14), (x, self.bottom()), CUT, "stroke-width=\"2\"");
+        text(out, x + 4, self.bottom() - 4, "start", CUT, "font-size=\"11\" font-weight=\"600\"", "parts here");
+    }
+
+    /// A sign for each incident, those of one moment beside each other; what it was stands in its title, and what the
+    /// signs mean beside the picture's title.
+    fn incidents(&self, out: &mut String, lane: u64) {
+        self.name(out, lane, "events");
+        let middle = self.y(lane) + LANE / 2;
+        let mut free_from = 0;
+        for incident in &self.story.incidents {
+            let (x, colour) = (self.x(incident.at).max(free_from), colour_of_role(incident.kind.role()));
+            let _ = write!(out, "<g><title>{}: {}</title>", incident.kind.name(), escaped(&incident.words));
+            let _ = write!(out, "<circle cx=\"{x}\" cy=\"{middle}\" r=\"{SIGN}\" fill=\"{colour}\"/>");
+            let sign = incident.kind.sign().to_string();
+            text(out, x, middle + 4, "middle", "#ffffff", "font-size=\"10\" font-weight=\"600\"", &sign);
+            out.push_str("</g>\n");
+            free_from = x + 2 * SIGN + 1;
+        }
+        let shown = |kind: &IncidentKind| self.story.incidents.iter().any(|it| it.kind == *kind);
+        let signs = IncidentKind::ALL.into_iter().filter(shown).map(|kind| format!("{} {}", kind.sign(), kind.name()));
+        text(out, WIDTH - RIGHT, 30, "end", FAINT, "font-size=\"11\"", &signs.collect::<Vec<_>>().join("   "));
     }
 
     /// What was heard, the holds, the cuts, and what never was heard.
     fn heard(&self, out: &mut String, lane: u64) {
         let (y, tall) = (self.y(lane) + 4, LANE - 8);
         for turn in &self.story.turns {
-            if let Some((at, rest)) = cut_of(turn) {
+            if let Some((at, rest)) = cut_of(turn).filter(|(at, _)| *at <= self.to) {
                 let (from, to) = (self.x(at), self.x(at + rest));
                 if to > from {
                     rect(out, (from, y), (to - from, tall), "url(#unheard)", "rx=\"3\"");
@@ -204,6 +283,26 @@ impl Drawing<'_> {
     }
 }
 
+fn colour_of_role(role: Role) -> &'static str {
+    match role {
+        Role::Caller => CALLER,
+        Role::Agent => AGENT,
+        Role::Model => MODEL,
+        Role::Hold => HOLD,
+        Role::Cut => CUT,
+        Role::Plain | Role::Strong | Role::Quiet => FAINT,
+    }
+}
+
+/// What a bar is, for who points at it.
+fn described(invocation: &Invocation) -> String {
+    let Invocation { node, id, binding, from, .. } = invocation;
+    let first = invocation
+        .first
+        .map_or_else(String::new, |first| format!(", first result after {} ms", ms(first.since(*from))));
+    format!("{node}{id}, {binding}: from {from} ms{first}, {}", ending(invocation).1)
+}
+
 fn colour_of(part: Part) -> &'static str {
     match part {
         Part::Endpointing => "#adb5bd",
@@ -236,7 +335,7 @@ fn shortened(words: &str, room: usize) -> String {
 }
 
 /// What a caller says is anybody's text; what no XML document may have is left out.
-pub(super) fn escaped(words: &str) -> String {
+pub(crate) fn escaped(words: &str) -> String {
     let mut safe = String::new();
     for letter in words.chars().filter(|letter| !letter.is_control()) {
         match letter {

@@ -10,10 +10,10 @@ use rspp_adapters::sim::Fault;
 use rspp_compiler::Registry;
 use serde::Serialize;
 
+use super::SimError;
 use super::judge::Found;
 use super::report::{Gates, Migrations, Peaks, Report, Terminals};
 use super::{Options, run};
-use crate::trace::TraceError;
 
 /// Seeds whose first breach is told in full; more are named.
 const MAX_TOLD: usize = 20;
@@ -119,7 +119,7 @@ impl Batch {
         runs: &[Options],
         registry: &Registry,
         mut on_run: impl FnMut(usize, &Report),
-    ) -> Result<Self, TraceError> {
+    ) -> Result<Self, SimError> {
         let mut batch = Self { faults: Fault::ALL.map(|fault| (fault.name(), 0)).into(), ..Self::default() };
         for (place, options) in (1..).zip(runs) {
             let report = run(options, registry, None)?;

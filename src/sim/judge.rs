@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
+use rspp_adapters::recording::RecordingError;
 use rspp_adapters::sim::{Ended, Load, Watch, Which};
 use rspp_checker::{Checker, Limits};
 use rspp_engine::View;
@@ -12,10 +13,11 @@ use rspp_specs::limits::MAX_SESSION_INVOCATIONS;
 use rspp_specs::plan::{NodeKind, Plan, PlanEdge};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::Record;
-use rspp_specs::trace::{Line, Renderer, Section};
+use rspp_specs::trace::{Line, Paper, Renderer, Section};
 use serde::Serialize;
 
 use super::Options;
+use super::recordings::Recordings;
 use super::report::Report;
 
 /// Violations that are told in full; more are counted.
@@ -100,9 +102,11 @@ pub(super) struct Judge {
     report: Report,
     calls: Vec<Option<Call>>,
     lines: Vec<Line>,
+    paper: Paper,
     trace: Option<Box<dyn Write>>,
     /// Whose lines went to the trace last.
     traced: Option<Which>,
+    recordings: Option<Recordings>,
     latest: Micros,
 }
 
@@ -120,15 +124,17 @@ struct Call {
 }
 
 impl Judge {
-    pub(super) fn new(options: Options, trace: Option<Box<dyn Write>>) -> Self {
+    pub(super) fn new(options: Options, trace: Option<Box<dyn Write>>, recordings: Option<Recordings>) -> Self {
         let report = Report::new(&options);
-        Self { options, report, calls: Vec::new(), lines: Vec::new(), trace, traced: None, latest: Micros(0) }
+        let (calls, lines, paper) = (Vec::new(), Vec::new(), Paper::default());
+        Self { options, report, calls, lines, paper, trace, traced: None, recordings, latest: Micros(0) }
     }
 
-    /// Everything that was found.
-    pub(super) fn finish(mut self) -> Report {
+    /// Everything that was found; or that the calls could not be recorded.
+    pub(super) fn finish(mut self) -> Result<Report, RecordingError> {
+        self.recordings.take().map_or(Ok(()), Recordings::finish)?;
         self.report.finish();
-        self.report
+        Ok(self.report)
     }
 
     /// Something in the program itself panicked: whose fault it was is not known.
@@ -171,15 +177,15 @@ impl Judge {
     }
 
     fn render(&mut self, which: Which, records: &[Record], view: Option<&View>) {
-        let mut lines = std::mem::take(&mut self.lines);
+        let (mut lines, mut paper) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.paper));
+        paper.take_back(&mut lines);
         if let Some(call) = self.call(which) {
-            call.renderer.reuse(&mut lines);
-            lines.extend(records.iter().map(|record| call.renderer.record(record)));
+            lines.extend(records.iter().map(|record| call.renderer.record_on(&mut paper, record)));
             if let (Some(view), Some(last)) = (view, records.last()) {
                 lines.extend(call.renderer.state(last.at, view.tick, view.state, &view.holders));
             }
         }
-        self.lines = lines;
+        (self.lines, self.paper) = (lines, paper);
     }
 
     fn write_trace(&mut self, which: Which) -> std::io::Result<()> {
@@ -254,12 +260,18 @@ impl Watch for Judge {
             self.calls.resize_with(place + 1, || None);
         }
         self.report.calls += 1;
+        if let Some(recordings) = &mut self.recordings {
+            recordings.begin(which, plan);
+        }
         self.calls[place] = Some(Call::new(plan));
     }
 
     fn on_tick(&mut self, which: Which, records: &[Record], view: Option<&View>, load: Load) {
         let Some(last) = records.last() else { return };
         self.latest = last.at;
+        if let Some(recordings) = &mut self.recordings {
+            recordings.take(which, records);
+        }
         self.report.invariants_checked += 1;
         self.render(which, records, view);
         if self.write_trace(which).is_err() {
@@ -298,6 +310,9 @@ impl Watch for Judge {
         if repeated_samples > 0 {
             let detail = format!("{repeated_samples} samples were heard twice");
             self.breach(which, self.latest, Invariant::HeardOnce, detail);
+        }
+        if let Some(recordings) = &mut self.recordings {
+            recordings.end(which);
         }
         self.calls[which.session as usize] = None;
     }

@@ -1,18 +1,31 @@
 //! Recordings that somebody has been at.
 
-/// A recording of which one record is not what was written: a bit of its payload is another one.
-pub(crate) fn altered(recording: &[u8], record: usize) -> Vec<u8> {
-    let mut altered = recording.to_vec();
-    let mut frame = 8;
-    // The head is the first frame; a frame is a length, a payload, a checksum and a link of the chain.
-    for _ in 0..=record {
-        frame += 4 + payload_bytes(recording, frame) + 4 + 16;
-    }
-    altered[frame + 4 + payload_bytes(recording, frame) - 1] ^= 1;
-    altered
+/// A block of a recording, as its head tells: see docs/timeline-format.md.
+pub(crate) struct Block {
+    /// Where its payload begins, and where it ends.
+    pub(crate) payload: std::ops::Range<usize>,
+    /// Its first event, from 1, and how many there are; 0 of a block of something else.
+    pub(crate) first: u64,
+    pub(crate) events: u32,
 }
 
-fn payload_bytes(recording: &[u8], frame: usize) -> usize {
-    let length = recording[frame..].first_chunk().expect("the frame is there");
-    u32::from_le_bytes(*length) as usize
+/// The blocks of a whole recording.
+pub(crate) fn blocks(recording: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = 8;
+    while at < recording.len() - 16 {
+        let short = |at: usize| u32::from_le_bytes(*recording[at..].first_chunk().expect("the head is there"));
+        let long = |at: usize| u64::from_le_bytes(*recording[at..].first_chunk().expect("the head is there"));
+        let payload = at + 48..at + 48 + short(at) as usize;
+        blocks.push(Block { first: long(at + 16), events: short(at + 12), payload: payload.clone() });
+        at = payload.end + 4 + 16;
+    }
+    blocks
+}
+
+/// A recording of which one byte is not what was written.
+pub(crate) fn altered(recording: &[u8], byte: usize) -> Vec<u8> {
+    let mut altered = recording.to_vec();
+    altered[byte] ^= 1;
+    altered
 }

@@ -1,32 +1,18 @@
 //! A call as the tests of `rspp run` see it: the program, the caller's side, and what a call left behind.
 
 mod heard;
+mod program;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rspp::adapters::recording::Recording;
 use serde_json::Value;
 
 pub(crate) use heard::check_cancelled_turns;
+pub(crate) use program::rspp;
 
 pub(crate) const RATE_HZ: u32 = 16_000;
-
-/// What the program answered.
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// Runs the program in a folder.
-pub(crate) fn rspp(folder: &Path, args: &[impl AsRef<OsStr>]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_rspp")).args(args).current_dir(folder).output();
-    let output = output.expect("cargo has built the program");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program writes UTF-8");
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
 
 /// The repository, where the bundled engines are looked for.
 pub(crate) fn repository() -> &'static Path {
@@ -61,7 +47,8 @@ impl Call {
     pub(crate) fn hold(spec: &Path, input: &Path, folder: &Path, options: &[&str]) -> Self {
         std::fs::create_dir_all(folder).expect("a folder can be made");
         let (answer, recording) = (folder.join("answer.wav"), folder.join("call.rspp"));
-        let mut args: Vec<&OsStr> = vec!["run".as_ref(), spec.as_ref(), "--json".as_ref()];
+        let mut args: Vec<&OsStr> = ["run", "--json", "--record-level", "L2"].map(AsRef::as_ref).to_vec();
+        args.push(spec.as_ref());
         for (option, path) in [("--input", input), ("--output", &answer), ("--record", &recording)] {
             args.extend([option.as_ref(), path.as_os_str()]);
         }

@@ -2,6 +2,7 @@
 
 //! A server for one test, in the test's own process.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ impl House {
             allowed_origins: Vec::new(),
             token_keys: Vec::new(),
             dev: false,
+            telephones: BTreeMap::new(),
+            public_url: None,
             drain: Duration::from_secs(20),
         }
     }

@@ -43,6 +43,7 @@ const TABLE: &[Imports] = &[
         ours: &["rspp-specs", "rspp-operators", "rspp-compiler", "rspp-engine", "rspp-adapters", "rspp-checker"],
         others: None,
     },
+    Imports { name: "rspp-fuzz", ours: &["rspp"], others: None },
     // Somebody's own program needs nothing of ours but the library.
     Imports { name: "custom-node", ours: &["rspp"], others: None },
 ];

@@ -40,6 +40,7 @@ pub struct UnsupportedRate {
 pub struct Rechunker {
     target_hz: u32,
     frame_samples: usize,
+    live: bool,
     run: Option<Run>,
     resampler: Option<(u32, Resampler)>,
     /// Converted samples of the run that do not fill a frame yet.
@@ -60,7 +61,13 @@ impl Rechunker {
             return Err(UnsupportedRate { rate_hz: target_hz });
         }
         let frame_samples = (u64::from(target_hz) * FRAME_MS / 1_000) as usize;
-        Ok(Self { target_hz, frame_samples, run: None, resampler: None, rest: Vec::new() })
+        Ok(Self { target_hz, frame_samples, live: false, run: None, resampler: None, rest: Vec::new() })
+    }
+
+    /// The same for a stream that is spoken now: 20 ms in give a frame at once, and the audio is later by what the
+    /// conversion looks ahead (4 ms from or to 8 kHz) instead of waiting for the next piece.
+    pub fn live(target_hz: u32) -> Result<Self, UnsupportedRate> {
+        Ok(Self { live: true, ..Self::new(target_hz)? })
     }
 
     /// Takes a frame of any length, and gives the frames that are full. A frame whose rate is not between 8,000 and
@@ -89,7 +96,7 @@ impl Rechunker {
         // The filter's table outlives the run: a stream that changes its stamp only does not compute it again.
         let resampler = match &mut self.resampler {
             Some((rate, resampler)) if *rate == rate_hz => resampler,
-            other => &mut other.insert((rate_hz, Resampler::new(rate_hz, self.target_hz))).1,
+            other => &mut other.insert((rate_hz, resampler(rate_hz, self.target_hz, self.live))).1,
         };
         resampler.push(samples, &mut self.rest);
         self.cut(spoken_by, false, &mut frames);
@@ -116,6 +123,10 @@ impl Rechunker {
         }
         self.rest.drain(..end);
     }
+}
+
+fn resampler(from_hz: u32, to_hz: u32, live: bool) -> Resampler {
+    if live { Resampler::live(from_hz, to_hz) } else { Resampler::new(from_hz, to_hz) }
 }
 
 fn check_rate(rate_hz: u32) -> Result<(), UnsupportedRate> {

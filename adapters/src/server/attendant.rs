@@ -35,6 +35,8 @@ pub(super) struct Visit {
     pub(super) transport: Box<dyn Transport>,
     /// What the token in the request says.
     pub(super) claims: Option<Claims>,
+    /// Whether something else than a token vouches for the peer.
+    pub(super) vouched: bool,
     pub(super) counted: Arc<Counted>,
 }
 
@@ -60,6 +62,7 @@ pub(super) struct Attendant {
     house: Arc<House>,
     transport: Box<dyn Transport>,
     claims: Option<Claims>,
+    vouched: bool,
     socket: WebSocket,
     out: Exchange,
     line: Option<Line>,
@@ -69,6 +72,8 @@ pub(super) struct Attendant {
     heard_at: Instant,
     pinged_at: Instant,
     look: Pin<Box<Sleep>>,
+    /// When it is looked around at the latest.
+    look_at: Instant,
     /// Whose turn it is to be looked at first: neither a flood of messages nor one of words keeps the other out.
     outlet_first: bool,
     _counted: Arc<Counted>,
@@ -114,13 +119,14 @@ impl Over {
 impl Attendant {
     /// Attends to its end.
     pub(super) async fn attend(visit: Visit, socket: WebSocket) {
-        let Visit { house, transport, claims, counted } = visit;
+        let Visit { house, transport, claims, vouched, counted } = visit;
         let now = Instant::now();
         let mut attendant = Self {
             allowance: Allowance::new(&house.limits, now.into_std()),
             house,
             transport,
             claims,
+            vouched,
             socket,
             out: Exchange::default(),
             line: None,
@@ -129,6 +135,7 @@ impl Attendant {
             heard_at: now,
             pinged_at: now,
             look: Box::pin(tokio::time::sleep(LOOK_EVERY)),
+            look_at: now + LOOK_EVERY,
             outlet_first: false,
             _counted: counted,
         };
@@ -143,6 +150,7 @@ impl Attendant {
         self.transport.on_open(self.house.bridge.now(), &mut self.out);
         self.carry_out().await?;
         loop {
+            self.arm();
             match self.next().await {
                 Event::Came(Some(Ok(message))) => self.on_wire(message).await?,
                 Event::Came(Some(Err(error))) => return Err(self.broken(&error)),
@@ -151,6 +159,15 @@ impl Attendant {
                 Event::Displaced(displace) => return Err(Over::Displaced(displace)),
                 Event::Look => self.look_around().await?,
             }
+        }
+    }
+
+    /// It is looked around when it is time for that, and when the transport wants to be called.
+    fn arm(&mut self) {
+        let wanted = self.transport.next_at().map(|at| Instant::from_std(self.house.bridge.instant(at)));
+        let at = wanted.map_or(self.look_at, |wanted| wanted.min(self.look_at));
+        if self.look.deadline() != at {
+            self.look.as_mut().reset(at);
         }
     }
 
@@ -307,6 +324,7 @@ impl Attendant {
         }
         let claims = match self.claims.take() {
             Some(claims) => Some(claims),
+            None if self.vouched => None,
             None => self
                 .house
                 .admit(bind.token.as_deref())
@@ -461,7 +479,9 @@ impl Attendant {
     /// Limits of time, and the server's end.
     async fn look_around(&mut self) -> Result<(), Over> {
         let now = Instant::now();
-        self.look.as_mut().reset(now + LOOK_EVERY);
+        if now >= self.look_at {
+            self.look_at = now + LOOK_EVERY;
+        }
         let limits = &self.house.limits;
         if self.house.over.is_cancelled() {
             return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));

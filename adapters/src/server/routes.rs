@@ -13,9 +13,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::accept::Counted;
 use super::attendant::{Attendant, Visit};
-use super::{House, metrics};
+use super::{House, console, metrics, webhooks};
 use crate::doors::realtime::Realtime;
 use crate::doors::rspp::{Form, Rspp};
+use crate::doors::rtvi::Rtvi;
+use crate::telephony::{Provider, Telephones};
 use crate::token::{self, AUDIENCE, Claims, TokenError};
 use crate::transport::{Refusal, RefusalCode, Transport};
 
@@ -28,11 +30,14 @@ pub struct Door {
     /// Whether a peer can send its token in a message; if not, it has to stand in the request.
     pub token_in_message: bool,
     /// A transport for who knocks.
-    pub open: fn(&Knock<'_>) -> Result<Box<dyn Transport>, Refusal>,
+    pub open: Opens,
 }
 
+/// Makes a transport for who knocks.
+pub type Opens = fn(&Knock<'_>) -> Result<Box<dyn Transport>, Refusal>;
+
 /// Somebody at a door.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Knock<'a> {
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<&'a str>,
@@ -40,6 +45,8 @@ pub struct Knock<'a> {
     pub uri: &'a Uri,
     /// With which headers.
     pub headers: &'a HeaderMap,
+    /// The numbers that this server answers.
+    pub telephones: &'a Telephones,
 }
 
 impl Knock<'_> {
@@ -78,13 +85,26 @@ pub const DOORS: &[Door] = &[
         token_in_message: false,
         open: |knock| Ok(Box::new(Realtime::new(knock.query("model").unwrap_or("rspp")))),
     },
+    Door { path: "/v1/rtvi", subprotocols: &[], token_in_message: false, open: |_| Ok(Box::new(Rtvi::new())) },
+    telephone("/v1/twilio", |knock| webhooks::stream(Provider::Twilio, knock)),
+    telephone("/v1/twilio/{ticket}", |knock| webhooks::stream(Provider::Twilio, knock)),
+    telephone("/v1/telnyx", |knock| webhooks::stream(Provider::Telnyx, knock)),
+    telephone("/v1/telnyx/{ticket}", |knock| webhooks::stream(Provider::Telnyx, knock)),
+    telephone("/v1/plivo", |knock| webhooks::stream(Provider::Plivo, knock)),
+    telephone("/v1/plivo/{ticket}", |knock| webhooks::stream(Provider::Plivo, knock)),
 ];
 
+/// A telephone provider's door. Who answers webhooks gives out its addresses, each with a ticket.
+const fn telephone(path: &'static str, open: Opens) -> Door {
+    Door { path, subprotocols: &[], token_in_message: true, open }
+}
+
 pub(super) fn router(house: Arc<House>) -> Router {
-    let mut router = Router::new()
+    let mut router = console::routes(Router::new())
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_page));
+        .route("/metrics", get(metrics_page))
+        .route("/telephony/{provider}", get(webhooks::answer).post(webhooks::answer));
     if house.issuer.is_some() {
         router = router.route("/dev/token", get(dev_token));
     }
@@ -161,7 +181,12 @@ fn enter(
         let says = format!("none of these subprotocols is spoken here; {} are", door.subprotocols.join(", "));
         return refused(house, &Refusal::fatal(RefusalCode::Unsupported, says));
     }
-    let knock = Knock { subprotocol: subprotocol.as_deref(), uri: request.uri(), headers: request.headers() };
+    let knock = Knock {
+        subprotocol: subprotocol.as_deref(),
+        uri: request.uri(),
+        headers: request.headers(),
+        telephones: &house.telephones,
+    };
     let claims = match house.admit(knock.token()) {
         Err(TokenError::Missing) if door.token_in_message => None,
         Err(error) => return refused(house, &Refusal::fatal(RefusalCode::Unauthorized, error.to_string())),
@@ -170,7 +195,9 @@ fn enter(
     match (door.open)(&knock) {
         Err(refusal) => refused(house, &refusal),
         Ok(transport) => {
-            let visit = Visit { house: Arc::clone(house), transport, claims, counted };
+            // A ticket, which the door has looked at, vouches for who brings it.
+            let vouched = door.path.ends_with("/{ticket}");
+            let visit = Visit { house: Arc::clone(house), transport, claims, vouched, counted };
             upgrade.on_upgrade(move |socket| Attendant::attend(visit, socket))
         }
     }
@@ -192,7 +219,7 @@ fn check_origin(house: &House, headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal::fatal(RefusalCode::Unauthorized, says))
 }
 
-fn refused(house: &House, refusal: &Refusal) -> Response {
+pub(super) fn refused(house: &House, refusal: &Refusal) -> Response {
     house.traffic.refuse(refusal.code);
     let status = match refusal.code {
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,

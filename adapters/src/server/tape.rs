@@ -9,7 +9,8 @@ use crate::bridge::Tape;
 use crate::notes::Notes;
 use crate::recording::{RecordingError, RecordingFile, head};
 
-/// Writes one session's file. A call whose recording fails goes on, and it is said once.
+/// Writes one session's file, at the level and with the redaction that its plan declares. A call whose recording fails goes
+/// on, and it is said once.
 pub(super) struct Recorder {
     file: Option<RecordingFile>,
     notes: Notes,
@@ -38,7 +39,7 @@ impl Recorder {
 
 impl Tape for Recorder {
     fn append(&mut self, records: &[Record]) {
-        if let Some(Err(error)) = self.file.as_mut().map(|file| file.append(records)) {
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.append_as_declared(records)) {
             self.give_up(&error);
         }
     }

@@ -9,6 +9,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, EgressEpoch, Input, PlayoutAck};
 use serde::Deserialize;
 
+use crate::audio::decay;
 use crate::drive::{Schedule, Ticket};
 
 /// What a transport adds to the times that it is given.
@@ -31,9 +32,6 @@ impl TransportTimes {
     /// A WAV file: no delay at all.
     pub const WAV: Self = Self { plays_after_ms: 0, ack_after_ms: 0, clear_ack_after_ms: 0, silent: false };
 }
-
-/// The decay at a cut.
-const FADE_MS: u64 = 10;
 
 /// Plays one frame behind the other.
 #[derive(Debug)]
@@ -169,9 +167,8 @@ impl MemoryTransport {
             return;
         }
         played.truncate(cut);
-        let last = i64::from(played.last().copied().unwrap_or(0));
-        let length = Micros::from_ms(FADE_MS).to_samples(self.rate_hz) as i64;
-        played.extend((1..length).map(|step| (last * (length - step) / length) as i16));
+        let last = played.last().copied().unwrap_or(0);
+        played.extend(decay(last, self.rate_hz));
     }
 
     fn ack(

@@ -178,6 +178,15 @@ impl RecordingPolicy {
         *self == Self::default()
     }
 
+    /// The level at which a session of this name is recorded: the declared one, if it is of the share that is recorded
+    /// so. The same name has the same luck everywhere, so that no chance has to be recorded.
+    pub fn level_of(&self, session: &str) -> RecordingLevel {
+        let luck = blake3::hash(session.as_bytes()).as_bytes()[0..4]
+            .iter()
+            .fold(0_u32, |luck, byte| luck << 8 | u32::from(*byte));
+        if luck % 100 < self.sample.sessions_percent { self.level } else { RecordingLevel::L0 }
+    }
+
     /// What is done to a class of data that goes somewhere: the strictest of what the spec says and what the class asks
     /// for there.
     ///
@@ -211,6 +220,15 @@ mod tests {
             let at = |level| Sink::Timeline(level).default_of(class);
             assert!(at(L0) >= at(L1) && at(L1) >= at(L2), "{class:?}");
         }
+    }
+
+    #[test]
+    fn so_many_sessions_of_a_hundred_are_recorded_at_the_declared_level_and_always_the_same_ones() {
+        let sample = RecordingSample { sessions_percent: 10, ..RecordingSample::default() };
+        let policy = RecordingPolicy { level: RecordingLevel::L2, sample, ..RecordingPolicy::default() };
+        let kept = || (0..1_000).filter(|n| policy.level_of(&format!("call-{n}")) == RecordingLevel::L2);
+        assert!((70..130).contains(&kept().count()), "{}", kept().count());
+        assert!(kept().eq(kept()));
     }
 
     #[test]

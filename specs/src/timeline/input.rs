@@ -10,7 +10,8 @@ use crate::event::{AudioFrame, ProviderResult, Talk};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
 use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
 use crate::outcome::{AbortReason, Cancellation};
-use crate::plan::Plan;
+use crate::plan::{Plan, RecordingLevel};
+use crate::recording::RecorderReport;
 use crate::time::{Lane, Micros};
 
 /// Everything that can enter the core: the one closed set that explains every tick.
@@ -53,6 +54,8 @@ pub enum Input {
     DispatchRefused(InvocationId),
     /// The session goes on here, from the log of a worker that is gone.
     Takeover(Takeover),
+    /// The recorder fares better or worse, or somebody asks something of it.
+    Recorder(RecorderReport),
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -124,6 +127,9 @@ pub struct SessionOpen {
     /// With whom it shares what is scarce: its tenant, most often.
     #[serde(default = "default_fairness_key")]
     pub fairness_key: Arc<str>,
+    /// The level at which it is recorded, where it is not the plan that says so.
+    #[serde(default)]
+    pub recording: Option<RecordingLevel>,
 }
 
 /// The key of sessions of which nobody says whose they are.
@@ -137,7 +143,12 @@ impl SessionOpen {
     /// A session that begins here, under the first lease, and shares with all of whom nothing is said.
     pub fn new(session: impl Into<Arc<str>>, plan: Arc<Plan>) -> Self {
         let (resume, epoch) = (Resume::default(), LeaseEpoch::default());
-        Self { session: session.into(), plan, resume, epoch, fairness_key: default_fairness_key() }
+        Self { session: session.into(), plan, resume, epoch, fairness_key: default_fairness_key(), recording: None }
+    }
+
+    /// The level at which it is recorded from its beginning.
+    pub fn recording_level(&self) -> RecordingLevel {
+        self.recording.unwrap_or_else(|| self.plan.recording().level_of(&self.session))
     }
 }
 

@@ -36,6 +36,7 @@ impl Renderer {
             Signal::Defer { refusal, retry_after } => {
                 refusal_fields(line, refusal).with("retry_after_ms", or_none(*retry_after))
             }
+            Signal::RecordingLevel { level, cause } => line.with("level", level.name()).with("cause", snake(cause)),
             Signal::ConnectionEvent { state } => line.with("state", snake(state)),
             Signal::MigrationStart { epoch }
             | Signal::MigrationFinish { epoch }

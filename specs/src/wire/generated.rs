@@ -77,6 +77,9 @@ pub struct Envelope {
     /// Derived: the event tells of a result that came after its turn was cancelled.
     #[prost(bool, tag = "25")]
     pub late_after_cancel: bool,
+    /// What was taken out of the payload before it was written; absent, nothing was.
+    #[prost(message, optional, tag = "26")]
+    pub redacted: ::core::option::Option<Redacted>,
     /// Derived: where in the plan it happened.
     #[prost(oneof = "envelope::Place", tags = "18, 19")]
     pub place: ::core::option::Option<envelope::Place>,
@@ -110,6 +113,54 @@ pub mod envelope {
         Effect(super::Effect),
     }
 }
+/// What was taken out of a payload. Its shape is kept: audio has as many samples as it had, and all are zero.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Redacted {
+    /// What was done.
+    #[prost(enumeration = "Redaction", tag = "1")]
+    pub how: i32,
+    /// Of audio that was hashed: the first 16 bytes of the keyed BLAKE3 hash of its samples. Words that were hashed have
+    /// theirs in their place.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// How the recorder fares, as it is measured outside, and what is asked of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecorderReport {
+    #[prost(oneof = "recorder_report::Report", tags = "1, 2, 3, 4, 5")]
+    pub report: ::core::option::Option<recorder_report::Report>,
+}
+/// Nested message and enum types in `RecorderReport`.
+pub mod recorder_report {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Report {
+        /// It keeps up: the level may rise again, step by step, when turns begin.
+        #[prost(message, tag = "1")]
+        Relaxed(super::Nothing),
+        /// It hardly keeps up.
+        #[prost(message, tag = "2")]
+        Strained(super::Nothing),
+        /// It does not keep up.
+        #[prost(message, tag = "3")]
+        Overloaded(super::Nothing),
+        /// There is no room even for what is kept of every turn.
+        #[prost(message, tag = "4")]
+        NoEvidence(super::Nothing),
+        /// Somebody wants this level from now on.
+        #[prost(enumeration = "super::RecordingLevel", tag = "5")]
+        Asked(i32),
+    }
+}
+/// From here on the session is recorded at another level.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LevelChange {
+    /// At which.
+    #[prost(enumeration = "RecordingLevel", tag = "1")]
+    pub level: i32,
+    /// Why.
+    #[prost(enumeration = "LevelCause", tag = "2")]
+    pub cause: i32,
+}
 /// The payload of a variant that has none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nothing {}
@@ -131,7 +182,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -202,6 +253,9 @@ pub mod input {
         /// The session goes on here, under a later lease than that of the worker that wrote what stands before.
         #[prost(message, tag = "31")]
         Takeover(super::Takeover),
+        /// The recorder fares better or worse, or somebody asks something of it.
+        #[prost(message, tag = "32")]
+        Recorder(super::RecorderReport),
     }
 }
 /// A cancellation that is asked for.
@@ -322,6 +376,9 @@ pub struct SessionOpen {
     /// With whom the session shares what is scarce: its tenant, most often.
     #[prost(string, tag = "6")]
     pub fairness_key: ::prost::alloc::string::String,
+    /// The level at which it is recorded, where it is not the plan that says so.
+    #[prost(enumeration = "RecordingLevel", optional, tag = "7")]
+    pub recording: ::core::option::Option<i32>,
 }
 /// The numbers at which a session goes on that began elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -664,7 +721,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -834,6 +891,9 @@ pub mod signal {
         /// The same session has another writer now, under this lease.
         #[prost(uint64, tag = "55")]
         SessionHandoff(u64),
+        /// From here on the session is recorded at another level.
+        #[prost(message, tag = "56")]
+        RecordingLevel(super::LevelChange),
     }
 }
 /// The turn is cancelled softly.
@@ -1344,6 +1404,122 @@ impl DataClass {
             "DATA_CLASS_PHI" => Some(Self::Phi),
             "DATA_CLASS_DERIVED_SUMMARY" => Some(Self::DerivedSummary),
             "DATA_CLASS_METADATA" => Some(Self::Metadata),
+            _ => None,
+        }
+    }
+}
+/// What is done to what a person said, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Redaction {
+    Unspecified = 0,
+    /// Nothing.
+    Allow = 1,
+    /// It keeps its kind and its length, and says nothing.
+    Mask = 2,
+    /// A stand-in takes its place, the same for the same value within a session.
+    Tokenize = 3,
+    /// Its digest takes its place.
+    Hash = 4,
+    /// It is left out.
+    Drop = 5,
+}
+impl Redaction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REDACTION_UNSPECIFIED",
+            Self::Allow => "REDACTION_ALLOW",
+            Self::Mask => "REDACTION_MASK",
+            Self::Tokenize => "REDACTION_TOKENIZE",
+            Self::Hash => "REDACTION_HASH",
+            Self::Drop => "REDACTION_DROP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REDACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "REDACTION_ALLOW" => Some(Self::Allow),
+            "REDACTION_MASK" => Some(Self::Mask),
+            "REDACTION_TOKENIZE" => Some(Self::Tokenize),
+            "REDACTION_HASH" => Some(Self::Hash),
+            "REDACTION_DROP" => Some(Self::Drop),
+            _ => None,
+        }
+    }
+}
+/// How much of a session is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RecordingLevel {
+    Unspecified = 0,
+    /// Control and decisions; what people said as hashes, and no audio.
+    L0 = 1,
+    /// The words masked, and samples of what comes in pieces.
+    L1 = 2,
+    /// Everything that the policy of redaction lets through.
+    L2 = 3,
+}
+impl RecordingLevel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECORDING_LEVEL_UNSPECIFIED",
+            Self::L0 => "RECORDING_LEVEL_L0",
+            Self::L1 => "RECORDING_LEVEL_L1",
+            Self::L2 => "RECORDING_LEVEL_L2",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECORDING_LEVEL_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECORDING_LEVEL_L0" => Some(Self::L0),
+            "RECORDING_LEVEL_L1" => Some(Self::L1),
+            "RECORDING_LEVEL_L2" => Some(Self::L2),
+            _ => None,
+        }
+    }
+}
+/// Why a session is recorded at another level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LevelCause {
+    Unspecified = 0,
+    /// The recorder does not keep up.
+    Pressure = 1,
+    /// It keeps up again.
+    Relief = 2,
+    /// Somebody wants it.
+    Asked = 3,
+}
+impl LevelCause {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LEVEL_CAUSE_UNSPECIFIED",
+            Self::Pressure => "LEVEL_CAUSE_PRESSURE",
+            Self::Relief => "LEVEL_CAUSE_RELIEF",
+            Self::Asked => "LEVEL_CAUSE_ASKED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LEVEL_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LEVEL_CAUSE_PRESSURE" => Some(Self::Pressure),
+            "LEVEL_CAUSE_RELIEF" => Some(Self::Relief),
+            "LEVEL_CAUSE_ASKED" => Some(Self::Asked),
             _ => None,
         }
     }
@@ -1905,6 +2081,7 @@ pub enum RejectReason {
     NoCapacity = 9,
     QueueFull = 10,
     Expired = 11,
+    RecordingUnavailable = 12,
 }
 impl RejectReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1925,6 +2102,7 @@ impl RejectReason {
             Self::NoCapacity => "REJECT_REASON_NO_CAPACITY",
             Self::QueueFull => "REJECT_REASON_QUEUE_FULL",
             Self::Expired => "REJECT_REASON_EXPIRED",
+            Self::RecordingUnavailable => "REJECT_REASON_RECORDING_UNAVAILABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1942,6 +2120,7 @@ impl RejectReason {
             "REJECT_REASON_NO_CAPACITY" => Some(Self::NoCapacity),
             "REJECT_REASON_QUEUE_FULL" => Some(Self::QueueFull),
             "REJECT_REASON_EXPIRED" => Some(Self::Expired),
+            "REJECT_REASON_RECORDING_UNAVAILABLE" => Some(Self::RecordingUnavailable),
             _ => None,
         }
     }
@@ -1957,6 +2136,7 @@ pub enum AbortReason {
     ProviderFailure = 4,
     TransportDisconnectOrStall = 5,
     BudgetExhausted = 6,
+    RecordingEvidenceUnavailable = 7,
 }
 impl AbortReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1974,6 +2154,9 @@ impl AbortReason {
                 "ABORT_REASON_TRANSPORT_DISCONNECT_OR_STALL"
             }
             Self::BudgetExhausted => "ABORT_REASON_BUDGET_EXHAUSTED",
+            Self::RecordingEvidenceUnavailable => {
+                "ABORT_REASON_RECORDING_EVIDENCE_UNAVAILABLE"
+            }
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1988,6 +2171,9 @@ impl AbortReason {
                 Some(Self::TransportDisconnectOrStall)
             }
             "ABORT_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
+            "ABORT_REASON_RECORDING_EVIDENCE_UNAVAILABLE" => {
+                Some(Self::RecordingEvidenceUnavailable)
+            }
             _ => None,
         }
     }
@@ -2031,25 +2217,31 @@ impl TurnState {
         }
     }
 }
-/// The payload of one frame of a recording.
+/// One item of a recording. A block holds one or more of them, each with its length before it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RecordingFrame {
-    #[prost(oneof = "recording_frame::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "recording_frame::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<recording_frame::Kind>,
 }
 /// Nested message and enum types in `RecordingFrame`.
 pub mod recording_frame {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
-        /// Whose recording it is: the first frame, and no other.
+        /// Whose recording it is: the first block, and no other.
         #[prost(message, tag = "1")]
         Head(super::RecordingHead),
         /// One event.
         #[prost(message, tag = "2")]
         Event(::prost::alloc::boxed::Box<super::Envelope>),
-        /// The recording is whole: the last frame, and no other.
+        /// The recording is whole: the last block, and no other.
         #[prost(message, tag = "3")]
         End(super::RecordingEnd),
+        /// What is kept of every accepted turn, at every level; among the events, after the turn's last.
+        #[prost(message, tag = "4")]
+        Evidence(::prost::alloc::boxed::Box<super::TurnEvidence>),
+        /// Where the blocks are: the last block but one.
+        #[prost(message, tag = "5")]
+        Index(super::RecordingIndex),
     }
 }
 /// Whose recording it is.
@@ -2073,6 +2265,38 @@ pub struct RecordingHead {
     /// The epoch of the lease under which the session was written.
     #[prost(uint64, tag = "6")]
     pub lease_epoch: u64,
+    /// How much is recorded, at the session's beginning; absent, everything. The timeline says where it changes.
+    #[prost(enumeration = "RecordingLevel", optional, tag = "7")]
+    pub level: ::core::option::Option<i32>,
+}
+/// Where the blocks of events are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordingIndex {
+    /// In their order.
+    #[prost(message, repeated, tag = "1")]
+    pub blocks: ::prost::alloc::vec::Vec<IndexedBlock>,
+}
+/// Where one block of events is, and with what it begins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexedBlock {
+    /// Where it begins, in bytes from the beginning of the file.
+    #[prost(uint64, tag = "1")]
+    pub byte_offset: u64,
+    /// The link of the chain before it: 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub link: ::prost::alloc::vec::Vec<u8>,
+    /// The number of its first event, from 1, among those of the file.
+    #[prost(uint64, tag = "3")]
+    pub first_record: u64,
+    /// Its first event's tick.
+    #[prost(uint64, tag = "4")]
+    pub first_tick: u64,
+    /// Its first event's time, in microseconds of session time.
+    #[prost(uint64, tag = "5")]
+    pub first_at_us: u64,
+    /// The last turn that was opened before it; 0, none was.
+    #[prost(uint32, tag = "6")]
+    pub turns: u32,
 }
 /// What a whole recording has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2095,4 +2319,121 @@ pub struct RecordingEnd {
     /// Time of the last event, in microseconds of session time.
     #[prost(uint64, tag = "6")]
     pub last_at_us: u64,
+    /// Turns of which there is evidence.
+    #[prost(uint64, tag = "7")]
+    pub evidence: u64,
+}
+/// What is kept of every accepted turn, whatever else is not.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TurnEvidence {
+    /// The session's name.
+    #[prost(string, tag = "1")]
+    pub session: ::prost::alloc::string::String,
+    /// The turn, from 1.
+    #[prost(uint32, tag = "2")]
+    pub turn: u32,
+    /// The pipeline's name.
+    #[prost(string, tag = "3")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// Its version.
+    #[prost(uint32, tag = "4")]
+    pub pipeline_version: u32,
+    /// The hash of the compiled plan.
+    #[prost(string, tag = "5")]
+    pub plan_hash: ::prost::alloc::string::String,
+    /// The execution profile, with its version.
+    #[prost(string, tag = "6")]
+    pub profile: ::prost::alloc::string::String,
+    /// The lease's epoch when the turn was opened.
+    #[prost(uint64, tag = "7")]
+    pub epoch_at_open: u64,
+    /// The lease's epoch at its terminal.
+    #[prost(uint64, tag = "8")]
+    pub epoch_at_terminal: u64,
+    /// How it was admitted: "admit".
+    #[prost(string, tag = "9")]
+    pub admission: ::prost::alloc::string::String,
+    /// The versions of the control plane's snapshots by which it was admitted; none where the worker alone decided.
+    #[prost(string, repeated, tag = "10")]
+    pub snapshots: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The seed of whatever is drawn inside; the core draws nothing, and it is 0.
+    #[prost(uint64, tag = "11")]
+    pub seed: u64,
+    /// The rules by which streams are merged, each with its version, in the order of the plan.
+    #[prost(string, repeated, tag = "12")]
+    pub merge_rules: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The runtime sequence of the first input of the tick that opened it.
+    #[prost(uint64, tag = "13")]
+    pub first_sequence: u64,
+    /// The runtime sequence of the last input before it was closed.
+    #[prost(uint64, tag = "14")]
+    pub last_sequence: u64,
+    /// The tick that opened it.
+    #[prost(uint64, tag = "15")]
+    pub first_tick: u64,
+    /// The tick that closed it.
+    #[prost(uint64, tag = "16")]
+    pub last_tick: u64,
+    /// Inputs from outside while it was open.
+    #[prost(uint64, tag = "17")]
+    pub external_inputs: u64,
+    /// When it was opened, in microseconds of session time.
+    #[prost(uint64, tag = "18")]
+    pub opened_at_us: u64,
+    /// Its terminal: "commit", or "abort".
+    #[prost(string, tag = "19")]
+    pub terminal: ::prost::alloc::string::String,
+    /// Why, of an abort.
+    #[prost(string, tag = "20")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it was closed.
+    #[prost(uint64, tag = "21")]
+    pub closed_at_us: u64,
+    /// Its cancellation, where it was cancelled.
+    #[prost(message, optional, tag = "22")]
+    pub cancelled: ::core::option::Option<CancelEvidence>,
+    /// Its invocations, in the order of their numbers.
+    #[prost(message, repeated, tag = "23")]
+    pub invocations: ::prost::alloc::vec::Vec<InvocationEvidence>,
+    /// How much was recorded when it was closed.
+    #[prost(enumeration = "RecordingLevel", tag = "24")]
+    pub level: i32,
+    /// Not all of its events are in the recording: there was no room.
+    #[prost(bool, tag = "25")]
+    pub incomplete: bool,
+}
+/// How a turn was cancelled.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelEvidence {
+    /// Why.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// When the cancellation was accepted.
+    #[prost(uint64, tag = "2")]
+    pub accepted_at_us: u64,
+    /// When the fence was applied.
+    #[prost(uint64, tag = "3")]
+    pub fenced_at_us: u64,
+    /// Outputs that were stopped behind it: late results, and frames at egress.
+    #[prost(uint64, tag = "4")]
+    pub rejected_outputs: u64,
+}
+/// What became of an invocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InvocationEvidence {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Its provider.
+    #[prost(string, tag = "2")]
+    pub binding: ::prost::alloc::string::String,
+    /// Its outcome; empty while it is not known.
+    #[prost(string, tag = "3")]
+    pub outcome: ::prost::alloc::string::String,
+    /// The attempt that it was; 1 is the first.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
+    /// It was called because another provider could not be.
+    #[prost(bool, tag = "5")]
+    pub switched: bool,
 }

@@ -12,6 +12,7 @@ use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
 use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS};
 use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
+use crate::recording::RecorderReport;
 use crate::timeline::{
     AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, Takeover, TimerKey,
     TurnProposal,
@@ -23,7 +24,10 @@ impl Wire for AudioFrame {
     fn to_wire(&self) -> Result<pb::AudioFrame, WireError> {
         let AudioFrame { samples, rate_hz, spoken_by } = self;
         no_longer("audio.samples", samples.len(), MAX_FRAME_SAMPLES)?;
-        let samples_le16 = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let mut samples_le16 = vec![0; samples.len() * 2];
+        for (pair, sample) in samples_le16.as_chunks_mut::<2>().0.iter_mut().zip(samples.iter()) {
+            *pair = sample.to_le_bytes();
+        }
         Ok(pb::AudioFrame { samples_le16, rate_hz: rate(*rate_hz)?, spoken_by: spoken_by.map(|id| id.0) })
     }
 
@@ -122,11 +126,38 @@ impl Wire for ProviderResult {
     }
 }
 
+impl Wire for RecorderReport {
+    type Message = pb::RecorderReport;
+
+    fn to_wire(&self) -> Result<pb::RecorderReport, WireError> {
+        use pb::recorder_report::Report;
+        let report = match self {
+            RecorderReport::Relaxed => Report::Relaxed(pb::Nothing {}),
+            RecorderReport::Strained => Report::Strained(pb::Nothing {}),
+            RecorderReport::Overloaded => Report::Overloaded(pb::Nothing {}),
+            RecorderReport::NoEvidence => Report::NoEvidence(pb::Nothing {}),
+            RecorderReport::Asked(level) => Report::Asked(level.number()),
+        };
+        Ok(pb::RecorderReport { report: Some(report) })
+    }
+
+    fn of_wire(message: pb::RecorderReport) -> Result<Self, WireError> {
+        use pb::recorder_report::Report;
+        Ok(match known("recorder", message.report)? {
+            Report::Relaxed(pb::Nothing {}) => RecorderReport::Relaxed,
+            Report::Strained(pb::Nothing {}) => RecorderReport::Strained,
+            Report::Overloaded(pb::Nothing {}) => RecorderReport::Overloaded,
+            Report::NoEvidence(pb::Nothing {}) => RecorderReport::NoEvidence,
+            Report::Asked(level) => RecorderReport::Asked(Word::of_number("recorder.asked", level)?),
+        })
+    }
+}
+
 impl Wire for SessionOpen {
     type Message = pb::SessionOpen;
 
     fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
-        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch, fairness_key } = self;
+        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch, fairness_key, recording } = self;
         let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         Ok(pb::SessionOpen {
@@ -136,11 +167,12 @@ impl Wire for SessionOpen {
             resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
             epoch: epoch.0,
             fairness_key: to_text("session_open.fairness_key", fairness_key)?,
+            recording: recording.map(Word::number),
         })
     }
 
     fn of_wire(message: pb::SessionOpen) -> Result<Self, WireError> {
-        let pb::SessionOpen { session, plan_json, plan_hash, resume, epoch, fairness_key } = message;
+        let pb::SessionOpen { session, plan_json, plan_hash, resume, epoch, fairness_key, recording } = message;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         let plan: Plan =
             serde_json::from_slice(&plan_json).map_err(|error| WireError::Plan { detail: error.to_string() })?;
@@ -154,6 +186,7 @@ impl Wire for SessionOpen {
             plan: Arc::new(plan),
             resume: Resume { turns, invocations },
             epoch: LeaseEpoch(epoch),
+            recording: recording.map(|level| Word::of_number("session_open.recording", level)).transpose()?,
             fairness_key: of_text("session_open.fairness_key", &fairness_key)?,
         })
     }
@@ -420,6 +453,7 @@ impl Wire for Input {
             }),
             Input::DispatchRefused(id) => Kind::DispatchRefused(id.0),
             Input::Takeover(takeover) => Kind::Takeover(takeover.to_wire()?),
+            Input::Recorder(report) => Kind::Recorder(report.to_wire()?),
         };
         Ok(pb::Input { kind: Some(kind) })
     }
@@ -454,6 +488,7 @@ impl Wire for Input {
             }
             Kind::DispatchRefused(id) => Input::DispatchRefused(InvocationId(id)),
             Kind::Takeover(takeover) => Input::Takeover(Takeover::of_wire(takeover)?),
+            Kind::Recorder(report) => Input::Recorder(RecorderReport::of_wire(report)?),
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
-use crate::plan::PlanHash;
+use crate::plan::{PlanHash, RecordingLevel};
+use crate::recording::LevelCause;
 use crate::time::Micros;
 use crate::timeline::{Signal, TurnState};
 
@@ -64,6 +65,7 @@ impl Wire for Signal {
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
             Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
             Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
+            Signal::RecordingLevel { level, cause } => Kind::RecordingLevel(to_level_change(*level, *cause)),
             Signal::ConnectionEvent { state } => Kind::ConnectionEvent(state.number()),
             Signal::MigrationStart { epoch } => Kind::MigrationStart(epoch.0),
             Signal::MigrationFinish { epoch } => Kind::MigrationFinish(epoch.0),
@@ -129,6 +131,7 @@ impl Wire for Signal {
             Kind::SessionSuspended(pb::Nothing {}) => Signal::SessionSuspended,
             Kind::SessionResumed(pb::Nothing {}) => Signal::SessionResumed,
             Kind::Shed(refusal) => Signal::Shed(Refusal::of_wire(refusal)?),
+            Kind::RecordingLevel(change) => of_level_change(change)?,
             Kind::ConnectionEvent(state) => of_connection(state)?,
             Kind::MigrationStart(epoch) => Signal::MigrationStart { epoch: LeaseEpoch(epoch) },
             Kind::MigrationFinish(epoch) => Signal::MigrationFinish { epoch: LeaseEpoch(epoch) },
@@ -136,6 +139,15 @@ impl Wire for Signal {
             of_an_edge => edges::of_kind(of_an_edge)?,
         })
     }
+}
+
+fn to_level_change(level: RecordingLevel, cause: LevelCause) -> pb::LevelChange {
+    pb::LevelChange { level: level.number(), cause: cause.number() }
+}
+
+fn of_level_change(change: pb::LevelChange) -> Result<Signal, WireError> {
+    let level = Word::of_number("recording_level.level", change.level)?;
+    Ok(Signal::RecordingLevel { level, cause: Word::of_number("recording_level.cause", change.cause)? })
 }
 
 fn to_heard(text: &str, cut: bool) -> Result<pb::Heard, WireError> {

@@ -9,6 +9,8 @@ use crate::buffer::{BranchFault, WatermarkLevel, XonCause};
 use crate::data_class::DataClass;
 use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
+use crate::plan::{RecordingLevel, Redaction};
+use crate::recording::LevelCause;
 use crate::time::Lane;
 use crate::timeline::{AckOccasion, Confirmation, TurnState};
 
@@ -55,12 +57,12 @@ words! {
     Confirmation { Words, Speech, Onset }
     RejectReason {
         TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible, Backchannel,
-        NoCapacity, QueueFull, Expired,
+        NoCapacity, QueueFull, Expired, RecordingUnavailable,
     }
     AdmissionPoint { Enqueue, Dequeue, Dispatch }
     AbortReason {
         AuthorityLoss, Cancelled, BudgetExhausted, NodeTimeoutOrFailure, ProviderFailure,
-        TransportDisconnectOrStall,
+        TransportDisconnectOrStall, RecordingEvidenceUnavailable,
     }
     TurnState { Idle, Opening, Active, Held, Closed }
     ConnectionState { Connected, Disconnected, Stalled, Silent, Muted }
@@ -72,4 +74,7 @@ words! {
     WatermarkLevel { High, Low }
     XonCause { Drained, Expired }
     BranchFault { Timeout, Failed }
+    Redaction { Allow, Mask, Tokenize, Hash, Drop }
+    RecordingLevel { L0, L1, L2 }
+    LevelCause { Pressure, Relief, Asked }
 }

@@ -22,6 +22,7 @@ use rspp_specs::plan::{
     PlanNode, PlanParts, ProviderPolicy, RecordingLevel, RecordingPolicy,
 };
 use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
+use rspp_specs::recording::{LevelCause, RecorderReport};
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{
     AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record, Resume,
@@ -91,6 +92,7 @@ fn abort_reason() -> BoxedStrategy<AbortReason> {
         AbortReason::NodeTimeoutOrFailure,
         AbortReason::ProviderFailure,
         AbortReason::TransportDisconnectOrStall,
+        AbortReason::RecordingEvidenceUnavailable,
     ])
     .boxed()
 }
@@ -326,12 +328,27 @@ fn timer() -> BoxedStrategy<TimerKey> {
 }
 
 fn session_open() -> BoxedStrategy<Input> {
-    (text(), plan(), any::<u32>(), any::<u32>(), epoch(), text())
-        .prop_map(|(session, plan, turns, invocations, epoch, fairness_key)| {
+    (text(), plan(), any::<u32>(), any::<u32>(), epoch(), text(), option::of(level()))
+        .prop_map(|(session, plan, turns, invocations, epoch, fairness_key, recording)| {
             let resume = Resume { turns, invocations };
-            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch, fairness_key }))
+            Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch, fairness_key, recording }))
         })
         .boxed()
+}
+
+fn level() -> BoxedStrategy<RecordingLevel> {
+    select(vec![RecordingLevel::L0, RecordingLevel::L1, RecordingLevel::L2]).boxed()
+}
+
+fn recorder() -> BoxedStrategy<Input> {
+    let plain =
+        [RecorderReport::Relaxed, RecorderReport::Strained, RecorderReport::Overloaded, RecorderReport::NoEvidence];
+    prop_oneof![select(plain.to_vec()), level().prop_map(RecorderReport::Asked)].prop_map(Input::Recorder).boxed()
+}
+
+fn level_change() -> BoxedStrategy<Signal> {
+    let causes = [LevelCause::Pressure, LevelCause::Relief, LevelCause::Asked];
+    (level(), select(causes.to_vec())).prop_map(|(level, cause)| Signal::RecordingLevel { level, cause }).boxed()
 }
 
 fn input() -> BoxedStrategy<Input> {
@@ -339,6 +356,7 @@ fn input() -> BoxedStrategy<Input> {
         session_open(),
         select(vec![Input::SessionEnd, Input::SessionDrain, Input::AuthorityRevoked, Input::TransportLost]),
         epoch().prop_map(Input::LeaseRotated),
+        recorder(),
         (epoch(), text()).prop_map(|(epoch, input)| Input::StaleEpoch { epoch, input }),
         admission().prop_map(Input::Admission),
         connection().prop_map(Input::Connection),
@@ -484,6 +502,7 @@ fn notice() -> BoxedStrategy<Signal> {
         epoch().prop_map(|epoch| Signal::SessionHandoff { epoch }),
         (epoch(), epoch()).prop_map(|(epoch, current)| Signal::StaleEpochReject { epoch, current }),
         epoch().prop_map(|epoch| Signal::LeaseMoved { epoch }),
+        level_change(),
         recovery(),
         invocation().prop_map(|id| Signal::LateAfterCancel { id }),
         any::<u32>().prop_map(|frames| Signal::OutputFenced { frames }),

@@ -299,8 +299,9 @@ impl Facts {
     }
 
     pub(crate) fn invocation_of(&self, row: Row<'_>) -> Option<(Name<'_>, &Invocation)> {
-        let invocation = self.invocations.get(&row.invocation()?.number)?;
-        Some((Name { kind: &invocation.kind, number: row.invocation()?.number }, invocation))
+        let number = row.invocation()?.number;
+        let invocation = self.invocations.get(&number)?;
+        Some((Name { kind: &invocation.kind, number }, invocation))
     }
 
     pub(crate) fn in_flight_of_open_turn(&self) -> impl Iterator<Item = u32> + '_ {

@@ -175,6 +175,7 @@ pub(crate) fn reason_of_abort(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
         _ if cancelled || drained => "a lesser reason than the tick shows",
         Some("transport_disconnect_or_stall") if scene.tick.loses_the_transport() => return,
         Some("budget_exhausted") if scene.tick.ends_by_budget(number) => return,
+        Some(EVIDENCE) if scene.tick.lacks_evidence().is_some() => return,
         _ if failed => return,
         _ => "nothing in this tick gives this reason",
     };
@@ -195,7 +196,9 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let authority = tick.input("authority_revoked").map(|row| (row, "authority_loss"));
     let cancel = || cancel().map(|row| (row, "cancelled"));
     let budget = || tick.signal_of("turn_budget", turn).filter(|_| tick.ends_by_budget(turn));
-    let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(|| strongest_failure(tick, turn));
+    let evidence = || tick.lacks_evidence().map(|row| (row, EVIDENCE));
+    let failure =
+        || budget().map(|row| (row, "budget_exhausted")).or_else(evidence).or_else(|| strongest_failure(tick, turn));
     let Some((cause, reason)) = authority.or_else(cancel).or_else(failure) else { return };
     let terminal = tick.rows().find(|row| row.is_signal_of("abort", turn) || row.is_signal_of("commit", turn));
     match terminal {
@@ -206,6 +209,9 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
         Some(_) => {}
     }
 }
+
+/// Why a turn ends of which nothing can be kept.
+const EVIDENCE: &str = "recording_evidence_unavailable";
 
 /// Failures, the strongest first. What is not here is as weak as the last.
 const FAILURES: [&str; 2] = ["node_timeout_or_failure", "provider_failure"];

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 37] = {
+const SHAPES: [Shape; 38] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -51,6 +51,7 @@ const SHAPES: [Shape; 37] = {
         (In, "turn_failed", Control, &[("turn", Turn), ("reason", Word)]),
         (In, "session_drain", Control, &[]),
         (In, "lease", Control, &[("epoch", Word)]),
+        (In, "recorder", Control, &[]),
         (In, "stale_epoch", Control, &[("epoch", Word), ("input", Word)]),
         (In, "admission", Control, &[("version", Number), ("form", Number), ("epoch", Word), ("quota", Word)]),
         (In, "connection", Control, &[("state", Word)]),

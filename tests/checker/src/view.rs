@@ -132,6 +132,11 @@ impl<'a> Tick<'a> {
         self.rows().find(|row| row.cancels_the_turn() && !row.flag("soft"))
     }
 
+    /// The recorder says that it can't keep what is kept of every turn.
+    pub(crate) fn lacks_evidence(self) -> Option<Row<'a>> {
+        self.rows().find(|row| row.input() == Some("recorder") && row.text("is") == Some("no_evidence"))
+    }
+
     pub(crate) fn signal(self, name: &str) -> Option<Row<'a>> {
         self.rows().find(|row| row.signal() == Some(name))
     }

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Judges the mutants that cargo-mutants lists, with one build for all of them.
+
+cargo-mutants builds once for each mutant, which for a crate low in the workspace means relinking every test. Here every mutant
+stands in one build: the body of a function becomes a `match` on the number of the active mutant, with a changed copy of the body
+for each mutant and the original for all others. A test run then picks its mutant by `RSPP_MUTANT`.
+
+    git worktree add --detach ../mutants
+    python3 tests/mutants/one_build.py prepare ../mutants
+    python3 tests/mutants/one_build.py run ../mutants --shard 0/4 --jobs 2
+
+`prepare` changes the copy, and no other folder. What is examined stands in `.cargo/mutants.toml`, for cargo-mutants as well.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+# In this order, and the first that fails has caught the mutant: the quickest stand first.
+TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "sim"]
+# Of these files, only the tests that judge what the core does.
+ONLY = {"sim": ["the_seeds_break_nothing"]}
+# Packages without mutants need not be looked at to see which mutants compile.
+OTHERS = ["rspp", "rspp-adapters", "rspp-compiler", "rspp-checker", "custom-node"]
+LIBS = ["rspp_engine", "rspp_operators"]
+SELECTOR = """
+/// Which mutant is active.
+#[allow(missing_docs)]
+pub mod mutants {
+    static ACTIVE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+
+    pub fn active() -> u32 {
+        *ACTIVE.get_or_init(|| std::env::var("RSPP_MUTANT").ok().and_then(|it| it.parse().ok()).unwrap_or(0))
+    }
+}
+"""
+
+
+def listed(copy):
+    """The mutants, as cargo-mutants lists them."""
+    command = ["cargo", "mutants", "--workspace", "--list", "--json"]
+    output = subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
+    return json.loads(output)
+
+
+class Text:
+    """A file, with places as lines and columns."""
+
+    def __init__(self, path):
+        self.text = path.read_text()
+        self.starts = [0]
+        for line in self.text.splitlines(keepends=True):
+            self.starts.append(self.starts[-1] + len(line))
+
+    def place(self, at):
+        return self.starts[at["line"] - 1] + at["column"] - 1
+
+    def span(self, span):
+        return self.place(span["start"]), self.place(span["end"])
+
+
+def body_of(text, start, end):
+    """The braces of a function's body: the first that stand outside of all other brackets."""
+    depth, at = 0, start
+    while at < end:
+        c = text[at]
+        if text.startswith("//", at):
+            at = text.index("\n", at)
+            continue
+        if c in "([":
+            depth += 1
+        elif c in ")]":
+            depth -= 1
+        elif c == "{" and depth == 0:
+            return at, text.rindex("}", start, end)
+        at += 1
+    return None
+
+
+def rewritten(path, mutants, skipped):
+    """The file with all of these mutants in it."""
+    text = Text(path)
+    functions = collections.defaultdict(list)
+    for mutant in mutants:
+        if mutant["id"] not in skipped and mutant.get("function"):
+            functions[text.span(mutant["function"]["span"])].append(mutant)
+    result, at = [], 0
+    for (start, end), group in sorted(functions.items()):
+        body = body_of(text.text, start, end)
+        if start < at or body is None:
+            skipped.update((mutant["id"], "nested") for mutant in group)
+            continue
+        opened, closed = body
+        original = text.text[opened + 1 : closed]
+        arms = []
+        for mutant in group:
+            low, high = text.span(mutant["span"])
+            if low <= opened:
+                low, high = opened + 1, closed
+            changed = text.text[opened + 1 : low] + " " + mutant["replacement"] + " " + text.text[high:closed]
+            arms.append(f"/*<{mutant['id']}*/ {mutant['id']} => {{ {changed} }} /*{mutant['id']}>*/")
+        result.append(text.text[at : opened + 1])
+        result.append(f" match {mutants[0]['selector']}::mutants::active() {{\n" + "\n".join(arms))
+        result.append(f"\n_ => {{ {original} }} }} ")
+        at = closed
+    result.append(text.text[at:])
+    return "".join(result)
+
+
+def owner(lines, line, column):
+    """The mutant in whose copy of a body this place is."""
+    before = "\n".join(lines[: line - 1] + [lines[line - 1][: column - 1]])
+    opened, closed = before.rfind("/*<"), before.rfind(">*/")
+    if opened > closed:
+        return int(before[opened + 3 : before.index("*/", opened)])
+    return None
+
+
+def unviable(copy, env):
+    """The mutants that do not compile, and errors that no mutant owns."""
+    others = [word for name in OTHERS for word in ("--exclude", name)]
+    command = ["cargo", "check", "--workspace", "--lib", "--message-format=json", "--keep-going", *others]
+    output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True).stdout
+    found, orphans = set(), []
+    for line in output.splitlines():
+        message = json.loads(line).get("message") if line.startswith("{") else None
+        if not isinstance(message, dict) or message.get("level") != "error":
+            continue
+        owners = set()
+        for span in message["spans"]:
+            lines = (copy / span["file_name"]).read_text().split("\n")
+            owners.add(owner(lines, span["line_start"], span["column_start"]))
+        owners.discard(None)
+        if owners:
+            found |= owners
+        elif message["spans"]:
+            orphans.append(message["rendered"])
+    return found, orphans
+
+
+def original(copy, file):
+    """A file as it is committed: the copy may have been prepared before."""
+    command = ["git", "show", f"HEAD:{file}"]
+    return subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
+
+
+def prepare(copy, env):
+    for file in {mutant["file"] for mutant in listed(copy)}:
+        (copy / file).write_text(original(copy, file))
+    mutants = listed(copy)
+    for number, mutant in enumerate(mutants, start=1):
+        mutant["id"] = number
+        mutant["selector"] = "crate" if mutant["file"].startswith("specs/") else "rspp_specs"
+    originals = {mutant["file"]: original(copy, mutant["file"]) for mutant in mutants}
+    kept = copy / "unviable.json"
+    skipped = {int(number): why for number, why in json.loads(kept.read_text()).items()} if kept.exists() else {}
+    for mutant in mutants:
+        name = (mutant.get("function") or {}).get("function_name")
+        if name is None:
+            skipped[mutant["id"]] = "outside a function"
+    lib = copy / "specs/src/lib.rs"
+    if "pub mod mutants" not in lib.read_text():
+        lib.write_text(lib.read_text() + SELECTOR)
+    while True:
+        for file, text in originals.items():
+            path = copy / file
+            path.write_text(text)
+            path.write_text(rewritten(path, [it for it in mutants if it["file"] == file], skipped))
+        found, orphans = unviable(copy, env)
+        print(f"{len(found)} more do not compile", file=sys.stderr)
+        if not found:
+            break
+        skipped.update((number, "unviable") for number in found)
+        kept.write_text(json.dumps(skipped))
+    if orphans:
+        sys.exit("".join(orphans))
+    for mutant in mutants:
+        mutant["skipped"] = skipped.get(mutant["id"])
+    (copy / "mutants.json").write_text(json.dumps(mutants, indent=1))
+    print(f"{len(mutants)} mutants, {len(skipped)} of them not judged", file=sys.stderr)
+
+
+def binaries(copy, env):
+    tests = [flag for name in TESTS if name != "unit" for flag in ("--test", name)]
+    command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--lib", *tests]
+    output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=True).stdout
+    found = {}
+    for line in output.splitlines():
+        message = json.loads(line) if line.startswith("{") else {}
+        if message.get("executable") and message.get("profile", {}).get("test"):
+            name, folder = message["target"]["name"], str(pathlib.Path(message["manifest_path"]).parent)
+            kind = message["target"]["kind"][0]
+            if kind == "test" or name in LIBS:
+                found.setdefault(name if kind == "test" else "unit", []).append((message["executable"], folder))
+    return found
+
+
+def judged(number, tests, seconds):
+    """Which test catches this mutant, or None."""
+    env = {**os.environ, "RSPP_MUTANT": str(number), "RUST_BACKTRACE": "0"}
+    for name in TESTS:
+        for executable, folder in tests.get(name, []):
+            command = [executable, "-q", *ONLY.get(name, [])]
+            try:
+                run = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=seconds)
+            except subprocess.TimeoutExpired:
+                return f"{name} (too slow)"
+            if run.returncode != 0:
+                return name
+    return None
+
+
+def run(copy, env, arguments):
+    mutants = json.loads((copy / "mutants.json").read_text())
+    tests = binaries(copy, env)
+    if (failed := judged(0, tests, arguments.seconds)) is not None:
+        sys.exit(f"{failed} fails without any mutant")
+    shard, shards = map(int, arguments.shard.split("/"))
+    results_path = copy / "results.json"
+    results = json.loads(results_path.read_text()) if results_path.exists() else {}
+    chosen = [it for it in mutants if it["id"] % shards == shard and not it["skipped"]]
+    if arguments.file:
+        chosen = [it for it in chosen if any(it["file"].endswith(file) for file in arguments.file)]
+    if arguments.survivors:
+        chosen = [it for it in chosen if results.get(str(it["id"]), "") is None]
+    elif not arguments.again:
+        chosen = [it for it in chosen if str(it["id"]) not in results]
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        running = {pool.submit(judged, it["id"], tests, arguments.seconds): it for it in chosen}
+        for done in concurrent.futures.as_completed(running):
+            mutant = running[done]
+            results[str(mutant["id"])] = done.result()
+            results_path.write_text(json.dumps(results))
+            if done.result() is None:
+                print(f"missed {mutant['id']}: {mutant['name']}", flush=True)
+    report(mutants, results)
+
+
+def report(mutants, results):
+    files = collections.defaultdict(lambda: [0, 0, 0])
+    for mutant in mutants:
+        row = files[mutant["file"]]
+        row[2] += mutant["skipped"] is None
+        if str(mutant["id"]) in results:
+            row[1] += 1
+            row[0] += results[str(mutant["id"])] is not None
+    print("| file | caught | judged | mutants |\n| --- | --- | --- | --- |")
+    for file, (caught, all_judged, viable) in sorted(files.items()):
+        print(f"| `{file}` | {caught} | {all_judged} | {viable} |")
+    caught, all_judged, viable = (sum(row[i] for row in files.values()) for i in range(3))
+    print(f"| all | {caught} | {all_judged} | {viable} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["prepare", "run"])
+    parser.add_argument("copy", type=pathlib.Path, help="a copy of the repository, which is changed")
+    parser.add_argument("--shard", default="0/1", help="which part, of how many")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seconds", type=int, default=120, help="what one file of tests may take")
+    parser.add_argument("--file", action="append", help="only mutants of files that end so")
+    parser.add_argument("--survivors", action="store_true", help="only those that were missed before")
+    parser.add_argument("--again", action="store_true", help="also those that were judged before")
+    arguments = parser.parse_args()
+    copy = arguments.copy.resolve()
+    if arguments.action == "prepare":
+        prepare(copy, dict(os.environ))
+    else:
+        run(copy, dict(os.environ), arguments)
+
+
+if __name__ == "__main__":
+    main()
