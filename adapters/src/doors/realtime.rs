@@ -19,6 +19,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
 use serde_json::{Value, json};
 
+use crate::audio::resample::Resampler;
 use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use conversation::{Conversation, Item};
@@ -36,7 +37,7 @@ pub struct Realtime {
     name: String,
     numbers: u64,
     caller: Rechunker,
-    agent: Rechunker,
+    agent: Resampler,
     /// Audio that came since the last utterance was complete.
     heard_samples: u64,
     /// All audio that came.
@@ -75,14 +76,13 @@ const MAX_SPOKEN: usize = 16;
 impl Realtime {
     /// A connection that asked for this model.
     pub fn new(model: &str) -> Self {
-        let rechunker = |rate| Rechunker::new(rate).expect("both rates are ones that are supported");
         Self {
             session: Session::new(model),
             bound: false,
             name: String::new(),
             numbers: 0,
-            caller: rechunker(CALL_RATE_HZ),
-            agent: rechunker(WIRE_RATE_HZ),
+            caller: Rechunker::new(CALL_RATE_HZ).expect("the call's rate is one that is supported"),
+            agent: Resampler::live(CALL_RATE_HZ, WIRE_RATE_HZ),
             heard_samples: 0,
             all_samples: 0,
             pressed: false,
@@ -358,9 +358,9 @@ impl Realtime {
             return;
         }
         if status == "completed" {
-            for frame in self.agent.finish() {
-                self.on_sound(&frame.samples, out);
-            }
+            let mut rest = Vec::new();
+            self.agent.finish(&mut rest);
+            self.on_sound(&rest, out);
         }
         let mut output = Vec::new();
         let (response_id, item, transcript) = match &self.response {
@@ -446,10 +446,9 @@ impl Transport for Realtime {
             self.finish_response(before, "incomplete", &json!({"type": "incomplete"}), out);
             self.on_turn(audio.turn, out);
         }
-        let frames = self.agent.push_pcm(&audio.frame.samples, audio.frame.rate_hz, None).unwrap_or_default();
-        for frame in frames {
-            self.on_sound(&frame.samples, out);
-        }
+        let mut samples = Vec::new();
+        self.agent.push(&audio.frame.samples, &mut samples);
+        self.on_sound(&samples, out);
         if let Some(spoken) = self.spoken.iter_mut().rfind(|spoken| spoken.turn == audio.turn) {
             spoken.sent_again += spoken.sent_until.saturating_sub(audio.from_sample);
             spoken.sent_until = until;
@@ -458,7 +457,7 @@ impl Transport for Realtime {
 
     /// There is no word for it: clients stop playing when they hear that the caller speaks, or that a response is cancelled.
     fn fence(&mut self, _now: Micros, _turn: TurnId, _epoch: EgressEpoch, _out: &mut Exchange) {
-        self.agent = Rechunker::new(WIRE_RATE_HZ).expect("the rate is one that is supported");
+        self.agent.reset();
     }
 
     fn tell(&mut self, _at: Micros, entry: &Entry, out: &mut Exchange) {
