@@ -83,7 +83,7 @@ fn run(command: &mut Command) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{command:?}:\n{stdout}\n{stderr}");
-    let json = stdout.find("\n{").map_or(stdout.as_str(), |at| &stdout[at + 1..]);
+    let json = stdout.rfind("\n{").map_or(stdout.as_str(), |at| &stdout[at + 1..]);
     serde_json::from_str(json.trim()).unwrap_or_else(|error| panic!("{error}: {stdout}\n{stderr}"))
 }
 
@@ -95,6 +95,7 @@ steps:
   - wait_for: audio
   - wait: 0.6
   - say: caller.wav
+  - wait_for: clear
   - expect: clear
   - wait_for: mark
   - wait_for: quiet
