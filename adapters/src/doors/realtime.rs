@@ -19,8 +19,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
 use serde_json::{Value, json};
 
-use crate::audio::resample::Resampler;
-use crate::audio::{CALL_RATE_HZ, Rechunker};
+use crate::audio::{CALL_RATE_HZ, Outbound, Rechunker, WireFormat};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use conversation::{Conversation, Item};
 use events::{FromClient, Wrong};
@@ -37,7 +36,7 @@ pub struct Realtime {
     name: String,
     numbers: u64,
     caller: Rechunker,
-    agent: Resampler,
+    agent: Outbound,
     /// Audio that came since the last utterance was complete.
     heard_samples: u64,
     /// All audio that came.
@@ -82,7 +81,7 @@ impl Realtime {
             name: String::new(),
             numbers: 0,
             caller: Rechunker::new(CALL_RATE_HZ).expect("the call's rate is one that is supported"),
-            agent: Resampler::live(CALL_RATE_HZ, WIRE_RATE_HZ),
+            agent: Outbound::new(WireFormat::pcm(WIRE_RATE_HZ)).expect("the rate is one that is converted"),
             heard_samples: 0,
             all_samples: 0,
             pressed: false,
@@ -342,12 +341,11 @@ impl Realtime {
         self.say(self.of_part(&kind, &response_id, &item, json!({"delta": delta})), out);
     }
 
-    fn on_sound(&mut self, samples: &[i16], out: &mut Exchange) {
-        if samples.is_empty() || self.session.is_text() {
+    fn on_sound(&mut self, bytes: &[u8], out: &mut Exchange) {
+        if bytes.is_empty() || self.session.is_text() {
             return;
         }
         let Some((response_id, item)) = self.begin_item(out) else { return };
-        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let delta = json!({"delta": STANDARD.encode(bytes)});
         self.say(self.of_part("response.output_audio.delta", &response_id, &item, delta), out);
     }
@@ -358,9 +356,9 @@ impl Realtime {
             return;
         }
         if status == "completed" {
-            let mut rest = Vec::new();
-            self.agent.finish(&mut rest);
-            self.on_sound(&rest, out);
+            for piece in self.agent.finish() {
+                self.on_sound(&piece, out);
+            }
         }
         let mut output = Vec::new();
         let (response_id, item, transcript) = match &self.response {
@@ -446,9 +444,9 @@ impl Transport for Realtime {
             self.finish_response(before, "incomplete", &json!({"type": "incomplete"}), out);
             self.on_turn(audio.turn, out);
         }
-        let mut samples = Vec::new();
-        self.agent.push(&audio.frame.samples, &mut samples);
-        self.on_sound(&samples, out);
+        for piece in self.agent.push(&audio.frame).unwrap_or_default() {
+            self.on_sound(&piece, out);
+        }
         if let Some(spoken) = self.spoken.iter_mut().rfind(|spoken| spoken.turn == audio.turn) {
             spoken.sent_again += spoken.sent_until.saturating_sub(audio.from_sample);
             spoken.sent_until = until;
