@@ -57,7 +57,8 @@ impl Stage {
 /// A second of a buzz that a detector of energy takes for a voice.
 fn write_voice(path: &Path, rate_hz: usize) {
     let period = rate_hz / 200;
-    let samples: Vec<i16> = (0..rate_hz).map(|at| if at / (period / 2) % 2 == 0 { 6_000 } else { -6_000 }).collect();
+    let samples: Vec<i16> =
+        (0..rate_hz).map(|at| if (at / (period / 2)).is_multiple_of(2) { 6_000 } else { -6_000 }).collect();
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: rate_hz as u32,
