@@ -25,6 +25,7 @@ mod serve;
 mod sim;
 mod summary;
 mod timeline;
+mod token;
 mod trace;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Serve(serve::Serve),
+    Token(token::Token),
     Replay(replay::Replay),
     Diff(diff::Diff),
     Timeline(timeline::Timeline),
@@ -101,6 +103,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
+        Command::Token(command) => command.run(),
         Command::Replay(command) => command.run(registry, &interrupt),
         Command::Diff(command) => command.run(),
         Command::Timeline(command) => command.run(),

@@ -14,8 +14,9 @@ use rspp_adapters::notes::Notes;
 use rspp_adapters::opener::Opener;
 use rspp_adapters::provider::ProviderError;
 use rspp_adapters::secret::{SecretError, Secrets};
-use rspp_adapters::server::{Certificate, Limits, Options, Server, ServerError};
+use rspp_adapters::server::{Certificate, Entry, Limits, Options, Server, ServerError};
 use rspp_adapters::telephony::{Provider, Telephones};
+use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
 use rspp_specs::binding::KeyReference;
 
@@ -45,6 +46,10 @@ pub struct Serve {
     pub pool: PoolLimits,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
+    /// Keys that sign the tokens of whoever is let in; without any, everybody is.
+    pub token_keys: Vec<PathBuf>,
+    /// Everybody is let in also where other machines reach it.
+    pub dev: bool,
     /// Which telephone providers' calls are answered, each with its secret.
     pub telephones: BTreeMap<Provider, KeyReference>,
     /// How the world calls the server; where it listens, if nobody says.
@@ -76,13 +81,26 @@ pub enum ServeError {
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A key.
+    #[error("the key {path}: {says}")]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why it can't be used.
+        says: String,
+    },
+    /// Everybody would be let in, from anywhere.
+    #[error(
+        "{0} can be reached from other machines, and everybody would be let in: --token-key says who is, --dev that all are"
+    )]
+    Open(SocketAddr),
 }
 
 impl ServeError {
     /// Whether the command line, the spec or its files are wrong, and not the world.
     pub fn is_wrong_usage(&self) -> bool {
         match self {
-            ServeError::Spec(_) | ServeError::Telephone { .. } => true,
+            ServeError::Spec(_) | ServeError::Key { .. } | ServeError::Open(_) | ServeError::Telephone { .. } => true,
             ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
             ServeError::Provider(_) => false,
             ServeError::Server(error) => !matches!(error, ServerError::System(_)),
@@ -100,6 +118,7 @@ pub fn serve(
     interrupt: &Interrupt,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
+    let entry = entry(options)?;
     let plan = read_plan_under(&options.spec, &options.over, registry)?;
     let folder = options.spec.parent().unwrap_or(Path::new(""));
     let opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(ServeError::Binding)?;
@@ -113,6 +132,7 @@ pub fn serve(
         limits: options.limits,
         record: options.record.clone(),
         allowed_origins: options.allowed_origins.clone(),
+        entry,
         graph: graph_svg(&plan),
         telephones: telephones(options, folder)?,
         notes,
@@ -123,6 +143,20 @@ pub fn serve(
     on_ready(server.address());
     server.run(interrupt.asked(), options.drain);
     Ok(())
+}
+
+/// Who is let in.
+fn entry(options: &Serve) -> Result<Entry, ServeError> {
+    if options.token_keys.is_empty() {
+        let is_here = options.listen.ip().is_loopback();
+        return if is_here || options.dev { Ok(Entry::Everybody) } else { Err(ServeError::Open(options.listen)) };
+    }
+    let read = |path: &PathBuf| {
+        let says = |says: String| ServeError::Key { path: path.clone(), says };
+        let text = std::fs::read_to_string(path).map_err(|error| says(error.to_string()))?;
+        PublicKey::from_pem(&text).map_err(|error| says(error.to_string()))
+    };
+    Ok(Entry::Tokens(options.token_keys.iter().map(read).collect::<Result<_, _>>()?))
 }
 
 fn telephones(options: &Serve, folder: &Path) -> Result<Telephones, ServeError> {

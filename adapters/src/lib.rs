@@ -33,6 +33,7 @@ pub mod secret;
 pub mod server;
 pub mod sim;
 pub mod telephony;
+pub mod token;
 pub mod tone;
 pub mod tools;
 pub mod transport;

@@ -106,7 +106,7 @@ impl Opener {
             "bundled:espeak-ng" => self.files.voice("espeak-ng")?,
             "bundled:flite" => self.files.voice("flite")?,
             "bundled:espeakng-loader" => self.files.voice("espeakng-loader")?,
-            "tone:" => return Ok(Box::new(ToneVoice)),
+            "tone:" => return Ok(Box::new(ToneVoice::default())),
             other => match self.wyoming(other)? {
                 Some((connection, _)) => connection,
                 None => {

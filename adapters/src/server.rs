@@ -23,16 +23,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use rspp_specs::ids::LeaseEpoch;
+use rspp_specs::timeline::DEFAULT_FAIRNESS_KEY;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use limits::Limits;
 pub use routes::{DOORS, Door, Knock, Opens};
 
-use crate::bridge::{Bridge, NoRoom, Opening, Pipeline, Session};
+use crate::bridge::{Bridge, Opening, Pipeline, Session};
 use crate::notes::Notes;
 use crate::telephony::Telephones;
-use crate::transport::{Bind, RefusalCode};
+use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
+use crate::transport::{Refusal, RefusalCode};
 use parking::Parking;
 
 /// What is served, and how.
@@ -47,12 +49,22 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
+    /// Who is let in.
+    pub entry: Entry,
     /// The pipeline's graph, drawn as SVG, for the console page.
     pub graph: String,
     /// The telephone numbers that it answers.
     pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
+}
+
+/// Who is let in.
+pub enum Entry {
+    /// Whoever has a token that is signed by one of these.
+    Tokens(Vec<PublicKey>),
+    /// Everybody, for trying things out; `/dev/token` gives tokens that are checked as others would be.
+    Everybody,
 }
 
 /// A certificate and its key, as PEM files.
@@ -113,6 +125,9 @@ struct House {
     parking: Parking,
     record: Option<PathBuf>,
     allowed_origins: Vec<String>,
+    guard: Guard,
+    /// Makes tokens for whoever asks, where none are needed.
+    issuer: Option<Issuer>,
     graph: String,
     telephones: Telephones,
     notes: Notes,
@@ -154,7 +169,15 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, graph, telephones, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes } = options;
+        let (keys, issuer) = match entry {
+            Entry::Tokens(keys) => (keys, None),
+            Entry::Everybody => {
+                let (issuer, _) = Issuer::fresh().map_err(|error| ServerError::System(std::io::Error::other(error)))?;
+                (vec![issuer.public()], Some(issuer))
+            }
+        };
+        let guard = Guard::new(keys, pipeline.plan.name());
         let tls = tls.as_ref().map(accept::acceptor).transpose()?;
         if let Some(path) = &record {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
@@ -175,6 +198,8 @@ impl Server {
             parking: Parking::default(),
             record,
             allowed_origins,
+            guard,
+            issuer,
             graph,
             telephones,
             notes,
@@ -229,21 +254,38 @@ impl House {
         }
     }
 
+    /// What a token says. Where none are needed, one that is none of ours says nothing: clients of other protocols have
+    /// to send something.
+    fn admit(&self, token: Option<&str>) -> Result<Option<Claims>, TokenError> {
+        let checked = token.map(|token| self.guard.check(token, token::now()));
+        match checked {
+            Some(Err(_)) | None if self.issuer.is_some() => Ok(None),
+            Some(checked) => checked.map(Some),
+            None => Err(TokenError::Missing),
+        }
+    }
+
     /// Opens a session for a caller.
-    fn open(&self, bind: &Bind, tells: bool) -> Result<Session, NoRoom> {
-        let session: Arc<str> = format!("call-{}", routes::random_name()).into();
-        let tape = self
-            .record
-            .as_ref()
-            .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone()));
-        let _ = &bind.label;
-        self.bridge.open(Opening {
+    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Session, Refusal> {
+        let refused = |error: TokenError| Refusal::fatal(RefusalCode::Unauthorized, error.to_string());
+        let (session, tenant) = match claims {
+            Some(claims) => {
+                self.guard.spend(claims, token::now()).map_err(refused)?;
+                (claims.session.clone(), claims.tenant.as_str())
+            }
+            None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
+        };
+        let session: Arc<str> = session.into();
+        let record = self.record.as_ref();
+        let opening = Opening {
+            tape: record
+                .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone())),
             session,
-            fairness_key: rspp_specs::timeline::DEFAULT_FAIRNESS_KEY.into(),
+            fairness_key: tenant.into(),
             epoch: LeaseEpoch::default(),
             pipeline: self.pipeline.clone(),
             tells,
-            tape,
-        })
+        };
+        self.bridge.open(opening).map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))
     }
 }

@@ -4,7 +4,9 @@
 //! so that a call still has answers that begin, last and can be interrupted like spoken ones. The same text gives the
 //! same samples on every machine.
 
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
@@ -96,8 +98,38 @@ fn tone(samples: &mut Vec<i16>, syllable: &str) {
     }
 }
 
-/// The voice of one session: binding `tone:`.
-pub(crate) struct ToneVoice;
+/// The voice of one session: binding `tone:`. What was said lately is kept, for all sessions: a server says the same things
+/// to many callers.
+#[derive(Clone, Default)]
+pub(crate) struct ToneVoice {
+    kept: Arc<Mutex<BTreeMap<Arc<str>, Speech>>>,
+}
+
+/// A text, spoken.
+type Speech = Arc<[AudioFrame]>;
+
+/// Texts that are kept.
+const MAX_KEPT_TEXTS: usize = 64;
+/// A longer one is not.
+const MAX_KEPT_CHARS: usize = 400;
+
+impl ToneVoice {
+    fn frames(&self, text: &Arc<str>) -> Speech {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frames) = kept.get(text) {
+            return Arc::clone(frames);
+        }
+        let frame = |samples: &[i16]| AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
+        let frames: Speech = tones(text).chunks(FRAME_SAMPLES).map(frame).collect();
+        if text.len() <= MAX_KEPT_CHARS {
+            if kept.len() == MAX_KEPT_TEXTS {
+                kept.pop_first();
+            }
+            kept.insert(Arc::clone(text), Arc::clone(&frames));
+        }
+        frames
+    }
+}
 
 impl Provider for ToneVoice {
     fn invoke(&mut self, request: &Request, answer: &mut Answer<'_>) -> Result<(), ProviderError> {
@@ -105,12 +137,17 @@ impl Provider for ToneVoice {
         if text.len() > MAX_TEXT_BYTES {
             return refuse(answer);
         }
-        tones_in_frames(text).into_iter().for_each(|timed| answer.give(timed.after, timed.result));
+        let mut after = latency::FIRST_AUDIO;
+        for frame in self.frames(text).iter() {
+            answer.give(after, ProviderResult::Audio(frame.clone()));
+            after = after + latency::NEXT_AUDIO;
+        }
+        answer.end(after, Outcome::Success);
         Ok(())
     }
 
     fn another(&self) -> Option<Box<dyn Provider>> {
-        Some(Box::new(ToneVoice))
+        Some(Box::new(self.clone()))
     }
 }
 
@@ -177,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_request_is_answered_with_frames_of_20_ms() {
-        let results = answered(|answer| ToneVoice.invoke(&Request::Speak { text: "thank you".into() }, answer));
+        let results =
+            answered(|answer| ToneVoice::default().invoke(&Request::Speak { text: "thank you".into() }, answer));
         let (last, frames) = results.split_last().expect("there is an end");
         assert_eq!(last.result, ProviderResult::End(Outcome::Success));
         let audio = |timed: &Timed| match &timed.result {
@@ -186,7 +224,7 @@ mod tests {
         };
         assert!(frames.iter().all(|timed| audio(timed).len() <= FRAME_SAMPLES));
         assert_eq!(frames.iter().flat_map(audio).collect::<Vec<i16>>(), tones("thank you"));
-        let empty = answered(|answer| ToneVoice.invoke(&Request::Speak { text: " ".into() }, answer));
+        let empty = answered(|answer| ToneVoice::default().invoke(&Request::Speak { text: " ".into() }, answer));
         assert_eq!(empty.len(), 1);
     }
 }

@@ -203,10 +203,11 @@ impl Playback {
         self.heard_samples = self.heard_samples.max(samples.min(self.sent_samples));
     }
 
-    /// The transport says where it stopped. A second word changes nothing, and what was heard before stays heard.
+    /// The transport says where it stopped. A second word changes nothing, and what was heard before stays heard; but its
+    /// word counts for more than an estimate, also when a connection that was lost comes back with it.
     pub(crate) fn on_cleared(&mut self, samples: u64) {
         self.on_heard(samples);
-        if self.cleared_at.is_some() && self.stopped.is_none() {
+        if self.cleared_at.is_some() && self.stopped.is_none_or(|stopped| stopped.estimated) {
             self.stopped = Some(Position { samples: self.heard_samples, estimated: false });
         }
     }

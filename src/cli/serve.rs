@@ -53,6 +53,12 @@ pub(super) struct Serve {
     /// Let pages of another host connect, as `https://example.com`; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Let in whoever has a token signed by this key (Ed25519, PEM); may be given several times.
+    #[arg(long, value_name = "PUBLIC.pem")]
+    token_key: Vec<PathBuf>,
+    /// Let everybody in, also where other machines reach it.
+    #[arg(long, conflicts_with = "token_key")]
+    dev: bool,
     /// Answer a telephone provider's calls, with its secret, as `twilio=env:TWILIO_AUTH_TOKEN`; may be given several times.
     #[arg(long, value_name = "PROVIDER=env:NAME|file:PATH", value_parser = telephone)]
     telephone: Vec<(Provider, KeyReference)>,
@@ -67,7 +73,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let is_tls = self.cert.is_some();
-        let recorded = self.record.clone();
+        let (recorded, is_open) = (self.record.clone(), self.token_key.is_empty());
         let options = serve::Serve {
             spec: self.spec,
             over: self.over.over(),
@@ -78,6 +84,8 @@ impl Serve {
             limits: Limits { connections: self.max_connections, ..Limits::default() },
             pool: pool::Limits { threads: self.provider_threads, ..pool::Limits::default() },
             allowed_origins: self.allow_origin,
+            token_keys: self.token_key,
+            dev: self.dev,
             telephones: self.telephone.into_iter().collect(),
             public_url: self.public_url,
             drain: Duration::from_secs(self.drain),
@@ -87,6 +95,11 @@ impl Serve {
             eprintln!("talk to it at {page}://{address}/");
             for door in DOORS.iter().filter(|door| !door.path.contains('{')) {
                 eprintln!("listening on {scheme}://{address}{}", door.path);
+            }
+            if is_open {
+                eprintln!(
+                    "DEV MODE: everybody is let in, without a token; /dev/token gives some to try. --token-key ends that"
+                );
             }
             if let Some(folder) = &recorded {
                 eprintln!("recording into {}", folder.display());

@@ -39,6 +39,8 @@ impl House {
             limits: Limits::default(),
             pool: pool::Limits::default(),
             allowed_origins: Vec::new(),
+            token_keys: Vec::new(),
+            dev: false,
             telephones: BTreeMap::new(),
             public_url: None,
             drain: Duration::from_secs(20),

@@ -15,11 +15,12 @@ use rspp_specs::ids::TurnId;
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES, MAX_UNHEARD_MS};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, EgressEpoch, Entry, Input, PlayoutAck};
+use rspp_specs::timeline::{AckOccasion, EgressEpoch, Entry, Input, PlayoutAck, Signal};
 
 use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use json::Json;
+pub(super) use json::read_pcm;
 use story::Story;
 
 /// The version of the protocol that is spoken.
@@ -161,6 +162,8 @@ struct Kept {
     seq: u64,
     messages: VecDeque<(u64, Message)>,
     audio: VecDeque<Audio>,
+    /// The last turn that is complete: of one that is not, the core itself sends again what was not heard.
+    committed: Option<TurnId>,
     received_samples: u64,
 }
 
@@ -247,20 +250,15 @@ impl Rspp {
         for (_, message) in self.kept.messages.iter().filter(|(seq, _)| *seq > resume.last_seq) {
             out.messages.push_back(message.clone());
         }
-        let Some((turn, heard_samples)) = resume.played else {
-            return self.send_again(out);
-        };
-        let ack = PlayoutAck { turn, heard_samples, occasion: AckOccasion::Cleared };
-        self.forget(&ack);
-        out.acknowledge(ack);
-        self.send_again(out);
-    }
-
-    /// Audio that was sent and may not have been played. What the core itself sends again was fenced, and is not here.
-    fn send_again(&mut self, out: &mut Exchange) {
+        if let Some((turn, heard_samples)) = resume.played {
+            let ack = PlayoutAck { turn, heard_samples, occasion: AckOccasion::Cleared };
+            self.forget(&ack);
+            out.acknowledge(ack);
+        }
+        let committed = self.kept.committed;
+        self.kept.audio.retain(|audio| Some(audio.turn) == committed);
         for audio in &self.kept.audio {
-            let message = self.audio_message(audio);
-            out.messages.push_back(message);
+            out.messages.push_back(self.audio_message(audio));
         }
     }
 }
@@ -333,6 +331,9 @@ impl Transport for Rspp {
     }
 
     fn tell(&mut self, at: Micros, entry: &Entry, out: &mut Exchange) {
+        if let Entry::Signal(turn, Signal::Commit) = entry {
+            self.kept.committed = *turn;
+        }
         for told in self.kept.story.of(entry).into_iter().flatten() {
             self.say(at, &FromServer::Told(told), out);
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message as Wire, WebSocket};
 use futures_util::{Sink, Stream};
-use rspp_specs::timeline::{AckOccasion, Input, PlayoutAck};
+use rspp_specs::admission::ConnectionState;
+use rspp_specs::timeline::{AckOccasion, Entry, Input, PlayoutAck, Signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
@@ -24,6 +25,7 @@ use super::parking::{Displace, Found, Parked};
 use super::routes::random_name;
 use crate::bridge::outlet::{End, Outbound};
 use crate::bridge::{NotGiven, Session};
+use crate::token::Claims;
 use crate::transport::connection::Connection;
 use crate::transport::{Bind, Bound, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 
@@ -31,6 +33,10 @@ use crate::transport::{Bind, Bound, Ended, Exchange, Message, Refusal, RefusalCo
 pub(super) struct Visit {
     pub(super) house: Arc<House>,
     pub(super) transport: Box<dyn Transport>,
+    /// What the token in the request says.
+    pub(super) claims: Option<Claims>,
+    /// Whether something else than a token vouches for the peer.
+    pub(super) vouched: bool,
     pub(super) counted: Arc<Counted>,
 }
 
@@ -40,6 +46,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const AFTER_BUSY: Duration = Duration::from_millis(1);
 /// How long whoever attends a session may take to hand it over.
 const HANDING_OVER: Duration = Duration::from_secs(2);
+/// How long the core may take to say that it knows of a loss.
+const HEARING_OF_LOSS: Duration = Duration::from_millis(500);
 /// How long a session that was told to end is listened to, so that its last words are heard.
 const WINDING_UP: Duration = Duration::from_millis(500);
 /// How long a goodbye may take.
@@ -53,6 +61,8 @@ const MAX_REASON_BYTES: usize = 120;
 pub(super) struct Attendant {
     house: Arc<House>,
     transport: Box<dyn Transport>,
+    claims: Option<Claims>,
+    vouched: bool,
     socket: WebSocket,
     out: Exchange,
     line: Option<Line>,
@@ -109,12 +119,14 @@ impl Over {
 impl Attendant {
     /// Attends to its end.
     pub(super) async fn attend(visit: Visit, socket: WebSocket) {
-        let Visit { house, transport, counted } = visit;
+        let Visit { house, transport, claims, vouched, counted } = visit;
         let now = Instant::now();
         let mut attendant = Self {
             allowance: Allowance::new(&house.limits, now.into_std()),
             house,
             transport,
+            claims,
+            vouched,
             socket,
             out: Exchange::default(),
             line: None,
@@ -310,10 +322,15 @@ impl Attendant {
         if let Some(secret) = bind.resume.clone() {
             return self.resume(secret).await;
         }
-        let session = self
-            .house
-            .open(&bind, capabilities.tells)
-            .map_err(|error| Over::refused(RefusalCode::Full, error.to_string()))?;
+        let claims = match self.claims.take() {
+            Some(claims) => Some(claims),
+            None if self.vouched => None,
+            None => self
+                .house
+                .admit(bind.token.as_deref())
+                .map_err(|error| Over::refused(RefusalCode::Unauthorized, error.to_string()))?,
+        };
+        let session = self.house.open(claims.as_ref(), capabilities.tells).map_err(Over::Refused)?;
         let secret = capabilities.resumes.then(random_name);
         let connection = Connection::new(capabilities.streams);
         self.attach(session, connection, secret, false);
@@ -349,9 +366,16 @@ impl Attendant {
         if let Some(memory) = memory {
             self.transport.adopt(memory);
         }
-        // What was said meanwhile is in the transport's memory first, and then told from there, each thing once.
+        // What was said meanwhile is in the transport's memory first, and then told from there, each thing once. Until the
+        // core has said that the line is gone, nobody knows what it will send again itself.
         let mut over = None;
-        while let Some(outbound) = session.outlet().try_next() {
+        let mut knows = false;
+        let until = Instant::now() + HEARING_OF_LOSS;
+        while let Some(outbound) = next_said(&session, (!knows).then_some(until)).await {
+            knows |= matches!(
+                &outbound,
+                Outbound::Told(_, Entry::Signal(_, Signal::ConnectionEvent { state: ConnectionState::Disconnected }))
+            );
             match outbound {
                 Outbound::Audio(audio) if !session.outlet().admits(audio.epoch) => {}
                 Outbound::Audio(audio) => self.transport.send(session.now(), &audio, &mut self.out),
@@ -360,7 +384,10 @@ impl Attendant {
                 }
                 Outbound::Told(at, entry) => self.transport.tell(at, &entry, &mut self.out),
                 Outbound::Missed(number) => self.transport.on_missed(session.now(), number, &mut self.out),
-                Outbound::Ended(end) => over = Some(Over::Ended(ended(end))),
+                Outbound::Ended(end) => {
+                    over = Some(Over::Ended(ended(end)));
+                    knows = true;
+                }
             }
         }
         self.out.messages.clear();
@@ -584,6 +611,17 @@ impl Attendant {
             Ok::<(), Over>(())
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+}
+
+/// What a session says next: at once, or until then.
+async fn next_said(session: &Session, until: Option<Instant>) -> Option<Outbound> {
+    match until {
+        None => session.outlet().try_next(),
+        Some(until) => {
+            let next = std::future::poll_fn(|cx| session.outlet().poll_next(cx));
+            tokio::time::timeout_at(until, next).await.ok()
+        }
     }
 }
 

@@ -14,9 +14,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::accept::Counted;
 use super::attendant::{Attendant, Visit};
 use super::{House, console, metrics, webhooks};
+use crate::doors::realtime::Realtime;
 use crate::doors::rspp::{Form, Rspp};
 use crate::doors::rtvi::Rtvi;
 use crate::telephony::{Provider, Telephones};
+use crate::token::{self, AUDIENCE, Claims, TokenError};
 use crate::transport::{Refusal, RefusalCode, Transport};
 
 /// A door: a path, and the dialect that is spoken behind it.
@@ -54,12 +56,17 @@ impl Knock<'_> {
         pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The token in the request: `Authorization: Bearer`, or `?token=`.
+    /// The token in the request: `Authorization: Bearer`, `?token=`, or where browsers put a key for this protocol.
     pub fn token(&self) -> Option<&str> {
-        let header = self.headers.get("authorization").and_then(|value| value.to_str().ok());
-        header.and_then(|value| value.strip_prefix("Bearer ")).or_else(|| self.query("token"))
+        let text = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let mut offered = text("sec-websocket-protocol").unwrap_or_default().split(',').map(str::trim);
+        bearer.or_else(|| self.query("token")).or_else(|| offered.find_map(|word| word.strip_prefix(KEY_SUBPROTOCOL)))
     }
 }
+
+/// Before a key, in a browser's list of subprotocols.
+const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 
 /// All doors.
 pub const DOORS: &[Door] = &[
@@ -71,6 +78,12 @@ pub const DOORS: &[Door] = &[
             let form = Form::ALL.into_iter().find(|form| Some(form.subprotocol()) == knock.subprotocol);
             Ok(Box::new(Rspp::new(form.unwrap_or(Form::ALL[0]))))
         },
+    },
+    Door {
+        path: "/v1/realtime",
+        subprotocols: &["realtime"],
+        token_in_message: false,
+        open: |knock| Ok(Box::new(Realtime::new(knock.query("model").unwrap_or("rspp")))),
     },
     Door { path: "/v1/rtvi", subprotocols: &[], token_in_message: false, open: |_| Ok(Box::new(Rtvi::new())) },
     telephone("/v1/twilio", |knock| webhooks::stream(Provider::Twilio, knock)),
@@ -92,6 +105,9 @@ pub(super) fn router(house: Arc<House>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .route("/telephony/{provider}", get(webhooks::answer).post(webhooks::answer));
+    if house.issuer.is_some() {
+        router = router.route("/dev/token", get(dev_token));
+    }
     for door in DOORS {
         let enter =
             move |State(house): State<Arc<House>>,
@@ -123,6 +139,21 @@ async fn metrics_page(State(house): State<Arc<House>>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::page(&house)).into_response()
 }
 
+/// A token for one call, of a server that needs none: so that clients can be tried with one.
+async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = check_origin(&house, &headers) {
+        return refused(&house, &refusal);
+    }
+    let Some(issuer) = &house.issuer else { return StatusCode::NOT_FOUND.into_response() };
+    let (iat, session) = (token::now(), format!("dev-{}", random_name()));
+    let (tenant, pipeline) = ("dev".to_owned(), house.pipeline.plan.name().to_owned());
+    let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS };
+    ([(CONTENT_TYPE, "text/plain")], issuer.issue(&claims)).into_response()
+}
+
+/// A token of `/dev/token` is valid for so long.
+const DEV_TOKEN_SECONDS: u64 = 300;
+
 /// Somebody is at a door: lets them in, or says why not.
 fn enter(
     house: &Arc<House>,
@@ -138,7 +169,7 @@ fn enter(
         return refused(house, &refusal);
     }
     let limits = house.limits;
-    let mut upgrade = upgrade
+    let upgrade = upgrade
         .max_message_size(limits.message_bytes)
         .max_frame_size(limits.message_bytes)
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -156,11 +187,17 @@ fn enter(
         headers: request.headers(),
         telephones: &house.telephones,
     };
+    let claims = match house.admit(knock.token()) {
+        Err(TokenError::Missing) if door.token_in_message => None,
+        Err(error) => return refused(house, &Refusal::fatal(RefusalCode::Unauthorized, error.to_string())),
+        Ok(claims) => claims,
+    };
     match (door.open)(&knock) {
         Err(refusal) => refused(house, &refusal),
         Ok(transport) => {
-            let visit = Visit { house: Arc::clone(house), transport, counted };
-            upgrade = upgrade.read_buffer_size(READ_BUFFER_BYTES);
+            // A ticket, which the door has looked at, vouches for who brings it.
+            let vouched = door.path.ends_with("/{ticket}");
+            let visit = Visit { house: Arc::clone(house), transport, claims, vouched, counted };
             upgrade.on_upgrade(move |socket| Attendant::attend(visit, socket))
         }
     }

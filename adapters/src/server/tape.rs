@@ -19,7 +19,10 @@ pub(super) struct Recorder {
 impl Recorder {
     /// A file in this folder, named as the session is; `None` where it can't be begun, which is said.
     pub(super) fn begin(folder: &Path, session: &str, plan: &Plan, notes: Notes) -> Option<Box<dyn Tape>> {
-        match RecordingFile::create(folder.join(format!("{session}.rspp")), head(session, plan, 0)) {
+        // A name may come from a token, and is not trusted to be one of a file.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let file: String = session.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        match RecordingFile::create(folder.join(format!("{file}.rspp")), head(session, plan, 0)) {
             Ok(file) => Some(Box::new(Self { file: Some(file), notes })),
             Err(error) => {
                 notes.say(&error.to_string());

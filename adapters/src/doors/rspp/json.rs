@@ -135,7 +135,7 @@ fn read_text(text: &str) -> Result<Said, Refusal> {
 }
 
 /// 16-bit little-endian PCM.
-pub(super) fn read_pcm(bytes: &[u8]) -> Result<Vec<i16>, Refusal> {
+pub(in crate::doors) fn read_pcm(bytes: &[u8]) -> Result<Vec<i16>, Refusal> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(2) {
         return Err(Refusal::mild(RefusalCode::Malformed, "PCM of 16 bits has an even number of bytes, and some"));
     }

@@ -1,0 +1,192 @@
+use super::*;
+use crate::transport::conformance::{Peer, Reads, check};
+
+/// A client that knows the protocol.
+struct Client;
+
+impl Client {
+    fn text(value: &Value) -> Message {
+        Message::Text(value.to_string())
+    }
+}
+
+impl Peer for Client {
+    fn hello(&self) -> Vec<Message> {
+        Vec::new()
+    }
+
+    fn speech(&self) -> Message {
+        Self::text(&json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([0; 960])}))
+    }
+
+    fn played(&self, _sent: &[Message]) -> Vec<Message> {
+        Vec::new()
+    }
+
+    fn cleared(&self, _sent: &[Message]) -> Vec<Message> {
+        Vec::new()
+    }
+
+    fn goodbye(&self) -> Option<Message> {
+        None
+    }
+
+    fn reads(&self, message: &Message) -> Reads {
+        let Message::Text(text) = message else { return Reads::Other };
+        let event: Value = serde_json::from_str(text).expect("events are JSON");
+        if event["type"] != "response.output_audio.delta" {
+            return Reads::Other;
+        }
+        let bytes = STANDARD.decode(event["delta"].as_str().expect("it has a delta")).expect("it is base64");
+        Reads::Audio(Micros::of_samples(bytes.len() as u64 / 2, WIRE_RATE_HZ))
+    }
+
+    fn nonsense(&self) -> Vec<Message> {
+        [
+            json!({"type": "session.create"}),
+            json!({"type": "session.update"}),
+            json!({"type": "session.update", "session": {"type": "transcription"}}),
+            json!({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/wav"}}}}}),
+            json!({"type": "session.update", "session": {"instructions": "x".repeat(100_000)}}),
+            json!({"type": "input_audio_buffer.append", "audio": "?"}),
+            json!({"type": "input_audio_buffer.append", "audio": "AA=="}),
+            json!({"type": "input_audio_buffer.commit"}),
+            json!({"type": "conversation.item.create", "item": 7}),
+            json!({"type": "conversation.item.create", "item": {"type": "message", "role": "judge"}}),
+            json!({"type": "conversation.item.retrieve", "item_id": "none"}),
+            json!({"type": "conversation.item.truncate", "item_id": "none", "content_index": 0, "audio_end_ms": 9}),
+            json!({"type": "response.cancel"}),
+        ]
+        .iter()
+        .map(Self::text)
+        .collect()
+    }
+}
+
+#[test]
+fn it_keeps_the_contract() {
+    check(&|| Box::new(Realtime::new("any")), &Client);
+}
+
+/// A connection, and what it says.
+struct Line {
+    door: Realtime,
+    inputs: Vec<Input>,
+    said: Vec<Value>,
+}
+
+impl Line {
+    fn new() -> Self {
+        let mut line = Self { door: Realtime::new("any"), inputs: Vec::new(), said: Vec::new() };
+        let bound = Bound { session: "call-0123456789".to_owned(), resumed: false, resume: None };
+        line.with(|door, out| door.on_bound(Micros(0), &bound, out));
+        line
+    }
+
+    fn with(&mut self, work: impl FnOnce(&mut Realtime, &mut Exchange)) {
+        let mut out = Exchange::default();
+        work(&mut self.door, &mut out);
+        self.inputs.extend(out.inputs);
+        self.said.extend(out.messages.into_iter().map(|message| match message {
+            Message::Text(text) => serde_json::from_str(&text).expect("events are JSON"),
+            Message::Binary(_) => panic!("events are text"),
+        }));
+    }
+
+    fn hears(&mut self, event: &Value) {
+        self.with(|door, out| door.on_message(Micros(0), Client::text(event), out).expect("it is text"));
+    }
+
+    fn told(&mut self, entry: &Entry) {
+        self.with(|door, out| door.tell(Micros(0), entry, out));
+    }
+
+    fn types(&self) -> Vec<&str> {
+        self.said.iter().map(|event| event["type"].as_str().unwrap_or_default()).collect()
+    }
+
+    /// Opens a turn, and lets the agent speak for so many frames.
+    fn speaks(&mut self, frames: u64) {
+        let opened = Signal::TurnOpen {
+            plan: rspp_specs::plan::PlanHash("plan".into()),
+            generation: rspp_specs::ids::Generation(1),
+            text: "hello".into(),
+            understood: true,
+            speech_end: None,
+        };
+        self.told(&Entry::Signal(Some(TurnId(1)), opened));
+        let request = Request::Speak { text: "We open at noon.".into() };
+        self.told(&Entry::Effect(Effect::Invoke { id: InvocationId(9), binding: "tts".into(), request }));
+        for number in 0..frames {
+            let frame =
+                rspp_specs::event::AudioFrame { samples: vec![7; 320].into(), rate_hz: 16_000, spoken_by: None };
+            let audio = Audio { turn: TurnId(1), epoch: EgressEpoch(0), from_sample: number * 320, frame };
+            self.with(|door, out| door.send(Micros(0), &audio, out));
+        }
+    }
+}
+
+#[test]
+fn what_a_client_says_it_has_played_is_what_was_heard() {
+    let mut line = Line::new();
+    line.speaks(10);
+    let item = line.said.iter().find(|event| event["type"] == "response.output_item.added").expect("there is one");
+    let item = item["item"]["id"].clone();
+    line.told(&Entry::Signal(Some(TurnId(1)), Signal::CancelAccepted { reason: CancelReason::BargeIn }));
+    let done = line.said.iter().find(|event| event["type"] == "response.done").expect("it is over");
+    assert_eq!(done["response"]["status_details"], json!({"type": "cancelled", "reason": "turn_detected"}));
+    assert_eq!(done["response"]["output"][0]["status"], "incomplete");
+    line.hears(&json!({
+        "type": "conversation.item.truncate", "item_id": item, "content_index": 0, "audio_end_ms": 120
+    }));
+    let heard = PlayoutAck { turn: TurnId(1), heard_samples: 120 * 16, occasion: AckOccasion::Cleared };
+    assert_eq!(line.inputs.last(), Some(&Input::PlayoutAck(heard)));
+    assert_eq!(line.types().last(), Some(&"conversation.item.truncated"));
+}
+
+#[test]
+fn an_answer_comes_in_the_order_that_clients_take() {
+    let mut line = Line::new();
+    line.speaks(1);
+    line.told(&Entry::Signal(Some(TurnId(1)), Signal::Commit));
+    let expected = [
+        "session.created",
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.content_part.added",
+        "response.output_audio_transcript.delta",
+        "response.output_audio.delta",
+        "response.output_audio.done",
+        "response.output_audio_transcript.done",
+        "response.content_part.done",
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+        "rate_limits.updated",
+    ];
+    let types = line.types();
+    let mut once = types.clone();
+    once.dedup();
+    assert_eq!(once, expected);
+    assert!(line.said.iter().all(|event| event["event_id"].is_string()));
+}
+
+#[test]
+fn a_client_that_says_when_presses_and_releases() {
+    let mut line = Line::new();
+    line.hears(&json!({"type": "session.update", "session": {"audio": {"input": {"turn_detection": null}}}}));
+    let audio = json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([0; 960])});
+    line.hears(&audio);
+    line.hears(&audio);
+    line.hears(&json!({"type": "input_audio_buffer.commit", "event_id": "mine"}));
+    let names: Vec<&str> = line.inputs.iter().map(Input::name).collect();
+    assert_eq!(names.first(), Some(&"talk"));
+    assert_eq!(line.inputs.first(), Some(&Input::Talk(Talk::Press)));
+    assert_eq!(line.inputs.last(), Some(&Input::Talk(Talk::Release)));
+    line.hears(&json!({"type": "input_audio_buffer.commit", "event_id": "mine"}));
+    line.hears(&json!({"type": "response.cancel", "event_id": "mine"}));
+    let errors: Vec<&Value> = line.said.iter().filter(|event| event["type"] == "error").collect();
+    assert_eq!(errors.last().map(|event| &event["error"]["code"]), Some(&json!("response_cancel_not_active")));
+    assert!(errors.iter().all(|event| event["error"]["event_id"] == "mine"));
+}

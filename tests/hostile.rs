@@ -1,0 +1,208 @@
+//! Clients that mean no good, against a server in which somebody is called meanwhile: every refusal has a code and a reason,
+//! and the call goes on as if nobody else were there.
+
+#[path = "serve/client.rs"]
+mod client;
+#[path = "serve/house.rs"]
+mod house;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use client::{Client, PATIENCE, Seen};
+use house::House;
+use rspp::adapters::server::Limits;
+use serde_json::json;
+use tungstenite::Message;
+
+/// A server with limits that a test reaches.
+fn strict(change: impl FnOnce(&mut Limits)) -> House {
+    let mut limits = Limits {
+        handshake: Duration::from_millis(300),
+        hello: Duration::from_millis(300),
+        write: Duration::from_millis(500),
+        idle: Duration::from_millis(1_500),
+        ping: Duration::from_millis(300),
+        message_bytes: 16 * 1024,
+        refusals: 4,
+        ..Limits::default()
+    };
+    change(&mut limits);
+    House::with(rspp::serve::Serve { limits, ..House::options() })
+}
+
+/// A call that works.
+fn good_call(house: &House) {
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.say(r#"{"type":"text","text":"what are your opening hours"}"#);
+    client.until("an answer", |seen| matches!(seen, Seen::Audio { from_sample: 3_200.., .. }));
+    client.say(r#"{"type":"end"}"#);
+    assert_eq!(client.until_closed(), Some((1000, "done".to_owned())));
+}
+
+fn raw(house: &House) -> TcpStream {
+    let stream = TcpStream::connect(house.address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn garbage_is_refused_with_a_code_and_then_the_line_ends() {
+    let house = strict(|_| {});
+    let mut client = Client::connect(house.address);
+    client.hello();
+    for _ in 0..4 {
+        client.say("}{");
+        let error = client.until_told("error", &[]);
+        assert_eq!((&error["code"], &error["fatal"]), (&json!("malformed"), &json!(false)));
+    }
+    client.say("}{");
+    let (code, reason) = client.until_closed().expect("it is told why");
+    assert!(code == 1007 && reason.starts_with("malformed: "), "{code} {reason}");
+    good_call(&house);
+}
+
+#[test]
+fn a_message_that_is_too_long_is_not_read() {
+    let house = strict(|_| {});
+    let mut client = Client::connect(house.address);
+    client.hello();
+    let _ = client.send(Message::binary(vec![0; 17 * 1024]));
+    assert_eq!(client.until_closed().map(|(code, _)| code), Some(1009));
+    good_call(&house);
+}
+
+#[test]
+fn frames_that_are_none_end_the_connection() {
+    let house = strict(|_| {});
+    for bytes in [&b"\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"\x82\x05unmasked", b"\x81\x83abcd\xff\xff\xff"] {
+        let mut client = Client::connect(house.address);
+        client.hello();
+        client.stream().write_all(bytes).expect("the server is there");
+        client.until_closed();
+    }
+    // Half a frame, and nothing more.
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.stream().write_all(b"\x82\xfe\x40\x00").expect("the server is there");
+    client.until_closed();
+    good_call(&house);
+}
+
+#[test]
+fn audio_that_is_none_is_refused() {
+    let house = strict(|_| {});
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.send(Message::binary(vec![0; 639])).expect("the server reads");
+    assert_eq!(client.until_told("error", &[])["code"], "malformed");
+    client.send(Message::binary(vec![0; 10_000])).expect("the server reads");
+    assert_eq!(client.until_told("error", &[])["code"], "too_large");
+    let mut client = Client::connect(house.address);
+    client.say(r#"{"type":"hello","version":1,"rate_hz":192000}"#);
+    let (code, reason) = client.until_closed().expect("it is told why");
+    assert!(code == 1003 && reason.starts_with("unsupported: "), "{code} {reason}");
+}
+
+#[test]
+fn who_says_nothing_is_not_waited_for() {
+    let house = strict(|_| {});
+    // Nothing at all, half a request, and a request that drips.
+    let mut slow = raw(&house);
+    slow.write_all(b"GET /v1/rspp HTTP/1.1\r\nhost: x\r\nx-drip: ").expect("the server listens");
+    let silent = raw(&house);
+    // A WebSocket without a hello.
+    let mut mute = Client::connect(house.address);
+    let (code, reason) = mute.until_closed().expect("it is told why");
+    assert!(code == 4408 && reason.starts_with("handshake_timeout: "), "{code} {reason}");
+    rest(slow);
+    rest(silent);
+    assert!(house.get("/metrics").contains("rspp_refusals_total{code=\"handshake_timeout\"}"));
+    good_call(&house);
+}
+
+#[test]
+fn a_peer_that_is_gone_without_a_word_is_noticed() {
+    let house = strict(|_| {});
+    let mut client = Client::connect(house.address);
+    client.hello();
+    // It does not read, so it answers no ping, and it says nothing.
+    let began = Instant::now();
+    while !house.get("/metrics").contains("rspp_refusals_total{code=\"idle\"} 1\n") {
+        assert!(began.elapsed() < PATIENCE, "nobody noticed");
+        std::thread::yield_now();
+    }
+    good_call(&house);
+}
+
+#[test]
+fn a_flood_is_dropped_and_its_sender_with_it() {
+    let house = strict(|limits| limits.messages_per_second = 20);
+    let mut client = Client::connect(house.address);
+    client.hello();
+    for _ in 0..500 {
+        if client.send(Message::binary(vec![0; 640])).is_err() {
+            break;
+        }
+    }
+    let (code, reason) = client.until_closed().expect("it is told why");
+    assert!(code == 4429 && reason.starts_with("too_fast: "), "{code} {reason}");
+    good_call(&house);
+}
+
+#[test]
+fn over_the_limit_connections_are_turned_away_and_room_comes_back() {
+    let house = strict(|limits| limits.connections = 8);
+    let held: Vec<TcpStream> = (0..8).map(|_| raw(&house)).collect();
+    let mut turned_away = 0;
+    for _ in 0..200 {
+        let answer = rest(raw(&house));
+        turned_away += usize::from(answer.starts_with("HTTP/1.1 503 ") && answer.contains("full: "));
+    }
+    // Those that were held had no time to say anything, so some rooms may have been free again.
+    assert!(turned_away >= 8, "{turned_away} of 200 were turned away");
+    drop(held);
+    let began = Instant::now();
+    while Client::try_connect(house.address, "/v1/rspp", "rspp.v1.json").is_err() {
+        assert!(began.elapsed() < PATIENCE, "no room came back");
+    }
+}
+
+#[test]
+fn a_page_of_another_host_may_not_speak_for_its_reader() {
+    let house = strict(|_| {});
+    let mut stream = raw(&house);
+    let request = format!(
+        "GET /v1/rspp HTTP/1.1\r\nhost: {}\r\norigin: https://evil.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        house.address
+    );
+    stream.write_all(request.as_bytes()).expect("the server listens");
+    let answer = rest(stream);
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("unauthorized: "), "{answer}");
+}
+
+#[test]
+fn a_reader_that_does_not_read_costs_nobody_else_anything() {
+    let house = strict(|limits| {
+        limits.write = Duration::from_secs(2);
+        limits.idle = Duration::from_secs(10);
+    });
+    let mut deaf: Vec<Client> = (0..4).map(|_| Client::connect(house.address)).collect();
+    for client in &mut deaf {
+        client.hello();
+        client.say(r#"{"type":"text","text":"what are your opening hours"}"#);
+    }
+    for _ in 0..3 {
+        good_call(&house);
+    }
+    assert_eq!(house.get("/healthz"), "ok\n");
+}
