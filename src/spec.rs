@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rspp_adapters::input_file::{InputFileError, read_text};
-use rspp_compiler::{Files, Named, Request};
+use rspp_compiler::{Day, Files, Named, Request};
 
 /// Files of a folder that are looked through at most.
 const MAX_FILES: usize = 10_000;
@@ -52,9 +52,16 @@ pub fn request<'f>(path: &Path, over: &Over, files: &'f Beside) -> Result<Reques
     let policies = over.policies.iter().map(|path| named(path, "a policy")).collect::<Result<_, _>>()?;
     let text = read_text(path, "a pipeline's spec")?;
     let circumstances = over.circumstances.iter().cloned().collect();
-    let request = Request::new(&path.display().to_string(), &text).with_files(files);
+    let request =
+        Request { today: Some(today()), ..Request::new(&path.display().to_string(), &text).with_files(files) };
     let bindings = over.bindings.iter().cloned().collect();
     Ok(Request { layers, policies, circumstances, bindings, ..request })
+}
+
+/// The day that it is, by the clock of this machine, at Greenwich.
+pub fn today() -> Day {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Day::of_epoch(since.as_secs() / 86_400)
 }
 
 /// The documents that a path names: itself, or the YAML and JSON files of a folder and its folders, in order.

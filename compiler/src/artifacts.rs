@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::digest_of;
+use crate::compat::{Day, check_window, deprecated};
 use crate::document::HEADS;
 use crate::finding::{Collector, Findings, meant};
 use crate::layers::PROFILES;
@@ -59,7 +60,8 @@ pub fn lint(request: &Request<'_>, registry: &Registry) -> (Option<&'static str>
         Some(kind) => {
             check_secrets(&mut findings, file, &tree);
             findings.tree = Some(tree.clone());
-            check(&mut findings, kind, &tree);
+            deprecated(&mut findings, kind, &tree, request);
+            check(&mut findings, kind, &tree, request);
         }
     }
     (kind, findings.finish())
@@ -69,7 +71,7 @@ fn read<T: DeserializeOwned + JsonSchema>(findings: &mut Collector<'_>, kind: &s
     Shape::of::<T>(&format!("a {kind}")).read(findings, "", tree)
 }
 
-fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree) {
+fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree, request: &Request<'_>) {
     match kind {
         "ExecutionProfile" => {
             read::<ExecutionProfile>(findings, kind, tree);
@@ -93,6 +95,7 @@ fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree) {
         "PipelineBundle" => {
             if let Some(bundle) = read::<PipelineBundle>(findings, kind, tree) {
                 check_bundle(findings, tree, &bundle);
+                check_window(findings, tree, &bundle.compatibility, request);
             }
         }
         "RolloutManifest" => {
@@ -249,13 +252,6 @@ fn version_parts(text: &str) -> Option<Vec<u32>> {
     parts.filter(|parts| parts.len() == 3)
 }
 
-/// `2027-01-31`, as numbers that compare.
-fn day(text: &str) -> Option<(u32, u32, u32)> {
-    let mut parts = text.split('-').map(|part| part.parse::<u32>().ok());
-    let day = (parts.next()??, parts.next()??, parts.next()??);
-    (text.len() == 10 && (1..=12).contains(&day.1) && (1..=31).contains(&day.2)).then_some(day)
-}
-
 fn check_compatibility(findings: &mut Collector<'_>, tree: &Tree, policy: &CompatibilityPolicy) {
     use SchemaChange::{AddRequiredField, ChangeType, NarrowBounds, RemoveField, RemoveWord};
     let breaking = [AddRequiredField, RemoveField, ChangeType, RemoveWord, NarrowBounds];
@@ -267,7 +263,7 @@ fn check_compatibility(findings: &mut Collector<'_>, tree: &Tree, policy: &Compa
     let mut seen = BTreeMap::new();
     for (index, deprecation) in policy.deprecations.iter().enumerate() {
         let path = format!("deprecations[{index}]");
-        let (warned, refused) = (day(&deprecation.warned_from), day(&deprecation.refused_from));
+        let (warned, refused) = (Day::parse(&deprecation.warned_from), Day::parse(&deprecation.refused_from));
         for (field, date) in [("warned_from", warned), ("refused_from", refused)] {
             if date.is_none() {
                 findings.report(

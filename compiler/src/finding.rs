@@ -221,6 +221,18 @@ impl<'a> Collector<'a> {
         self.push(Severity::Warning, code, place, path, &message.into(), &hint.into());
     }
 
+    /// The same, at exactly this place.
+    pub(crate) fn warn_at(
+        &mut self,
+        code: &'static str,
+        place: Place,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(Severity::Warning, code, place, path.into(), &message.into(), &hint.into());
+    }
+
     fn push(&mut self, severity: Severity, code: &'static str, place: Place, path: String, message: &str, hint: &str) {
         let written = self.written_as.iter().find_map(|(from, to)| Some(format!("{to}{}", path.strip_prefix(from)?)));
         let path = written.unwrap_or(path);

@@ -7,6 +7,7 @@ mod artifacts;
 mod budgets;
 mod buffer;
 mod bundle;
+mod compat;
 mod degrade;
 mod difference;
 mod document;
@@ -32,6 +33,7 @@ mod tree;
 
 pub use artifacts::lint;
 pub use bundle::bundle;
+pub use compat::{Day, breaking_changes};
 pub use difference::{Bump, Change, difference, schema_changes};
 pub use explain::explain;
 pub use finding::{Excerpt, Finding, Findings, Severity};

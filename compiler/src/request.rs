@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use rspp_specs::plan::Plan;
 
+use crate::compat::Day;
 use crate::document::Document;
 use crate::finding::{Collector, Findings};
 use crate::registry::Registry;
 use crate::resolve::{Resolved, resolve};
 use crate::sources::{Sources, looks_secret};
 use crate::tree::Tree;
-use crate::{fan_in, graph, layers, modules, template, tree};
+use crate::{compat, fan_in, graph, layers, modules, template, tree};
 
 /// Where the documents are that a spec names: the compiler reads no files itself.
 pub trait Files {
@@ -52,6 +53,12 @@ pub struct Request<'a> {
     pub policies: Vec<Named>,
     /// What is known of the call: `tenant`, `language`, `region`, `cost_tier`.
     pub circumstances: BTreeMap<String, String>,
+    /// Which day it is: what is deprecated is told by it. Without a day, nothing is.
+    pub today: Option<Day>,
+    /// A document of kind `CompatibilityPolicy` in the place of the program's own.
+    pub compatibility: Option<Named>,
+    /// The program's version in the place of its own, for bundles.
+    pub runtime: Option<String>,
     /// Where modules are.
     pub files: &'a dyn Files,
 }
@@ -65,6 +72,9 @@ impl Request<'static> {
             layers: Vec::new(),
             policies: Vec::new(),
             circumstances: BTreeMap::new(),
+            today: None,
+            compatibility: None,
+            runtime: None,
             files: &NoFiles,
         }
     }
@@ -73,8 +83,8 @@ impl Request<'static> {
 impl<'a> Request<'a> {
     /// The same with files beside it.
     pub fn with_files<'b>(self, files: &'b dyn Files) -> Request<'b> {
-        let Self { spec, bindings, layers, policies, circumstances, files: _ } = self;
-        Request { spec, bindings, layers, policies, circumstances, files }
+        let Self { spec, bindings, layers, policies, circumstances, today, compatibility, runtime, files: _ } = self;
+        Request { spec, bindings, layers, policies, circumstances, today, compatibility, runtime, files }
     }
 
     /// Checks and compiles: everything that is wrong at once, and warnings.
@@ -103,6 +113,7 @@ impl<'a> Request<'a> {
     ) -> Option<(Option<Plan>, Option<Resolved>)> {
         let tree = tree::read(findings, file)?;
         check_secrets(findings, file, &tree);
+        compat::deprecated(findings, "PipelineSpec", &tree, self);
         let document = Document::read(findings, &tree)?;
         let mut draft = template::apply(findings, &tree, &document);
         modules::expand(findings, &tree, &mut draft, self.files);

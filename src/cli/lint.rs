@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rspp_adapters::input_file::read_text;
-use rspp_compiler::{Finding, Findings, Registry, Request, Severity, lint};
+use rspp_compiler::{Day, Finding, Findings, Named, Registry, Request, Severity, lint};
 use serde_json::{Value, json};
 
 use super::outcome::{Failure, Outcome};
 use super::run::json_of;
-use crate::spec::{Beside, documents};
+use crate::spec::{Beside, documents, today};
 
 /// Check specs and the documents around them: everything that is wrong, with its place and what to do.
 #[derive(Args)]
@@ -25,6 +25,12 @@ pub(super) struct Lint {
     /// Print one JSON object.
     #[arg(long, conflicts_with = "sarif")]
     json: bool,
+    /// Judge what is deprecated by this document, not by the program's own.
+    #[arg(long, value_name = "FILE")]
+    compat: Option<PathBuf>,
+    /// Judge as on this day, and not as today.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    date: Option<Day>,
     /// Print SARIF 2.1.0.
     #[arg(long)]
     sarif: bool,
@@ -33,6 +39,13 @@ pub(super) struct Lint {
 impl Lint {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let (mut all, mut checked) = (Findings::default(), 0_usize);
+        let compat = match &self.compat {
+            Some(path) => {
+                let text = read_text(path, "a policy").map_err(|error| Failure::Input(error.to_string()))?;
+                Some(Named { name: path.display().to_string(), text })
+            }
+            None => None,
+        };
         for path in &self.paths {
             let named = !path.is_dir();
             for document in documents(path).map_err(|error| Failure::Input(error.to_string()))? {
@@ -47,6 +60,8 @@ impl Lint {
                 }
                 let files = Beside::of(&document);
                 let request = Request::new(&document.display().to_string(), &text).with_files(&files);
+                let request =
+                    Request { today: Some(self.date.unwrap_or_else(today)), compatibility: compat.clone(), ..request };
                 let (kind, findings) = lint(&request, registry);
                 if named || kind.is_some() {
                     checked += 1;
@@ -67,6 +82,10 @@ impl Lint {
             true => Err(Failure::Refused(text)),
         }
     }
+}
+
+fn day(text: &str) -> Result<Day, &'static str> {
+    Day::parse(text).ok_or("write a day as 2027-01-31")
 }
 
 fn told(all: &Findings, checked: usize) -> String {
