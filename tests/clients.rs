@@ -57,7 +57,8 @@ impl Stage {
 /// A second of a buzz that a detector of energy takes for a voice.
 fn write_voice(path: &Path, rate_hz: usize) {
     let period = rate_hz / 200;
-    let samples: Vec<i16> = (0..rate_hz).map(|at| if at / (period / 2) % 2 == 0 { 6_000 } else { -6_000 }).collect();
+    let samples: Vec<i16> =
+        (0..rate_hz).map(|at| if (at / (period / 2)).is_multiple_of(2) { 6_000 } else { -6_000 }).collect();
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: rate_hz as u32,
@@ -83,7 +84,7 @@ fn run(command: &mut Command) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{command:?}:\n{stdout}\n{stderr}");
-    let json = stdout.find("\n{").map_or(stdout.as_str(), |at| &stdout[at + 1..]);
+    let json = stdout.rfind("\n{").map_or(stdout.as_str(), |at| &stdout[at + 1..]);
     serde_json::from_str(json.trim()).unwrap_or_else(|error| panic!("{error}: {stdout}\n{stderr}"))
 }
 
@@ -95,6 +96,7 @@ steps:
   - wait_for: audio
   - wait: 0.6
   - say: caller.wav
+  - wait_for: clear
   - expect: clear
   - wait_for: mark
   - wait_for: quiet

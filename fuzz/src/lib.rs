@@ -68,7 +68,8 @@ pub fn envelopes() -> Vec<Vec<u8>> {
 
 fn context(lineage: &mut Lineage, record: &Record) -> EnvelopeContext {
     let (event_id, causal_parent) = lineage.of(record);
-    EnvelopeContext { session: "fuzz".into(), pipeline_version: 1, lease_epoch: 1, event_id, causal_parent }
+    let session = "fuzz".into();
+    EnvelopeContext { session, event_id, causal_parent, ..EnvelopeContext::default() }
 }
 
 /// Encoded control signals, each with the envelope that it came in.
@@ -132,36 +133,70 @@ pub fn edited(seeds: &[Vec<u8>], recipe: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes before a recording's first frame; a frame's length, and what stands behind its payload: checksum and link.
+/// Bytes before a recording's first block, of a block's head, of its own checksum at the end of that, and of a link.
 const HEADER: usize = 8;
-const LENGTH: usize = 4;
+const HEAD: usize = 48;
 const CHECKSUM: usize = 4;
-const TRAILER: usize = 20;
+const LINK: usize = 16;
+/// Where a block's head has the length of its payload, and how that is stored.
+const STORED: usize = 9;
 
-/// A recording whose frames are edited and have their checksums made again, so that the reader looks at what is in them.
+/// A recording of which one block is edited. Its lengths, its checksums and the links from there on are made again, so that
+/// the reader looks at what is in it. `docs/timeline-format.md` has the format.
 pub fn reforged(recordings: &[Vec<u8>], recipe: &[u8]) -> Vec<u8> {
-    let Some((pick, rest)) = recipe.split_first_chunk::<4>() else { return recipe.to_vec() };
-    let [low, high, frame_low, frame_high] = *pick;
-    let bytes = &recordings[usize::from(u16::from_le_bytes([low, high])) % recordings.len()];
-    let wanted = usize::from(u16::from_le_bytes([frame_low, frame_high]));
-    let frames = frames(bytes);
-    let (start, end) = frames[wanted % frames.len()];
-    let payload = edited(&[bytes[start..end].to_vec()], &[&[0, 0], rest].concat());
-    let mut forged = bytes[..start - LENGTH].to_vec();
-    forged.extend((payload.len() as u32).to_le_bytes());
-    forged.extend(&payload);
-    forged.extend(crc32fast::hash(&payload).to_le_bytes());
-    forged.extend(&bytes[end + CHECKSUM..]);
+    let Some((pick, edits)) = recipe.split_first_chunk::<4>() else { return recipe.to_vec() };
+    let [recording, high, wanted, what] = *pick;
+    let bytes = &recordings[usize::from(u16::from_le_bytes([recording, high])) % recordings.len()];
+    let blocks = blocks(bytes);
+    let wanted = usize::from(wanted) % blocks.len();
+    let mut forged = bytes[..HEADER].to_vec();
+    let mut link = first_link(&forged);
+    for (place, (head, payload)) in blocks.iter().enumerate() {
+        let (mut head, mut payload) = (head.clone(), payload.clone());
+        if place == wanted && what % 4 == 0 {
+            // The head, but for what is made again.
+            edits.chunks_exact(2).for_each(|edit| head[STORED - 1 + usize::from(edit[0]) % 36] ^= edit[1]);
+        } else if place == wanted {
+            if head[STORED] == 1 {
+                let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+                payload = lz4_flex::block::decompress(&payload, length).expect("a seed is sound");
+                head[STORED] = 0;
+            }
+            payload = edited(&[payload], &[&[0, 0][..], edits].concat());
+        }
+        seal(&mut forged, &mut link, head, &payload);
+    }
+    forged.extend(&bytes[bytes.len() - 2 * HEADER..]);
     forged
 }
 
-/// Where the payload of each frame begins and ends.
-fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let (mut frames, mut at) = (Vec::new(), HEADER);
-    while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk::<LENGTH>()) {
-        let (start, end) = (at + LENGTH, at + LENGTH + u32::from_le_bytes(*length) as usize);
-        frames.push((start, end));
-        at = end + TRAILER;
+fn first_link(header: &[u8]) -> Vec<u8> {
+    blake3::hash(header).as_bytes()[..LINK].to_vec()
+}
+
+fn seal(forged: &mut Vec<u8>, link: &mut Vec<u8>, mut head: Vec<u8>, payload: &[u8]) {
+    let length = (payload.len() as u32).to_le_bytes();
+    head[..4].copy_from_slice(&length);
+    if head[STORED] == 0 {
+        head[4..8].copy_from_slice(&length);
     }
-    frames
+    let checksum = crc32fast::hash(&head[..HEAD - CHECKSUM]).to_le_bytes();
+    head[HEAD - CHECKSUM..].copy_from_slice(&checksum);
+    *link = blake3::hash(&[&link[..], &head, payload].concat()).as_bytes()[..LINK].to_vec();
+    forged.extend(&head);
+    forged.extend(payload);
+    forged.extend(crc32fast::hash(payload).to_le_bytes());
+    forged.extend(&link[..]);
+}
+
+/// The head and the payload of each block of a whole recording.
+fn blocks(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut blocks, mut at) = (Vec::new(), HEADER);
+    while at + 2 * HEADER < bytes.len() {
+        let length = bytes[at..].first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+        let (start, end) = (at + HEAD, at + HEAD + length);
+        blocks.push((bytes[at..start].to_vec(), bytes[start..end].to_vec()));
+        at = end + CHECKSUM + LINK;
+    }
+    blocks
 }

@@ -23,7 +23,7 @@ fn read_recording(bytes: &[u8]) -> Result<(), RecordingError> {
     assert!(prefix.ticks().map(<[_]>::len).sum::<usize>() == prefix.records.len());
     match Recording::read(bytes) {
         Ok(whole) => assert!(damage.is_none() && whole.digest() == prefix.digest()),
-        Err(error) => assert!(damage.is_some_and(|damage| error.to_string().contains(&damage.to_string()))),
+        Err(_) => assert!(damage.is_some()),
     }
     Ok(())
 }

@@ -125,6 +125,7 @@ class Call:
         self.signs = asyncio.Queue()
         self.started = time.monotonic()
         self.last_clear = None
+        self.interrupting = False
 
     def note(self, what):
         self.saw["events"].append([round((time.monotonic() - self.started) * 1000), what])
@@ -164,6 +165,11 @@ class Call:
                     return
         raise TimeoutError(f"no {sign} in {seconds} s")
 
+    async def quiet_until_silent(self, seconds=30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < self.plays_until + 0.3 and time.monotonic() < end:
+            await self.quiet(0.1)
+
     async def expected(self):
         audio = await self.provider.judge.serialize(OutputAudioRawFrame(b"\0" * 16000, 8000, 1))
         clear = await self.provider.judge.serialize(InterruptionFrame())
@@ -188,7 +194,7 @@ class Call:
         length = len(base64.b64decode(message["media"]["payload"])) / 8000
         self.saw["media"] += 1
         self.saw["audio_ms"] += round(length * 1000)
-        if self.last_clear is not None and now - self.last_clear < 0.1:
+        if self.interrupting and self.last_clear is not None and now - self.last_clear < 0.1:
             self.saw["after_clear"] += 1
         if now > self.plays_until + 0.2:
             self.note("speaks")
@@ -200,7 +206,7 @@ class Call:
         self.last_clear = now
         self.note("clear")
         names, self.pending = [name for _, name in self.pending], []
-        self.plays_until = now
+        self.plays_until = 0.0
         for message in self.provider.cleared(names):
             await self.send(message)
         self.signs.put_nowait("clear")
@@ -211,8 +217,6 @@ class Call:
             await asyncio.sleep(0.005)
             while self.pending and self.pending[0][0] <= time.monotonic():
                 await self.send(self.provider.marked(self.pending.pop(0)[1]))
-                if not self.pending:
-                    self.signs.put_nowait("played")
 
 
 async def hold(provider, url, path):
@@ -230,10 +234,12 @@ async def hold(provider, url, path):
             await call.say(samples)
             await call.quiet_until("speaks")
             call.note("interrupts")
+            call.interrupting = True
             await call.say(samples)
             await call.quiet_until("clear")
             await call.quiet_until("speaks")
-            await call.quiet_until("played", 30)
+            call.interrupting = False
+            await call.quiet_until_silent()
             for digit in "42#":
                 await call.send(provider.dtmf(digit), InputDTMFFrame)
             call.note("keys")

@@ -103,7 +103,7 @@ impl Telephony {
             label: Some(start.call.clone()),
             ..Bind::default()
         };
-        self.line = Some(Line::new(start).map_err(unsupported)?);
+        self.line = Some(Line::new(start).map_err(|error| unsupported(&error))?);
         out.bind(bind);
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Line {
                 Next::Lost { samples: chunks } => {
                     let mut made = Vec::new();
                     self.concealer.lost(chunks * self.chunk_samples, &mut made);
-                    let frames = self.inbound.push_samples(&made).map_err(unsupported)?;
+                    let frames = self.inbound.push_samples(&made).map_err(|error| unsupported(&error))?;
                     frames.into_iter().for_each(|frame| out.give(Input::CallerAudio(frame)));
                 }
             }
@@ -151,10 +151,10 @@ impl Line {
 
     fn take(&mut self, audio: &[u8], out: &mut Exchange) -> Result<(), Refusal> {
         let (mut samples, mut heard) = (Vec::with_capacity(audio.len()), Vec::with_capacity(audio.len()));
-        self.inbound.read(audio, &mut samples).map_err(unsupported)?;
+        self.inbound.read(audio, &mut samples).map_err(|error| unsupported(&error))?;
         self.chunk_samples = samples.len() as u64;
         self.concealer.push(&samples, &mut heard);
-        let frames = self.inbound.push_samples(&heard).map_err(unsupported)?;
+        let frames = self.inbound.push_samples(&heard).map_err(|error| unsupported(&error))?;
         frames.into_iter().for_each(|frame| out.give(Input::CallerAudio(frame)));
         Ok(())
     }
@@ -171,14 +171,14 @@ impl Line {
 }
 
 /// Nobody can speak with a line whose audio is not understood; anything else is passed over.
-fn refused(malformed: Malformed) -> Refusal {
+fn refused(malformed: &Malformed) -> Refusal {
     match malformed {
         Malformed::Format(_) => Refusal::fatal(RefusalCode::Unsupported, malformed.to_string()),
         _ => Refusal::mild(RefusalCode::Malformed, malformed.to_string()),
     }
 }
 
-fn unsupported(error: WireAudioError) -> Refusal {
+fn unsupported(error: &WireAudioError) -> Refusal {
     Refusal::mild(RefusalCode::Unsupported, error.to_string())
 }
 
@@ -205,7 +205,7 @@ impl Transport for Telephony {
             return Err(Refusal::mild(RefusalCode::Malformed, "a media stream's messages are text"));
         };
         let heard = self.dialect.read(&text);
-        match heard.map_err(refused)? {
+        match heard.map_err(|malformed| refused(&malformed))? {
             Heard::Start(start) => return self.on_start(*start, out),
             Heard::Media(media) => return self.on_media(now, media, out),
             Heard::Key(digit) if self.bound => Self::give_keyed(self.keys.press(now, digit), out),
