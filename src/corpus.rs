@@ -176,7 +176,7 @@ fn build(
         buckets
             .aggregate::<_, u64, _, _, _>(|_, count, sum| *sum += count, |bucket, sum| (bucket, sum), Bucket::route)
             .exchange(|_| 0)
-            .inspect(move |counted| lock(&buckets_of).1.push(counted.clone()));
+            .inspect(move |counted| lock(&buckets_of).1.push(*counted));
         results.exchange(|_| 0).inspect(move |result| {
             on_result(result);
             lock(&results_of).0.push(result.clone());

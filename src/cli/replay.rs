@@ -333,8 +333,7 @@ fn step_through(
 ) -> Result<Option<Verdict>, Failure> {
     let mut events = 0;
     let mut lines = orders.lines();
-    loop {
-        let Some(Ok(line)) = lines.next() else { break };
+    while let Some(Ok(line)) = lines.next() {
         let steps = match Order::read(&line) {
             None => {
                 let _ = writeln!(out, "? n [COUNT], t, c, p, save FILE, q");

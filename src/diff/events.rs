@@ -128,11 +128,13 @@ impl Event {
 
 fn is_compared(entry: &Entry) -> bool {
     match entry {
-        Entry::Input(_, input) => match input {
-            Input::CallerAudio(_) | Input::PlayoutAck(_) | Input::Provider(_, ProviderResult::Audio(_)) => false,
-            Input::Timer(TimerKey::Node(_) | TimerKey::PlayoutAckWait(_) | TimerKey::Buffers(_)) => false,
-            _ => true,
-        },
+        Entry::Input(_, input) => !matches!(
+            input,
+            Input::CallerAudio(_)
+                | Input::PlayoutAck(_)
+                | Input::Provider(_, ProviderResult::Audio(_))
+                | Input::Timer(TimerKey::Node(_) | TimerKey::PlayoutAckWait(_) | TimerKey::Buffers(_))
+        ),
         Entry::Signal(_, signal) => !matches!(signal, Signal::LateAfterCancel { .. } | Signal::OutputFenced { .. }),
         Entry::Effect(effect) => matches!(
             effect,

@@ -152,7 +152,7 @@ impl<'r> Cursor<'r> {
             Place::Turn(turn) => {
                 let opens = |record: &Record| matches!(&record.entry, Entry::Signal(Some(of), Signal::TurnOpen { .. }) if of.0 == *turn);
                 let opened = |tick: &&[Record]| tick.iter().any(opens);
-                self.ticks.iter().position(|it| opened(&it)).map(|index| (index, 0))
+                self.ticks.iter().position(opened).map(|index| (index, 0))
             }
             Place::Saved(position) => {
                 if position.digest != self.recording.digest() {
