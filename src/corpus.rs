@@ -30,7 +30,7 @@ use timely::{Config, WorkerConfig};
 
 use crate::diff::{Call, Options, Report as Difference};
 use crate::drawing::Story;
-use crate::replay::{Anew, AnewError, Verdict, replay, replay_all, verdict};
+use crate::replay::{Anew, AnewError, Verdict, check_inputs, replay, replay_all, verdict};
 
 pub use report::{CallResult, CorpusReport, Judgement, LatencyChange, Quantiles};
 pub use state::{State, StateError};
@@ -257,6 +257,7 @@ impl Replayer {
 
     /// Held anew: identical, or the same within the tolerance, or not.
     fn hold(&self, id: &str, recording: &Recording, anew: &Anew) -> Result<CallResult, String> {
+        check_inputs(recording).map_err(|error| error.to_string())?;
         let anew = Anew { beside: self.folder(id), ..anew.clone() };
         let mut core = crate::core(self.registry.clone());
         let held = anew.hold(&mut core, &recording.records, self.plan.as_ref(), &self.registry, &Interrupt::default());

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use rspp_adapters::recording::{Recording, missing};
 use rspp_specs::ids::{InvocationId, TurnId};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
@@ -110,6 +111,19 @@ impl Evidence {
             if let Some(started) = turn.started {
                 evidence.end_to_end.push(started.since(waits.from));
                 evidence.parts.entry("transport").or_default().push(started.since(waits.to));
+            }
+        }
+        evidence
+    }
+
+    /// Of one recorded call; of turns, what the recorder kept of them is judged as well.
+    pub fn of_recording(recording: &Recording) -> Self {
+        let mut evidence = Self::of(&recording.records);
+        for kept in &recording.evidence {
+            let missing = missing(kept);
+            evidence.incomplete += u64::from(!missing.is_empty());
+            for field in missing {
+                *evidence.missing.entry(field).or_default() += 1;
             }
         }
         evidence

@@ -82,6 +82,17 @@ pub enum ReplayError {
         "the recording needs the node type {0}, which this program does not have; use the program that recorded it"
     )]
     UnknownNode(String),
+    /// What entered was taken out before it was written.
+    #[error(
+        "what entered is not in the recording: it was taken out of {events} events before they were written, first in tick {tick}. \
+         Such a call can be drawn, summed up and judged; to be replayed it has to be recorded at level L2, without redaction"
+    )]
+    Redacted {
+        /// Of how many.
+        events: usize,
+        /// The first one's tick.
+        tick: u64,
+    },
     /// Its plan's custom node refuses its own parameters here.
     #[error("node type {0} refuses the recorded config: {1}")]
     Config(String, String),
@@ -92,6 +103,7 @@ pub enum ReplayError {
 /// # Errors
 /// The recording has no session, or needs node types that `registry` does not have.
 pub fn replay(recording: &Recording, registry: &Registry) -> Result<Verdict, ReplayError> {
+    check_inputs(recording)?;
     let plan = plan_of(&recording.records).ok_or(ReplayError::NoSession)?;
     check_nodes(plan, registry)?;
     let mut core = crate::core(registry.clone());
@@ -142,6 +154,20 @@ pub fn plan_of(records: &[Record]) -> Option<&std::sync::Arc<Plan>> {
         Entry::Input(_, Input::SessionOpen(open)) => Some(&open.plan),
         _ => None,
     })
+}
+
+/// Whether a recording has what entered: only then it can enter again.
+///
+/// # Errors
+/// Something was taken out of it.
+pub fn check_inputs(recording: &Recording) -> Result<(), ReplayError> {
+    let entered = recording.redacted.keys().filter_map(|place| recording.records.get(*place));
+    let entered = entered.filter(|record| matches!(&record.entry, Entry::Input(_, input) if input.is_external()));
+    let mut ticks = entered.map(|record| record.tick);
+    match ticks.next() {
+        None => Ok(()),
+        Some(tick) => Err(ReplayError::Redacted { events: 1 + ticks.count(), tick }),
+    }
 }
 
 fn check_nodes(plan: &Plan, registry: &Registry) -> Result<(), ReplayError> {

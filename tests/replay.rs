@@ -6,6 +6,8 @@ use rspp::Registry;
 use rspp::adapters::recording::{Recording, RecordingWriter, head};
 use rspp::replay::{Verdict, replay};
 use rspp::specs::event::ProviderResult;
+use rspp::specs::plan::Redaction;
+use rspp::specs::recording::Redacted;
 use rspp::specs::timeline::{Entry, Input, Record};
 use rspp::trace::{Traced, trace};
 
@@ -87,4 +89,23 @@ fn an_altered_byte_is_named_even_where_no_effect_would_change() {
     bytes[middle] ^= 1;
     let error = Recording::read(&*bytes).expect_err("the bytes are not those that were written").to_string();
     assert!(error.contains("ms") && error.contains("tick"), "{error}");
+}
+
+#[test]
+fn what_was_taken_out_before_it_was_written_can_not_enter_again() {
+    let traced = traced("plain-call");
+    let whole = Recording::read(&*written(&traced, &traced.records)).expect("the recording is whole");
+    let place =
+        |is: fn(&Entry) -> bool| whole.records.iter().position(|record| is(&record.entry)).expect("there is one");
+    let without = |place: usize| {
+        let mut recording = whole.clone();
+        recording.redacted.insert(place, Redacted { how: Redaction::Hash, digest: None });
+        replay(&recording, &Registry::new())
+    };
+    let audio = place(|entry| matches!(entry, Entry::Input(_, Input::CallerAudio(_))));
+    let error = without(audio).expect_err("nobody knows what was said").to_string();
+    assert!(error.contains("out of 1 events") && error.contains("first in tick 2"), "{error}");
+    // What was done can be computed anew, and is compared with what is there.
+    let effect = place(|entry| matches!(entry, Entry::Effect(_)));
+    assert!(matches!(without(effect), Ok(Verdict::Identical { .. })));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use petgraph::Direction;
 use petgraph::graph::NodeIndex as GraphIndex;
+use rspp_specs::budget::BudgetOutcome;
 use rspp_specs::plan::{Budget, NodeKind, TurnPolicy};
 use rspp_specs::time::Micros;
 
@@ -15,7 +16,7 @@ pub(crate) fn check(findings: &mut Collector<'_>, graph: &Graph, turn: &TurnPoli
     let budgets = &turn.budgets;
     // What is only said when it is spent contradicts nothing.
     let mut against = |shorter: &str, limit: Micros, longer: &str, bound: Budget| {
-        if bound.terminate && limit > bound.limit {
+        if bound.then == BudgetOutcome::Terminate && limit > bound.limit {
             let message = format!("{shorter} is {limit} ms, and {longer} ends the turn after {} ms", bound.limit);
             let hint = format!("{shorter} comes before {longer}: give it less");
             findings.report("RSPP0056", Place::default(), format!("turn.budgets.{shorter}"), message, hint);

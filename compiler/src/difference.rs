@@ -97,7 +97,7 @@ pub fn difference(old: &Plan, new: &Plan) -> Vec<Change> {
         ("recording", value(old.recording()), value(new.recording())),
     ] {
         leaves(head, &a, &b, &mut |path, says| {
-            let minor = ["interruption", "terminate", "level"].iter().any(|end| path.ends_with(end))
+            let minor = ["interruption", "then", "level"].iter().any(|end| path.ends_with(end))
                 || path.starts_with("recording.redaction");
             let bump = if minor { Bump::Minor } else { Bump::Patch };
             change(path, bump, says);

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use rspp_specs::budget::{BudgetOutcome, DegradeStep, TurnPart};
 use rspp_specs::buffer::{BufferSpec, Shed};
 use rspp_specs::data_class::DataClass;
 use rspp_specs::event::ToolEffect;
 use rspp_specs::plan::{
-    Comparison, Lifetime, NodeKind, Plan, PlanEdge, RecordingLevel, RecordingPolicy, Redaction, Sink,
+    Budget, Comparison, Lifetime, NodeKind, Plan, PlanEdge, RecordingLevel, RecordingPolicy, Redaction, Sink,
 };
 
 use crate::{buffer, fan_in};
@@ -208,7 +209,11 @@ fn write_first_audio(text: &mut String, plan: &Plan) -> std::fmt::Result {
         sum(&path)
     )?;
     let budget = plan.turn_policy().budgets.first_audio;
-    let then = if budget.terminate { "the turn ends" } else { "it is said, and the turn goes on" };
+    let then = match budget.then {
+        BudgetOutcome::Terminate => "the turn ends",
+        BudgetOutcome::Degrade => "the turn gets by with less",
+        BudgetOutcome::Continue | BudgetOutcome::Fallback => "it is said, and the turn goes on",
+    };
     writeln!(
         text,
         "Tries again and elsewhere come on top; after {} ms of the turn without audio, {then}.",
@@ -271,5 +276,46 @@ fn write_turns(text: &mut String, plan: &Plan) -> std::fmt::Result {
         Ignore => "speech over an answer changes nothing",
     };
     writeln!(text, "\nTurns: {interruption}.")?;
-    writeln!(text, "Tools that write run once a turn is {} ms old and no interruption is pending.", policy.commit_point)
+    writeln!(
+        text,
+        "Tools that write run once a turn is {} ms old and no interruption is pending.",
+        policy.commit_point
+    )?;
+    write_parts(text, plan)
+}
+
+/// Budgets of parts of a turn, and the steps by which it gets by with less.
+fn write_parts(text: &mut String, plan: &Plan) -> std::fmt::Result {
+    let policy = plan.turn_policy();
+    let name = |node| &plan.node(node).name;
+    for (node, _) in plan.indexed_nodes() {
+        if let Some(budget) = policy.budgets.of_part(TurnPart::Node(node)) {
+            write_part(text, &format!("{} owes an answer", name(node)), budget)?;
+        }
+    }
+    for (path, budget) in &policy.budgets.paths {
+        write_part(text, &format!("the way from {} to {} takes", name(path.from), name(path.to)), *budget)?;
+    }
+    for (edge, budget) in &policy.budgets.edges {
+        write_part(text, &format!("something waits on {}", plan.name_of(plan.edge(*edge))), *budget)?;
+    }
+    for (place, step) in (1..).zip(&policy.degrade) {
+        let says = match step {
+            DegradeStep::Provider(node) => format!("{} calls its next provider", name(*node)),
+            DegradeStep::Skip(node) => format!("{} is skipped", name(*node)),
+            DegradeStep::Shorten { sentences, .. } => format!("{sentences} more sentences are said, and no more"),
+        };
+        writeln!(text, "A turn gets by with less, step {place}: {says}.")?;
+    }
+    Ok(())
+}
+
+fn write_part(text: &mut String, what: &str, budget: Budget) -> std::fmt::Result {
+    let then = match budget.then {
+        BudgetOutcome::Continue => "it is said",
+        BudgetOutcome::Degrade => "the turn gets by with less",
+        BudgetOutcome::Fallback => "the next provider is called",
+        BudgetOutcome::Terminate => "the turn ends",
+    };
+    writeln!(text, "When {what} longer than {} ms, {then}.", budget.limit)
 }

@@ -16,6 +16,7 @@ use rspp_specs::plan::{
 
 use crate::budgets;
 use crate::buffer;
+use crate::degrade;
 use crate::document::{Document, SyncDocument};
 use crate::fan_in::condition;
 use crate::finding::{Collector, Place, meant};
@@ -41,6 +42,16 @@ pub(crate) struct Vertex {
     pub(crate) provider: ProviderPolicy,
 }
 
+impl Vertex {
+    /// Whether what it is given can go on in its place.
+    pub(crate) fn passes_on(&self) -> bool {
+        match (self.inputs.as_slice(), self.outputs.as_slice()) {
+            ([input], [output]) => input.port_type == output.port_type,
+            _ => false,
+        }
+    }
+}
+
 /// An edge of the graph.
 pub(crate) struct Link {
     place: Place,
@@ -48,8 +59,15 @@ pub(crate) struct Link {
     from_port: usize,
     to_port: usize,
     when: Option<Condition>,
-    buffer: Option<BufferSpec>,
+    pub(crate) buffer: Option<BufferSpec>,
     sync: Option<EdgeSync>,
+}
+
+impl Link {
+    /// The names of the ports that it joins.
+    pub(crate) fn ports<'v>(&self, from: &'v Vertex, to: &'v Vertex) -> (&'v str, &'v str) {
+        (&from.outputs[self.from_port].name, &to.inputs[self.to_port].name)
+    }
 }
 
 /// Checks a draft and makes its plan; `None` if something is wrong.
@@ -67,6 +85,9 @@ pub(crate) fn plan(
     check_ends(findings, &graph, draft, &by_name);
     budgets::check(findings, &graph, &turns.turn);
     check_metadata(findings, document);
+    if let Some(document) = turns.document.as_ref().filter(|_| by_name.len() == draft.nodes.len()) {
+        degrade::check(findings, &graph, document);
+    }
     if findings.has_errors() {
         return None;
     }
@@ -433,18 +454,28 @@ fn mentioned_in_vain(graph: &Graph, index: GraphIndex, draft: &Draft, by_name: &
     })
 }
 
+/// Which nodes only a turn's events reach.
+pub(crate) fn in_turn(graph: &Graph) -> BTreeMap<GraphIndex, bool> {
+    let mut in_turn: BTreeMap<GraphIndex, bool> = BTreeMap::new();
+    // A cycle has a finding of its own.
+    for index in petgraph::algo::toposort(graph, None).unwrap_or_default() {
+        let kind = &graph[index].kind;
+        let (starts, ends) = (matches!(kind, NodeKind::UserTurn), matches!(kind, NodeKind::Playout(_)));
+        let mut before = graph.neighbors_directed(index, petgraph::Direction::Incoming);
+        let is_reached = !ends && before.any(|before| in_turn[&before]);
+        in_turn.insert(index, starts || is_reached);
+    }
+    in_turn
+}
+
 /// Orders the nodes by (longest path from a source, name), so that every edge runs from a lower index to a higher.
 fn seal(document: &Document, turns: Turns, graph: &Graph) -> PlanParts {
     let order = petgraph::algo::toposort(graph, None).expect("cycles were reported before");
     let mut depth: BTreeMap<GraphIndex, usize> = BTreeMap::new();
-    let mut in_turn: BTreeMap<GraphIndex, bool> = BTreeMap::new();
+    let in_turn = in_turn(graph);
     for index in order {
         let before: Vec<GraphIndex> = graph.neighbors_directed(index, petgraph::Direction::Incoming).collect();
         depth.insert(index, before.iter().map(|before| depth[before] + 1).max().unwrap_or(0));
-        let kind = &graph[index].kind;
-        let starts = matches!(kind, NodeKind::UserTurn);
-        let ends = matches!(kind, NodeKind::Playout(_));
-        in_turn.insert(index, starts || (!ends && before.iter().any(|before| in_turn[before])));
     }
     let mut sorted: Vec<GraphIndex> = graph.node_indices().collect();
     sorted.sort_by_key(|index| (depth[index], graph[*index].name.clone()));
@@ -472,9 +503,12 @@ fn seal(document: &Document, turns: Turns, graph: &Graph) -> PlanParts {
         .collect();
     edges.sort_by_key(|edge| (edge.to, edge.to_port, edge.from, edge.from_port));
     let profile = document.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-    let nodes = nodes.collect();
+    let nodes: Vec<PlanNode> = nodes.collect();
     let (name, version, metadata) = (document.name.clone(), document.version, document.metadata.clone());
-    let Turns { turn, admission, recording, .. } = turns;
+    let Turns { document, mut turn, admission, recording } = turns;
+    if let Some(document) = &document {
+        degrade::resolve(document, &degrade::Places { nodes: &nodes, edges: &edges }, &mut turn);
+    }
     PlanParts { name, version, profile, nodes, edges, turn, admission, recording, metadata }
 }
 

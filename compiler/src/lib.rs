@@ -7,6 +7,7 @@ mod artifacts;
 mod budgets;
 mod buffer;
 mod bundle;
+mod degrade;
 mod difference;
 mod document;
 mod explain;

@@ -16,7 +16,9 @@ use rspp_operators::merge::Merge;
 use rspp_operators::playout::Playout;
 use rspp_operators::segmenter::Segmenter;
 use rspp_operators::select::Select;
+use rspp_operators::skippable::Skippable;
 use rspp_operators::stt::Stt;
+use rspp_operators::timed::Timed;
 use rspp_operators::timed_join::TimedJoin;
 use rspp_operators::tts::Tts;
 use rspp_operators::utterance::Utterance;
@@ -78,7 +80,11 @@ pub fn lower_tapped<'s>(
             lifetime: node.lifetime,
             outputs: node.outputs.len(),
             order: node.kind.order(),
-            factory: Rc::new(move |plan, index| Buffered::around(factory(plan.node(index)), plan, index)),
+            // Each is the node itself where the session's plan does not ask for it.
+            factory: Rc::new(move |plan, index| {
+                let node = Skippable::around(factory(plan.node(index)), plan, index);
+                Buffered::around(Timed::around(node, plan, index), plan, index)
+            }),
         };
         let edges = plan.edges().iter().filter(|edge| edge.to == index).map(|edge| {
             let from = outputs[&(edge.from, edge.from_port)].clone();

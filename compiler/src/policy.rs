@@ -1,12 +1,19 @@
 //! Policies of a spec: what is asked of providers, what a turn may take, what new turns need.
 
-use rspp_specs::limits::{MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS};
+use std::collections::BTreeMap;
+
+use rspp_specs::budget::BudgetOutcome;
+use rspp_specs::limits::{
+    MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS, MAX_DEGRADE_STEPS, MAX_TURN_PATHS,
+};
 use rspp_specs::plan::{
     AdmissionPolicy, Budget, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
 };
 use rspp_specs::time::Micros;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::degrade::{PathDocument, StepDocument};
 
 /// What a node asks of its provider.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -79,7 +86,10 @@ pub(crate) struct TurnDocument {
     #[schemars(range(max = 600_000))]
     late_words_ms: Option<u64>,
     /// What a turn may take.
-    budgets: BudgetsDocument,
+    pub(crate) budgets: BudgetsDocument,
+    /// By what steps a turn gets by with less, in their order, when a budget's `then` is `degrade`.
+    #[schemars(length(max = MAX_DEGRADE_STEPS))]
+    pub(crate) degrade: Vec<StepDocument>,
 }
 
 impl TurnDocument {
@@ -107,7 +117,7 @@ impl TurnDocument {
     /// The policy, with defaults for what is not given.
     pub(crate) fn policy(&self) -> TurnPolicy {
         let default = TurnPolicy::default();
-        let BudgetsDocument { first_speakable, first_audio, whole } = &self.budgets;
+        let BudgetsDocument { first_speakable, first_audio, whole, node, .. } = &self.budgets;
         let budgets = default.budgets;
         let of =
             |given: &Option<BudgetDocument>, default: Budget| given.as_ref().map_or(default, BudgetDocument::budget);
@@ -123,47 +133,49 @@ impl TurnDocument {
                 first_speakable: first_speakable.as_ref().map(BudgetDocument::budget),
                 first_audio: of(first_audio, budgets.first_audio),
                 whole: of(whole, budgets.whole),
+                node: of(node, budgets.node),
+                ..TurnBudgets::default()
             },
+            // What names nodes and edges comes when these have their places.
+            degrade: Vec::new(),
         }
     }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct BudgetsDocument {
+pub(crate) struct BudgetsDocument {
     /// Until the first sentence goes to the voice; none unless given.
-    first_speakable: Option<BudgetDocument>,
+    pub(crate) first_speakable: Option<BudgetDocument>,
     /// Until the first audio passes egress; 2000 ms unless given.
-    first_audio: Option<BudgetDocument>,
+    pub(crate) first_audio: Option<BudgetDocument>,
     /// Until nothing more comes; 180000 ms unless given, and then the turn ends.
-    whole: Option<BudgetDocument>,
+    pub(crate) whole: Option<BudgetDocument>,
+    /// Of each node of a turn that calls a provider: from an item that it takes to its answer; 800 ms unless given.
+    pub(crate) node: Option<BudgetDocument>,
+    /// The same of nodes by their names, also of such as call nobody.
+    pub(crate) nodes: BTreeMap<String, BudgetDocument>,
+    /// From the first item at one node to the first answer of another, by names of your own.
+    #[schemars(length(max = MAX_TURN_PATHS))]
+    pub(crate) paths: BTreeMap<String, PathDocument>,
+    /// Of edges with a buffer, by their arrows: as long as an item waits there.
+    pub(crate) edges: BTreeMap<String, BudgetDocument>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct BudgetDocument {
-    /// Milliseconds from the turn's opening.
+pub(crate) struct BudgetDocument {
+    /// Milliseconds; of a turn, from its opening.
     #[schemars(range(max = 600_000))]
     ms: u64,
     /// What follows when it is spent.
     #[serde(default)]
-    then: Then,
-}
-
-/// What follows when a budget is spent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Then {
-    /// It is said.
-    #[default]
-    Continue,
-    /// The turn ends.
-    Terminate,
+    pub(crate) then: BudgetOutcome,
 }
 
 impl BudgetDocument {
-    fn budget(&self) -> Budget {
-        Budget { limit: Micros::from_ms(self.ms), terminate: self.then == Then::Terminate }
+    pub(crate) fn budget(&self) -> Budget {
+        Budget { limit: Micros::from_ms(self.ms), then: self.then }
     }
 }
 

@@ -19,6 +19,7 @@ use rspp_specs::timeline::{
 };
 
 use crate::commitments::Commitments;
+use crate::degrade::Degraded;
 use crate::ledger::{Ending, Playback, Position};
 use crate::node_set::NodeSet;
 use crate::session::{ActiveTurn, CallerSpeech, Desk, End, Session};
@@ -106,6 +107,7 @@ impl Session {
             TimerKey::Result(id) => self.on_result_late(desk, cause, id),
             TimerKey::Retry(id) => self.on_retry(desk, id),
             TimerKey::Budget(turn, budget) => self.on_budget_spent(desk, cause, turn, budget),
+            TimerKey::Part(turn, part) => self.on_part_spent(desk, cause, turn, part),
             TimerKey::Reconnect => self.on_reconnect_late(cause),
             TimerKey::Hold(turn) => self.on_hold_long(turn),
             TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
@@ -119,6 +121,7 @@ impl Session {
             Derived::TurnFailed(turn, reason) if self.active() == Some(turn) => {
                 self.note_end(reason, CancelReason::Policy, cause);
             }
+            Derived::NodeLost(turn, node) if self.active() == Some(turn) => self.on_node_lost(desk, cause, node),
             Derived::InterruptionProposed(turn) if self.active() == Some(turn) && !self.is_held() => {
                 self.hold(desk, cause);
             }
@@ -317,6 +320,7 @@ impl Session {
             writes: Commitments::default(),
             revoked: false,
             closing: None,
+            degraded: Degraded::default(),
         });
         self.playback = Some(Playback::new(turn));
         self.taken_over = false;

@@ -9,7 +9,7 @@ use rspp_specs::event::{AudioFrame, ContextEntry, Request, ToolCall};
 use rspp_specs::ids::{CallRef, NodeIndex, Scope, TurnCapability};
 use rspp_specs::outcome::AbortReason;
 use rspp_specs::plan::NodeKind;
-use rspp_specs::timeline::{Derived, Effect, Signal, TimerKey};
+use rspp_specs::timeline::{Effect, Signal, TimerKey};
 
 use crate::commitments::Proposed;
 use crate::invocations::{Invocation, Kind};
@@ -61,6 +61,9 @@ impl Session {
             AskKind::Fail(failure) => self.fail(desk, node, failure.message),
             AskKind::Edge(port, report) => self.on_edge(desk, node, port, scope, report),
             AskKind::WakeBuffersAt(at) => desk.timers.set(self.slot, TimerKey::Buffers(node), at),
+            AskKind::Work(mark) => self.on_work(desk, node, mark),
+            AskKind::Waits(port, since) => self.on_waits(desk, node, port, since),
+            AskKind::Enough => self.on_enough(desk, node),
             AskKind::BranchFallback(fault) => self.say_here(desk, Signal::BranchFallback { node, fault }),
             AskKind::Dropped { items, reason } => {
                 let dropped = Dropped { items, ..Dropped::one(cause) };
@@ -147,7 +150,7 @@ impl Session {
     pub(crate) fn fail(&mut self, desk: &mut Desk<'_>, node: NodeIndex, message: Arc<str>) {
         self.say_here(desk, Signal::NodeError { node, message });
         if let Some(turn) = self.active() {
-            self.derive(Derived::TurnFailed(turn, AbortReason::NodeTimeoutOrFailure));
+            self.fail_turn(turn, node, AbortReason::NodeTimeoutOrFailure);
         }
     }
 }

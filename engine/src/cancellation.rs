@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Takes an invocation out of the tables; the shell is told where it is in flight, and its node that nothing more comes.
-    fn withdraw(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
+    pub(crate) fn withdraw(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId) {
         let in_flight = self.invocations.get(id).is_some();
         let Some(row) = self.invocations.take(id) else { return };
         if in_flight {

@@ -194,6 +194,13 @@ impl Invocations {
         all.filter(|(id, row)| !irrevocable(row) && of(**id, row)).map(|(id, _)| *id).collect()
     }
 
+    /// A node's calls to models and voices, in flight or waiting for another attempt.
+    pub(crate) fn callable(&self, node: NodeIndex) -> impl Iterator<Item = (InvocationId, &Invocation)> {
+        let all = self.rows.iter().chain(&self.waiting);
+        let calls = all.filter(move |(_, row)| row.node == node && matches!(row.kind, Kind::Chat | Kind::Speak));
+        calls.map(|(id, row)| (*id, row))
+    }
+
     /// Takes one out, wherever it is.
     pub(crate) fn take(&mut self, id: InvocationId) -> Option<Invocation> {
         self.rows.remove(&id).or_else(|| self.waiting.remove(&id))

@@ -18,6 +18,7 @@ mod commitments;
 mod connection;
 mod core;
 mod dataflow;
+mod degrade;
 mod fence;
 mod flow;
 mod invocations;

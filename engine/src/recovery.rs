@@ -28,11 +28,13 @@ impl Session {
         if row.kind != Kind::Tool {
             let candidates = self.candidates(node);
             // Where nobody is left, the last one is tried all the same: failing is all that would be left to do.
-            let choice = (0..candidates.len()).find(|choice| self.circuits.admits(&candidates[*choice], desk.now));
+            let floor = self.floor(node).min(candidates.len() - 1);
+            let choice = (floor..candidates.len()).find(|choice| self.circuits.admits(&candidates[*choice], desk.now));
             row.choice = choice.unwrap_or(candidates.len() - 1);
             row.binding = Arc::clone(&candidates[row.choice]);
             if row.choice > 0 {
-                self.say_switch(desk, node, &row.binding, SwitchCause::CircuitOpen);
+                let cause = if row.choice > floor { SwitchCause::CircuitOpen } else { SwitchCause::Budget };
+                self.say_switch(desk, node, &row.binding, cause);
             }
         }
         self.start(desk, row, request);
@@ -124,6 +126,7 @@ impl Session {
             (Kind::Transcribe | Kind::Tool, _) => BudgetOutcome::Continue,
             _ if self.is_closing(row.cancelled_with) => BudgetOutcome::Continue,
             (_, Some(_)) => BudgetOutcome::Fallback,
+            (_, None) if self.can_do_without(row.node) => BudgetOutcome::Degrade,
             (_, None) => BudgetOutcome::Terminate,
         };
         self.say_here(desk, Signal::ProviderBudget { id, outcome });
@@ -210,8 +213,7 @@ impl Session {
 
     /// What can be done instead of a call that failed, if anything.
     fn alternative(&self, desk: &Desk<'_>, row: &Invocation, outcome: Outcome) -> Option<Alternative> {
-        row.request.as_ref().filter(|_| !self.is_closing(row.cancelled_with))?;
-        if row.last_result.is_some() && self.plan.mingles(row.node) {
+        if !self.is_unused(row) || self.is_closing(row.cancelled_with) {
             return None;
         }
         let policy = &self.plan.node(row.node).provider;
@@ -229,6 +231,11 @@ impl Session {
         }
     }
 
+    /// Whether a call can still be made anew: nothing of it was used, and what it gave can be taken back.
+    pub(crate) fn is_unused(&self, row: &Invocation) -> bool {
+        row.request.is_some() && (row.last_result.is_none() || !self.plan.mingles(row.node))
+    }
+
     fn recover(
         &mut self,
         desk: &mut Desk<'_>,
@@ -238,24 +245,46 @@ impl Session {
         next: Alternative,
     ) {
         let Some(request) = row.request.clone() else { return };
-        row.replaces = Some(id);
-        if let (Some(_), Some(scope)) = (row.last_result.take(), row.results_to) {
-            self.deliver(desk, cause, row.node, scope, DeliveryContent::Restart(row.call));
+        if let Alternative::Elsewhere = next {
+            let choice = row.choice + 1;
+            return self.go_on_with(desk, cause, id, row, choice, SwitchCause::Failed);
         }
+        self.take_back(desk, cause, id, &mut row);
         match next {
-            Alternative::Elsewhere => {
-                row.choice += 1;
-                row.attempt = 1;
-                row.binding = Arc::clone(&self.candidates(row.node)[row.choice]);
-                self.say_switch(desk, row.node, &row.binding, SwitchCause::Failed);
-                self.start(desk, row, request);
-            }
+            Alternative::Elsewhere => {}
             Alternative::Again => self.try_again(desk, id, row, request),
             Alternative::Later(backoff) => {
                 desk.timers.set(self.slot, TimerKey::Retry(id), desk.now + backoff);
                 self.invocations.wait(id, row);
             }
         }
+    }
+
+    /// What a call has given counts no more; another one takes its place.
+    fn take_back(&self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId, row: &mut Invocation) {
+        row.replaces = Some(id);
+        if let (Some(_), Some(scope)) = (row.last_result.take(), row.results_to) {
+            self.deliver(desk, cause, row.node, scope, DeliveryContent::Restart(row.call));
+        }
+    }
+
+    /// A call that has left the tables is made with another of its node's providers.
+    pub(crate) fn go_on_with(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        id: InvocationId,
+        mut row: Invocation,
+        choice: usize,
+        switch: SwitchCause,
+    ) {
+        let Some(request) = row.request.clone() else { return };
+        self.take_back(desk, cause, id, &mut row);
+        row.choice = choice;
+        row.attempt = 1;
+        row.binding = Arc::clone(&self.candidates(row.node)[choice]);
+        self.say_switch(desk, row.node, &row.binding, switch);
+        self.start(desk, row, request);
     }
 
     /// A failed invocation has waited long enough.

@@ -3,7 +3,7 @@
 use rspp_specs::event::{DeliveryContent, Payload, ProviderResult};
 use rspp_specs::ids::{InvocationId, RuntimeSequence, Scope};
 use rspp_specs::outcome::{AbortReason, Outcome};
-use rspp_specs::timeline::{Derived, Input, TurnProposal};
+use rspp_specs::timeline::{Input, TurnProposal};
 
 use crate::invocations::{Invocation, Kind};
 use crate::session::{Desk, Session};
@@ -104,7 +104,7 @@ impl Session {
             (Kind::Chat | Kind::Speak, Some(capability))
                 if !self.plan.is_backed(row.node) && !self.is_closing(row.cancelled_with) =>
             {
-                self.derive(Derived::TurnFailed(capability.turn(), AbortReason::ProviderFailure));
+                self.fail_turn(capability.turn(), row.node, AbortReason::ProviderFailure);
                 return true;
             }
             (Kind::Tool, _) => {

@@ -19,6 +19,7 @@ use rspp_specs::timeline::{
 use crate::circuit::Circuits;
 use crate::commitments::Commitments;
 use crate::dataflow::Dataflow;
+use crate::degrade::Degraded;
 use crate::fence::Fence;
 use crate::flow::Flow;
 use crate::invocations::Invocations;
@@ -115,6 +116,8 @@ pub(crate) struct ActiveTurn {
     pub(crate) revoked: bool,
     /// Cancelled softly: nothing new begins, and it ends when what is being said is said, or at this time.
     pub(crate) closing: Option<(CancelReason, Micros)>,
+    /// With how much less it gets by.
+    pub(crate) degraded: Degraded,
 }
 
 /// What is known of the caller's speech right now.

@@ -20,6 +20,8 @@ pub struct Buffered {
     buffers: Vec<Option<EdgeBuffer>>,
     /// The wake that was asked for and has not come.
     wake: Option<Micros>,
+    /// Inputs whose edges have a budget, and since when something waits there, as the core knows it.
+    watched: Vec<(PortIndex, Option<Micros>)>,
 }
 
 impl Buffered {
@@ -28,7 +30,12 @@ impl Buffered {
         let specs = plan.edges().iter().filter(|edge| edge.to == index);
         let of = |edge: &PlanEdge| Some((edge.to_port, edge.buffer.as_deref()?.clone(), edge.sync.as_deref().cloned()));
         let specs: Vec<_> = specs.filter_map(of).collect();
-        if specs.is_empty() { node } else { Box::new(Self::new(node, specs)) }
+        if specs.is_empty() {
+            return node;
+        }
+        let budgets = plan.turn_policy().budgets.edges.iter().map(|(edge, _)| plan.edge(*edge));
+        let watched = budgets.filter(|edge| edge.to == index).map(|edge| (edge.to_port, None)).collect();
+        Box::new(Self { watched, ..Self::new(node, specs) })
     }
 
     /// With these buffers, and the groups of streams that play together.
@@ -38,7 +45,7 @@ impl Buffered {
         for (port, spec, sync) in specs {
             buffers[usize::from(port.0)] = Some(EdgeBuffer::new(port, spec, sync));
         }
-        Self { node, buffers, wake: None }
+        Self { node, buffers, wake: None, watched: Vec::new() }
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut EdgeBuffer> {
@@ -86,6 +93,14 @@ impl Buffered {
         if due.is_some() && due != self.wake {
             self.wake = due;
             due.into_iter().for_each(|due| cx.wake_buffers_at(due));
+        }
+        for (port, told) in &mut self.watched {
+            let buffer = self.buffers[usize::from(port.0)].as_ref();
+            let since = buffer.and_then(EdgeBuffer::waits_since);
+            if *told != since {
+                *told = since;
+                cx.waits(*port, since);
+            }
         }
     }
 

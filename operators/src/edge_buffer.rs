@@ -135,6 +135,11 @@ impl EdgeBuffer {
         self.lost_elsewhere.pop_front_if(|lost| *lost == key).is_some()
     }
 
+    /// Since when the oldest of its items waits.
+    pub(crate) fn waits_since(&self) -> Option<Micros> {
+        self.items.iter().find(|item| !item.is_mark()).map(|item| item.came)
+    }
+
     /// With which streams it plays together.
     pub(crate) fn sync(&self) -> Option<&EdgeSync> {
         self.sync.as_ref()

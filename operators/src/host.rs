@@ -311,7 +311,10 @@ impl Seats {
         match &row.directive {
             Directive::Begin(plan) => return self.table.begin(row.slot, plan),
             Directive::Finish => return self.table.finish(row.slot),
-            Directive::Wake(node) | Directive::WakeBuffers(node) | Directive::Drop(node)
+            Directive::Wake(node)
+            | Directive::WakeBuffers(node)
+            | Directive::Drop(node)
+            | Directive::Degrade(node, _)
                 if *node != self.hosted.node =>
             {
                 return;
@@ -322,7 +325,7 @@ impl Seats {
         let mut concerns = self.hosted.lifetime == Lifetime::Session;
         match row.directive {
             Directive::Open(capability) => chair.start_turn(Some(capability), self.hosted.lifetime),
-            Directive::Wake(_) => concerns = true,
+            Directive::Wake(_) | Directive::Degrade(..) => concerns = true,
             // Whose buffers are gone has nothing to be woken for.
             Directive::WakeBuffers(_) => concerns = chair.seat.node.is_some(),
             Directive::Revoke(capability) if chair.is_open_for(capability) => {
@@ -430,7 +433,8 @@ impl Seats {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Arc::from(text.unwrap_or("the node panicked"))
 }

@@ -4,7 +4,7 @@ use std::iter::once_with;
 use std::sync::Arc;
 
 use rspp_specs::buffer::{BranchFault, Dropped, EdgeReport};
-use rspp_specs::dataflow::{Ask, AskKind, Directive, Flushed, NodeFailure};
+use rspp_specs::dataflow::{Ask, AskKind, Directive, Flushed, NodeFailure, WorkMark};
 use rspp_specs::event::{Attributes, AudioFrame, Event, Origin, Payload, ProviderResult, Request, ToolCall};
 use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, Scope, TurnCapability};
 use rspp_specs::time::Micros;
@@ -196,6 +196,21 @@ impl Context<'_> {
         self.ask(AskKind::BranchFallback(fault));
     }
 
+    /// Says how the node gets on, where it has a budget.
+    pub(crate) fn mark(&mut self, mark: WorkMark) {
+        self.ask(AskKind::Work(mark));
+    }
+
+    /// Since when something waits before an input whose edge has a budget.
+    pub(crate) fn waits(&mut self, port: PortIndex, since: Option<Micros>) {
+        self.ask(AskKind::Waits(port, since));
+    }
+
+    /// Says that what models would still give for this node, in this turn, is not needed.
+    pub fn enough(&mut self) {
+        self.ask(AskKind::Enough);
+    }
+
     /// Asks that the buffers before the node be woken; replaces what was asked before.
     pub(crate) fn wake_buffers_at(&mut self, at: Micros) {
         self.ask(AskKind::WakeBuffersAt(at));
@@ -212,6 +227,23 @@ impl Context<'_> {
         let attributes = self.attributes.clone();
         let Context { node, calls, outbox, .. } = self;
         reaction(&mut Context { origin: &origin, node: *node, attributes, calls, outbox });
+    }
+
+    /// How many events have been emitted in this reaction and before it, by output.
+    pub(crate) fn emitted(&self) -> usize {
+        self.outbox.events.iter().map(Vec::len).sum()
+    }
+
+    /// What has been emitted on the first output since so many events were.
+    pub(crate) fn emitted_since(&self, before: usize) -> impl Iterator<Item = &Payload> {
+        let first = self.outbox.events.first().map(Vec::as_slice).unwrap_or_default();
+        let new = self.emitted().saturating_sub(before).min(first.len());
+        first[first.len() - new..].iter().map(|event| &event.payload)
+    }
+
+    /// Whether the last thing that was asked for says that the node can't go on.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.outbox.asks.last(), Some(Ask { node, kind: AskKind::Fail(_), .. }) if *node == self.node)
     }
 
     fn next_call(&mut self) -> CallRef {

@@ -133,7 +133,7 @@ impl Node for Playout {
         match directive {
             Directive::Open(capability) => self.start(Some(*capability)),
             Directive::Revoke(capability) if self.turn == Some(*capability) => self.start(None),
-            Directive::Hold => self.held = true,
+            Directive::Hold => self.held = self.turn.is_some(),
             Directive::Resume { from_sample } => {
                 self.held = false;
                 self.rewind(*from_sample);
@@ -151,7 +151,11 @@ impl Node for Playout {
                     cx.report(PortIndex(0), EdgeReport::Dropped(dropped, FLUSHED));
                 }
             }
-            Directive::Revoke(_) | Directive::Begin(_) | Directive::Finish | Directive::WakeBuffers(_) => {}
+            Directive::Revoke(_)
+            | Directive::Begin(_)
+            | Directive::Finish
+            | Directive::WakeBuffers(_)
+            | Directive::Degrade(..) => {}
         }
     }
 

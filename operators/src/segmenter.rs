@@ -4,6 +4,7 @@
 //! what follows, so that "3.50" and "p.m." stay whole; the end of the stream, or too many characters, flushes. So does
 //! time: of an answer that dribbles, the caller hears the words that have come.
 
+use rspp_specs::dataflow::{Directive, Less};
 use rspp_specs::event::Payload;
 use rspp_specs::ids::PortIndex;
 use rspp_specs::limits::MAX_SPEAKABLE_CHARS;
@@ -20,6 +21,8 @@ pub struct Segmenter {
     text: String,
     /// Since when the first of the text has waited.
     since: Option<Micros>,
+    /// How many more sentences may be said, once the answer has to be shorter.
+    left: Option<u32>,
 }
 
 impl Segmenter {
@@ -70,17 +73,54 @@ impl Segmenter {
         Some(self.text[..too_long].rfind(char::is_whitespace).map_or(too_long, |space| space + 1))
     }
 
-    fn speak(&self, cx: &mut Context<'_>, sentence: &str) {
+    fn speak(&mut self, cx: &mut Context<'_>, sentence: &str) {
         let sentence = sentence.trim();
-        if sentence.chars().any(char::is_alphanumeric) {
-            cx.emit(Payload::text(sentence));
+        if !sentence.chars().any(char::is_alphanumeric) {
+            return;
+        }
+        match &mut self.left {
+            Some(0) => return cx.dropped(1, SHORTENED),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        cx.emit(Payload::text(sentence));
+        self.end_if_enough(cx);
+    }
+
+    /// A shorter answer ends with its last sentence, whatever the model has still to say.
+    fn end_if_enough(&mut self, cx: &mut Context<'_>) {
+        if self.left == Some(0) {
+            cx.emit(Payload::End(Outcome::Success));
+            cx.enough();
         }
     }
+
+    fn shorten(&mut self, cx: &mut Context<'_>, sentences: u32) {
+        if self.left != Some(0) {
+            self.left = Some(self.left.map_or(sentences, |left| left.min(sentences)));
+            self.end_if_enough(cx);
+        }
+        if self.left == Some(0) {
+            self.forget(cx);
+        }
+    }
+
+    fn forget(&mut self, cx: &mut Context<'_>) {
+        if !std::mem::take(&mut self.text).trim().is_empty() {
+            cx.dropped(1, SHORTENED);
+        }
+        self.since = None;
+    }
 }
+
+/// The rule by which sentences are dropped that a shorter answer has no room for.
+const SHORTENED: &str = "shortened";
 
 impl Node for Segmenter {
     fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
         match payload {
+            // A shorter answer is over.
+            Payload::Text(_) | Payload::Retract | Payload::End(_) if self.left == Some(0) => {}
             Payload::Text(text) => {
                 let mut spoken = false;
                 self.text.push_str(&text);
@@ -89,6 +129,9 @@ impl Node for Segmenter {
                     let sentence = std::mem::replace(&mut self.text, rest);
                     self.speak(cx, &sentence);
                     spoken = true;
+                }
+                if self.left == Some(0) {
+                    return self.forget(cx);
                 }
                 self.speak_overdue(cx, spoken);
             }
@@ -105,9 +148,18 @@ impl Node for Segmenter {
                 } else if !rest.is_empty() {
                     cx.dropped(1, "segmenter: the answer broke off in the middle of a sentence");
                 }
-                cx.emit(Payload::End(outcome));
+                // With its last sentence a shorter answer has ended already.
+                if self.left != Some(0) {
+                    cx.emit(Payload::End(outcome));
+                }
             }
             _ => {}
+        }
+    }
+
+    fn on_directive(&mut self, cx: &mut Context<'_>, directive: &Directive) {
+        if let Directive::Degrade(_, Less::Shorten(sentences)) = directive {
+            self.shorten(cx, *sentences);
         }
     }
 
@@ -183,6 +235,31 @@ mod tests {
         assert!(!harness.holds());
         harness.event(Payload::text("From noon."));
         assert_eq!(harness.emitted(), [Payload::Retract, Payload::text("From noon.")]);
+    }
+
+    #[test]
+    fn a_shorter_answer_ends_with_its_last_sentence() {
+        use rspp_specs::dataflow::AskKind;
+        use rspp_specs::ids::NodeIndex;
+
+        let shorten = |sentences| Directive::Degrade(NodeIndex(0), Less::Shorten(sentences));
+        let end = Payload::End(Outcome::Success);
+        let mut harness = Harness::new(Segmenter::default());
+        harness.event(Payload::text("One. Two. And so"));
+        harness.directive(&shorten(1));
+        assert_eq!(harness.emitted(), [Payload::text("One."), Payload::text("Two.")]);
+        harness.event(Payload::text(" three. Four. Five"));
+        assert_eq!(harness.emitted(), [Payload::text("And so three."), end.clone()]);
+        assert!(!harness.holds());
+        let asked = harness.asked();
+        assert!(matches!(asked[0], AskKind::Enough), "{asked:?}");
+        harness.event(Payload::text(" six. ")).event(end.clone());
+        assert!(harness.emitted().is_empty(), "nothing comes behind its end");
+        let mut harness = Harness::new(Segmenter::default());
+        harness.event(Payload::text("One. Two"));
+        harness.directive(&shorten(0)).directive(&shorten(3));
+        assert_eq!(harness.emitted(), [Payload::text("One."), end]);
+        assert!(!harness.holds(), "a step is not taken back");
     }
 
     #[test]

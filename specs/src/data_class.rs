@@ -94,6 +94,7 @@ fn of_input(input: &Input) -> DataClass {
             | Derived::InterruptionConfirmed(..)
             | Derived::InterruptionDismissed(_)
             | Derived::PlaybackCut(_)
+            | Derived::NodeLost(..)
             | Derived::TurnFailed(..),
         )
         | Input::Timer(_) => DataClass::Metadata,
@@ -136,6 +137,8 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::CircuitEvent { .. }
         | Signal::ProviderBudget { .. }
         | Signal::TurnBudgetSpent { .. }
+        | Signal::PartBudgetSpent { .. }
+        | Signal::Degraded { .. }
         | Signal::Defer { .. }
         | Signal::Shed(_)
         | Signal::ConnectionEvent { .. }

@@ -69,6 +69,8 @@ pub enum Directive {
     Revoke(TurnCapability),
     /// What a node keeps for its turn is thrown away; the turn goes on. One that lives as long as the session does it itself.
     Drop(NodeIndex),
+    /// A node gets by with less for the rest of the turn.
+    Degrade(NodeIndex, Less),
     /// Playout stops and keeps what was not heard.
     Hold,
     /// Playout goes on from this position in the turn's samples.
@@ -80,6 +82,28 @@ pub enum Directive {
     Wake(NodeIndex),
     /// The timer of the buffers before a node is due.
     WakeBuffers(NodeIndex),
+}
+
+/// How a node gets by with less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Less {
+    /// What it would be given goes on as it is.
+    Skip,
+    /// So many more sentences, and no more.
+    Shorten(u32),
+}
+
+/// What a node that has a budget says of its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkMark {
+    /// It has taken an item, and owes an answer.
+    Began,
+    /// It owes nothing any more.
+    Answered,
+    /// The first item of the turn has come.
+    FirstIn,
+    /// The first answer of the turn has gone.
+    FirstOut,
 }
 
 /// What an operator asks of the core, in the name of one node and session.
@@ -177,6 +201,12 @@ pub enum AskKind {
     WakeBuffersAt(Micros),
     /// A fallback's first branch did not carry: the second one does.
     BranchFallback(BranchFault),
+    /// The node has a budget, and gets on with its work.
+    Work(WorkMark),
+    /// On an edge with a budget something has waited since then, or nothing waits.
+    Waits(PortIndex, Option<Micros>),
+    /// The node needs nothing more of what its models would still give in this turn.
+    Enough,
     /// The node dropped data, by a rule that says so.
     Dropped {
         /// How many items.

@@ -49,6 +49,12 @@ pub const MAX_FALLBACKS: usize = 8;
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
 /// Event containers of one dataflow that wait to be used again.
 pub const MAX_SPARE_BUFFERS: usize = 16;
+/// Paths of one plan that have a budget.
+pub const MAX_TURN_PATHS: usize = 16;
+/// Steps by which a turn gets by with less.
+pub const MAX_DEGRADE_STEPS: usize = 16;
+/// Items that a node which may be skipped has taken and not answered; what is over is not given back.
+pub const MAX_OWED_ITEMS: usize = 64;
 /// Invocations of one session in flight.
 pub const MAX_SESSION_INVOCATIONS: usize = 64;
 /// Writes of one turn that wait for their commit point or their result.

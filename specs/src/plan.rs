@@ -8,7 +8,8 @@
 //!    [`MAX_PLAN_EDGES`] edges, and names of nodes differ.
 //! 4. An input port takes one edge. A merge and a join have a port for each.
 //! 5. Every buffer is bounded, and its low watermark is below its high one.
-//! 6. The hash covers everything that can change what a session does, and nothing else: the metadata are not in it.
+//! 6. Budgets and steps name nodes, edges and paths that are there, in bounded number.
+//! 7. The hash covers everything that can change what a session does, and nothing else: the metadata are not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{DegradeStep, TurnPart};
 use crate::buffer::{BufferSpec, EdgeSync};
 use crate::event::{PortType, ToolEffect};
 use crate::ids::{EdgeIndex, NodeIndex, PortIndex};
-use crate::limits::{MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
+use crate::limits::{MAX_DEGRADE_STEPS, MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES, MAX_TURN_PATHS};
 use crate::time::Micros;
 
 mod policy;
@@ -536,6 +538,19 @@ impl Plan {
         &self.parts.turn
     }
 
+    /// What a node of a turn may take, if it has a budget: its own, or that of all who call a provider.
+    pub fn node_budget(&self, index: NodeIndex) -> Option<Budget> {
+        let budgets = &self.turn_policy().budgets;
+        let of_callers = || self.node(index).kind.binding().map(|_| budgets.node);
+        budgets.of_part(TurnPart::Node(index)).or_else(of_callers)
+    }
+
+    /// Whether all that a node gives goes to another one, by whatever way.
+    pub fn leads_only_to(&self, from: NodeIndex, to: NodeIndex) -> bool {
+        let mut out = self.edges().iter().filter(|edge| edge.from == from).peekable();
+        out.peek().is_some() && out.all(|edge| edge.to == to || self.leads_only_to(edge.to, to))
+    }
+
     /// What new turns need.
     pub fn admission(&self) -> &AdmissionPolicy {
         &self.parts.admission
@@ -599,6 +614,21 @@ impl PlanParts {
                 let to = &self.nodes[usize::from(edge.to.0)];
                 return fail(4, format!("several edges end at an input of {}", to.name));
             }
+        }
+        self.check_budgets()
+    }
+
+    fn check_budgets(&self) -> Result<(), PlanError> {
+        let TurnBudgets { nodes, paths, edges, .. } = &self.turn.budgets;
+        let of_paths = paths.iter().flat_map(|(path, _)| [path.from, path.to]);
+        let of_steps = self.turn.degrade.iter().copied().map(DegradeStep::node);
+        let mut named = nodes.iter().map(|(node, _)| *node).chain(of_paths).chain(of_steps);
+        let strange = named.any(|node| usize::from(node.0) >= self.nodes.len());
+        let strange = strange || edges.iter().any(|(edge, _)| usize::from(edge.0) >= self.edges.len());
+        let many = paths.len() > MAX_TURN_PATHS || self.turn.degrade.len() > MAX_DEGRADE_STEPS;
+        if strange || many {
+            let detail = "a budget or a step names what is not there, or there are too many".to_owned();
+            return Err(PlanError { invariant: 6, detail });
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ const REFUSAL: [&str; 3] = ["reason", "point", "fairness_key"];
 const DEFERRAL: [&str; 4] = ["reason", "point", "fairness_key", "retry_after_ms"];
 
 /// The table.
-pub const SIGNALS: [SignalRow; 55] = {
+pub const SIGNALS: [SignalRow; 59] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -114,6 +114,10 @@ pub const SIGNALS: [SignalRow; 55] = {
         row("circuit_event", Either, Host, &["binding", "state"]),
         row("provider_budget", Either, Host, &["id", "outcome"]),
         row("turn_budget", Turn, Arbiter, &["budget", "outcome"]),
+        row("node_budget", Turn, Arbiter, &["node", "outcome"]),
+        row("path_budget", Turn, Arbiter, &["path", "outcome"]),
+        row("edge_budget", Turn, Arbiter, &["edge", "outcome"]),
+        row("degrade", Turn, Arbiter, &["step", "how", "node"]),
         row("defer", OfSession, Arbiter, &DEFERRAL),
         row("shed", Either, Arbiter, &REFUSAL),
         row("stale_epoch_reject", OfSession, Fence, &["epoch", "current"]),
@@ -182,6 +186,8 @@ impl Signal {
             Signal::CircuitEvent { .. } => "circuit_event",
             Signal::ProviderBudget { .. } => "provider_budget",
             Signal::TurnBudgetSpent { .. } => "turn_budget",
+            Signal::PartBudgetSpent { part, .. } => part.budget_name(),
+            Signal::Degraded { .. } => "degrade",
             Signal::Defer { .. } => "defer",
             Signal::Shed(_) => "shed",
             Signal::RecordingLevel { .. } => "recording_level",
@@ -193,6 +199,14 @@ impl Signal {
             Signal::LeaseMoved { .. } => "lease_rotated",
             Signal::SessionSuspended => "session_suspended",
             Signal::SessionResumed => "session_resumed",
+            Signal::Refused { .. } => "refused",
+            Signal::NodeError { .. } => "node_error",
+            of_an_edge => of_an_edge.name_of_an_edge(),
+        }
+    }
+
+    fn name_of_an_edge(&self) -> &'static str {
+        match self {
             Signal::DropNotice { .. } => "drop_notice",
             Signal::Watermark { .. } => "watermark",
             Signal::FlowXoff { .. } => "flow_xoff",
@@ -201,8 +215,7 @@ impl Signal {
             Signal::Merged { .. } => "merged",
             Signal::Discontinuity { .. } => "discontinuity",
             Signal::BranchFallback { .. } => "branch_fallback",
-            Signal::Refused { .. } => "refused",
-            Signal::NodeError { .. } => "node_error",
+            _ => unreachable!("all others have their names above"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::{ConnectionState, Refusal};
-use crate::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use crate::budget::{BudgetOutcome, CircuitState, DegradeStep, SwitchCause, TurnBudget, TurnPart};
 use crate::buffer::{BranchFault, Dropped, Held, SyncGroup, WatermarkLevel, XonCause};
 use crate::event::{AudioFrame, Request};
 use crate::ids::{EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, RuntimeSequence, Slot, TurnId};
@@ -319,6 +319,20 @@ pub enum Signal {
         budget: TurnBudget,
         /// What follows.
         outcome: BudgetOutcome,
+    },
+    /// A budget of a part of the turn is spent.
+    PartBudgetSpent {
+        /// Which part's.
+        part: TurnPart,
+        /// What follows.
+        outcome: BudgetOutcome,
+    },
+    /// The turn gets by with less from now on.
+    Degraded {
+        /// The step's place among those of the plan, from 1.
+        step: u32,
+        /// What it is.
+        how: DegradeStep,
     },
     /// A proposal is refused for now.
     Defer {

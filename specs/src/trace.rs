@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::admission::{AdmissionSnapshot, Quota};
+use crate::budget::TurnPart;
 use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
@@ -179,6 +180,7 @@ pub fn parse(text: &str) -> Result<Vec<Line>, LineError> {
 #[derive(Debug)]
 pub struct Renderer {
     node_names: Vec<Arc<str>>,
+    path_names: Vec<Arc<str>>,
     edge_names: Vec<Arc<str>>,
     unknown: Arc<str>,
     invocations: BTreeMap<InvocationId, &'static str>,
@@ -220,7 +222,15 @@ impl Renderer {
     pub fn new(plan: &Plan) -> Self {
         let node_names = plan.nodes().iter().map(|node| Arc::from(node.name.as_str())).collect();
         let edge_names = plan.edges().iter().map(|edge| Arc::from(plan.name_of(edge))).collect();
-        Self { node_names, edge_names, unknown: Arc::from("unknown"), invocations: BTreeMap::new(), last_state: None }
+        let paths = plan.turn_policy().budgets.paths.iter();
+        Self {
+            node_names,
+            path_names: paths.map(|(path, _)| Arc::clone(&path.name)).collect(),
+            edge_names,
+            unknown: Arc::from("unknown"),
+            invocations: BTreeMap::new(),
+            last_state: None,
+        }
     }
 
     /// One record as a line.
@@ -291,6 +301,16 @@ impl Renderer {
         self.edge_names.get(usize::from(edge.0)).unwrap_or(&self.unknown)
     }
 
+    /// What a part of a turn is, and its name.
+    fn part(&self, part: TurnPart) -> (&'static str, &Arc<str>) {
+        let path = |path| self.path_names.get(usize::from(path)).unwrap_or(&self.unknown);
+        match part {
+            TurnPart::Node(node) => ("node", self.node(node)),
+            TurnPart::Path(place) => ("path", path(place)),
+            TurnPart::Edge(edge) => ("edge", self.edge(edge)),
+        }
+    }
+
     fn holder(&self, holder: &Holder) -> String {
         match holder {
             Holder::Invocation(id) => self.invocation(*id).to_string(),
@@ -314,6 +334,7 @@ impl Renderer {
             Input::CallerAudio(frame) => audio_fields(line, frame),
             Input::UserText(text) => line.with("text", text),
             Input::Provider(id, result) => result_fields(line.with("id", self.invocation(*id)), result),
+            Input::Derived(Derived::NodeLost(turn, node)) => line.with("turn", turn).with("node", self.node(*node)),
             Input::Derived(derived) => derived_fields(line, derived),
             Input::Timer(TimerKey::Node(node)) => line.with("node", self.node(*node)),
             Input::Timer(TimerKey::CommitPoint(turn)) => line.with("commit_point", turn),
@@ -321,6 +342,10 @@ impl Renderer {
             Input::Timer(TimerKey::Result(id)) => line.with("result_of", self.invocation(*id)),
             Input::Timer(TimerKey::Retry(id)) => line.with("retry_of", self.invocation(*id)),
             Input::Timer(TimerKey::Budget(turn, budget)) => line.with("budget", snake(budget)).with("turn", turn),
+            Input::Timer(TimerKey::Part(turn, part)) => {
+                let (_, name) = self.part(*part);
+                line.with(part.budget_name(), name).with("turn", turn)
+            }
             Input::Timer(TimerKey::Buffers(node)) => line.with("buffers_of", self.node(*node)),
             Input::Timer(TimerKey::Reconnect) => line.with("reconnect", "late"),
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
@@ -441,6 +466,8 @@ fn derived_fields(line: Line, derived: &Derived) -> Line {
         }
         Derived::InterruptionConfirmed(turn, by) => line.with("turn", turn).with("by", snake(by)),
         Derived::TurnFailed(turn, reason) => line.with("turn", turn).with("reason", reason.name()),
+        // Its node's name is the plan's.
+        Derived::NodeLost(turn, _) => line.with("turn", turn),
     }
 }
 
@@ -472,6 +499,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Derived(Derived::InterruptionDismissed(_)) => "interruption_dismissed",
         Input::Derived(Derived::PlaybackCut(_)) => "playback_cut",
         Input::Derived(Derived::TurnFailed(..)) => "turn_failed",
+        Input::Derived(Derived::NodeLost(..)) => "node_lost",
         Input::Timer(_) => "wake",
     }
 }

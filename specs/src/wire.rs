@@ -19,6 +19,7 @@
 //! ```
 
 mod bounded;
+mod budgets;
 mod cancellations;
 mod edges;
 mod effects;

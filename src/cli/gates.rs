@@ -42,7 +42,7 @@ impl Gates {
         }
         let mut evidence = Evidence::default();
         for path in &paths {
-            evidence.add(&Evidence::of(&whole(path)?.records));
+            evidence.add(&Evidence::of_recording(&whole(path)?));
         }
         let gates = evidence.gates();
         let text = match (self.json, self.markdown) {

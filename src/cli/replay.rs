@@ -23,7 +23,9 @@ use super::run::json_of;
 use crate::diff::{Call, Options, Report};
 use crate::drawing::Live;
 use crate::playback::sound;
-use crate::replay::{Anew, AnewError, Cursor, Held, Mode, Place, SeekError, Step, Verdict, plan_of, verdict};
+use crate::replay::{
+    Anew, AnewError, Cursor, Held, Mode, Place, SeekError, Step, Verdict, check_inputs, plan_of, verdict,
+};
 use crate::screen::Screen;
 
 /// Replay a recorded call and compare all that comes out; or hold it anew, by another pipeline or with other providers.
@@ -195,6 +197,7 @@ impl Replay {
                         recording with --record and step through that";
             return Err(Failure::Input(what.to_owned()));
         }
+        check_inputs(recording).map_err(|error| Failure::Run(format!("{}: {error}", path.display())))?;
         let anew = self.anew(path.parent().unwrap_or(Path::new("")));
         let plan = anew.plan(registry).map_err(|error| failure(path, &error))?;
         let mut core = crate::core(registry.clone());

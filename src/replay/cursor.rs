@@ -14,7 +14,7 @@ use rspp_specs::timeline::{Entry, Record, Signal};
 use rspp_specs::trace::{Line, Renderer};
 use serde::{Deserialize, Serialize};
 
-use super::{Difference, ReplayError, check_nodes, compare, plan_of, replay_tick};
+use super::{Difference, ReplayError, check_inputs, check_nodes, compare, plan_of, replay_tick};
 
 /// A replay of one recording, event by event.
 pub struct Cursor<'r> {
@@ -47,6 +47,7 @@ impl<'r> Cursor<'r> {
     /// # Errors
     /// The recording has no session, or needs node types that `registry` does not have.
     pub fn new(recording: &'r Recording, registry: &Registry) -> Result<Self, ReplayError> {
+        check_inputs(recording)?;
         let plan = plan_of(&recording.records).ok_or(ReplayError::NoSession)?;
         check_nodes(plan, registry)?;
         Ok(Self {

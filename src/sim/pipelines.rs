@@ -80,12 +80,25 @@ struct Assistant {
     interruption: &'static str,
     detector: &'static str,
     max_queued_ms: u32,
+    /// What more it says of turns.
+    turn: &'static str,
 }
 
-const HOLD: Assistant = Assistant { name: "hold", interruption: "hold", detector: "energy", max_queued_ms: 120_000 };
+const HOLD: Assistant =
+    Assistant { name: "hold", interruption: "hold", detector: "energy", max_queued_ms: 120_000, turn: "" };
 const IMMEDIATE: Assistant = Assistant { name: "immediate", interruption: "immediate", ..HOLD };
 const IGNORE: Assistant = Assistant { name: "ignore", interruption: "ignore", ..HOLD };
 const NARROW: Assistant = Assistant { name: "narrow", max_queued_ms: 800, ..HOLD };
+/// Tight budgets, of every kind, and every kind of step.
+const FRUGAL: Assistant = Assistant {
+    name: "frugal",
+    turn: ", budgets: {first_audio: {ms: 1200, then: degrade}, whole: {ms: 20000, then: degrade}, \
+        nodes: {llm: {ms: 500, then: fallback}, tts: {ms: 400, then: degrade}, breakable: {ms: 300, then: terminate}}, \
+        paths: {answer: {from: user_turn, to: playout, ms: 1500, then: degrade}}, \
+        edges: {segmenter -> tts: {ms: 900, then: degrade}}}, \
+        degrade: [{provider: llm}, {skip: breakable}, {provider: tts}, {shorten: {node: segmenter, sentences: 1}}]",
+    ..HOLD
+};
 const NEURAL: Assistant = Assistant { name: "neural", detector: "earshot", ..HOLD };
 
 const TOOLS: &str =
@@ -93,12 +106,12 @@ const TOOLS: &str =
 
 impl Assistant {
     fn spec(&self) -> String {
-        let Self { name, interruption, detector, max_queued_ms } = self;
+        let Self { name, interruption, detector, max_queued_ms, turn } = self;
         format!(
             "kind: PipelineSpec
 name: simulated-{name}
 version: 1
-turn: {{interruption: {interruption}}}
+turn: {{interruption: {interruption}{turn}}}
 nodes:
   caller: {{type: caller}}
   vad: {{type: vad, detector: {detector}}}
@@ -211,7 +224,8 @@ pub(super) fn mixture(registry: &Registry, faults: Faults) -> Result<Vec<Pipelin
     let narrow = if faults.has(Fault::EdgeOverflow) { 14 } else { 0 };
     let together = if faults.has(Fault::SyncLoss) { 16 } else { 0 };
     let specs = [
-        (52 - narrow - together, HOLD.spec()),
+        (44 - narrow - together, HOLD.spec()),
+        (8, FRUGAL.spec()),
         (14, IMMEDIATE.spec()),
         (11, IGNORE.spec()),
         (narrow, NARROW.spec()),

@@ -81,7 +81,9 @@ impl Fault {
                 let overload = ["no_quota", "no_capacity", "queue_full", "expired"];
                 matches!(line.name.as_ref(), "defer" | "shed" | "reject") && overload.into_iter().any(reason)
             }
-            Fault::NodeFailure => line.name == "node_error",
+            Fault::NodeFailure => {
+                line.name == "node_error" || line.name == "node_budget" && !says("outcome", "continue")
+            }
             Fault::ProviderFailure => line.name == "provider_error",
             Fault::EdgeOverflow => match line.name.as_ref() {
                 "drop_notice" => !reason(FLUSHED) && !reason(SYNC),
@@ -180,6 +182,8 @@ mod tests {
         assert!(shows(Fault::AdmissionOverload, "5 2 signal C shed reason=no_capacity point=dispatch fairness_key=a"));
         assert!(!shows(Fault::AdmissionOverload, "5 2 signal C reject reason=draining point=enqueue fairness_key=a"));
         assert!(shows(Fault::AuthorityConflict, "5 2 signal C deauthorized_drain"));
+        assert!(shows(Fault::NodeFailure, "5 2 signal C node_budget turn=t1 node=llm outcome=degrade"));
+        assert!(!shows(Fault::NodeFailure, "5 2 signal C node_budget turn=t1 node=llm outcome=continue"));
         assert!(!shows(Fault::NodeFailure, "5 2 in C turn_failed seq=3 turn=t1 reason=node_timeout_or_failure"));
     }
 }

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::budget::TurnBudget;
+use crate::budget::{BudgetOutcome, DegradeStep, TurnBudget, TurnPart, TurnPath};
+use crate::ids::{EdgeIndex, NodeIndex};
 use crate::time::Micros;
 
 /// What speech over an answer does.
@@ -29,6 +30,9 @@ pub struct TurnPolicy {
     /// What a turn may take.
     #[serde(default, skip_serializing_if = "TurnBudgets::is_default")]
     pub budgets: TurnBudgets,
+    /// By what steps a turn gets by with less, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degrade: Vec<DegradeStep>,
     /// How long a turn waits for a transport that is gone or stalled, before it is aborted.
     #[serde(default = "default_reconnect", skip_serializing_if = "is_default_reconnect")]
     pub reconnect: Micros,
@@ -66,6 +70,7 @@ impl Default for TurnPolicy {
             interruption: InterruptionPolicy::Hold,
             commit_point: Micros::from_ms(300),
             budgets: TurnBudgets::default(),
+            degrade: Vec::new(),
             reconnect: default_reconnect(),
             graces: Graces::default(),
         }
@@ -80,7 +85,7 @@ fn is_default_reconnect(reconnect: &Micros) -> bool {
     *reconnect == default_reconnect()
 }
 
-/// What a turn may take (`F-109`).
+/// What a turn may take (`F-045` to `F-048`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TurnBudgets {
@@ -90,14 +95,38 @@ pub struct TurnBudgets {
     pub first_audio: Budget,
     /// Until nothing more comes.
     pub whole: Budget,
+    /// What a node that calls a provider may take, where it has no budget of its own.
+    #[serde(default = "default_node", skip_serializing_if = "is_default_node")]
+    pub node: Budget,
+    /// Budgets of nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<(NodeIndex, Budget)>,
+    /// Budgets of paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<(TurnPath, Budget)>,
+    /// Budgets of edges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<(EdgeIndex, Budget)>,
+}
+
+const fn default_node() -> Budget {
+    Budget { limit: Micros::from_ms(800), then: BudgetOutcome::Continue }
+}
+
+fn is_default_node(node: &Budget) -> bool {
+    *node == default_node()
 }
 
 impl Default for TurnBudgets {
     fn default() -> Self {
         Self {
             first_speakable: None,
-            first_audio: Budget { limit: Micros::from_ms(2_000), terminate: false },
-            whole: Budget { limit: Micros::from_ms(180_000), terminate: true },
+            first_audio: Budget { limit: Micros::from_ms(2_000), then: BudgetOutcome::Continue },
+            whole: Budget { limit: Micros::from_ms(180_000), then: BudgetOutcome::Terminate },
+            node: default_node(),
+            nodes: Vec::new(),
+            paths: Vec::new(),
+            edges: Vec::new(),
         }
     }
 }
@@ -112,16 +141,25 @@ impl TurnBudgets {
         let speakable = self.first_speakable.map(|budget| (TurnBudget::FirstSpeakable, budget));
         speakable.into_iter().chain([(TurnBudget::FirstAudio, self.first_audio), (TurnBudget::Whole, self.whole)])
     }
+
+    /// The budget of a part of the turn, if it has one of its own.
+    pub fn of_part(&self, part: TurnPart) -> Option<Budget> {
+        match part {
+            TurnPart::Node(node) => self.nodes.iter().find(|(of, _)| *of == node).map(|(_, budget)| *budget),
+            TurnPart::Path(path) => self.paths.get(usize::from(path)).map(|(_, budget)| *budget),
+            TurnPart::Edge(edge) => self.edges.iter().find(|(of, _)| *of == edge).map(|(_, budget)| *budget),
+        }
+    }
 }
 
 /// One budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// From the turn's opening.
+    /// From where it begins: of a turn, from its opening.
     pub limit: Micros,
-    /// Whether the turn ends when it is spent; otherwise it is only said.
-    pub terminate: bool,
+    /// What follows when it is spent.
+    pub then: BudgetOutcome,
 }
 
 /// What a node asks of its provider, and what happens when it does not get it (`F-160` to `F-165`).

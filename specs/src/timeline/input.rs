@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
-use crate::budget::TurnBudget;
+use crate::budget::{TurnBudget, TurnPart};
 use crate::event::{AudioFrame, ProviderResult, Talk};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
 use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
@@ -250,6 +250,8 @@ pub enum Derived {
     PlaybackCut(TurnId),
     /// The turn can't go on, and the plan has nothing else to offer.
     TurnFailed(TurnId, AbortReason),
+    /// A node of this turn can't go on, and the plan has a step by which the turn does without it.
+    NodeLost(TurnId, NodeIndex),
 }
 
 impl Derived {
@@ -261,6 +263,7 @@ impl Derived {
             | Derived::InterruptionConfirmed(turn, _)
             | Derived::InterruptionDismissed(turn)
             | Derived::PlaybackCut(turn)
+            | Derived::NodeLost(turn, _)
             | Derived::TurnFailed(turn, _) => Some(*turn),
         }
     }
@@ -294,6 +297,8 @@ pub enum TimerKey {
     Retry(InvocationId),
     /// A budget of the turn is spent.
     Budget(TurnId, TurnBudget),
+    /// A budget of a part of the turn is spent.
+    Part(TurnId, TurnPart),
     /// A transport that is gone has to be back.
     Reconnect,
     /// A turn has been on hold for so long without a word.

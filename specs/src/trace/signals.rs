@@ -4,6 +4,7 @@ use super::{Line, Renderer, Value, or_none, snake};
 use crate::admission::Refusal;
 use crate::buffer::Dropped;
 use crate::ids::InvocationId;
+use crate::time::Micros;
 use crate::timeline::Signal;
 
 impl Renderer {
@@ -32,10 +33,10 @@ impl Renderer {
             | Signal::ProviderSwitch { .. }
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
-            | Signal::TurnBudgetSpent { .. } => self.provider_fields(line, signal),
-            Signal::Defer { refusal, retry_after } => {
-                refusal_fields(line, refusal).with("retry_after_ms", or_none(*retry_after))
-            }
+            | Signal::TurnBudgetSpent { .. }
+            | Signal::PartBudgetSpent { .. }
+            | Signal::Degraded { .. } => self.provider_fields(line, signal),
+            Signal::Defer { refusal, retry_after } => deferral_fields(line, refusal, *retry_after),
             Signal::RecordingLevel { level, cause } => line.with("level", level.name()).with("cause", snake(cause)),
             Signal::ConnectionEvent { state } => line.with("state", snake(state)),
             Signal::MigrationStart { epoch }
@@ -112,6 +113,13 @@ impl Renderer {
             Signal::TurnBudgetSpent { budget, outcome } => {
                 line.with("budget", snake(budget)).with("outcome", snake(outcome))
             }
+            Signal::PartBudgetSpent { part, outcome } => {
+                let (key, name) = self.part(*part);
+                line.with(key, name).with("outcome", snake(outcome))
+            }
+            Signal::Degraded { step, how } => {
+                line.with("step", step).with("how", how.name()).with("node", self.node(how.node()))
+            }
             _ => line,
         }
     }
@@ -150,6 +158,10 @@ fn turn_open_fields(line: Line, open: &Signal) -> Line {
 fn refusal_fields(line: Line, refusal: &Refusal) -> Line {
     let Refusal { reason, point, fairness_key } = refusal;
     line.with("reason", snake(reason)).with("point", snake(point)).with("fairness_key", fairness_key)
+}
+
+fn deferral_fields(line: Line, refusal: &Refusal, retry_after: Option<Micros>) -> Line {
+    refusal_fields(line, refusal).with("retry_after_ms", or_none(retry_after))
 }
 
 fn place_fields(line: Line, signal: &Signal) -> Line {

@@ -509,7 +509,7 @@ pub struct ToolCall {
 /// What the arbiter decided in one tick, and acts on in the next.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Derived {
-    #[prost(oneof = "derived::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "derived::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<derived::Kind>,
 }
 /// Nested message and enum types in `Derived`.
@@ -534,7 +534,20 @@ pub mod derived {
         /// The caller speaks over the rest of this turn, which is closed already.
         #[prost(uint32, tag = "6")]
         PlaybackCut(u32),
+        /// A node of a turn can't go on, and the turn does without it.
+        #[prost(message, tag = "7")]
+        NodeLost(super::NodeLost),
     }
+}
+/// A node of a turn can't go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeLost {
+    /// Of this turn.
+    #[prost(uint32, tag = "1")]
+    pub turn: u32,
+    /// Its index in the plan.
+    #[prost(uint32, tag = "2")]
+    pub node: u32,
 }
 /// What would open a turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -578,7 +591,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -618,6 +631,9 @@ pub mod timer_key {
         /// Proposals that were deferred are tried again.
         #[prost(message, tag = "20")]
         Deferred(super::Nothing),
+        /// A budget of a part of a turn is spent.
+        #[prost(message, tag = "21")]
+        Part(super::TurnPartTimer),
     }
 }
 /// When a budget of a turn is spent.
@@ -629,6 +645,83 @@ pub struct TurnBudgetTimer {
     /// Which budget.
     #[prost(enumeration = "TurnBudget", tag = "2")]
     pub budget: i32,
+}
+/// When a budget of a part of a turn is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TurnPartTimer {
+    /// Of this turn.
+    #[prost(uint32, tag = "1")]
+    pub turn: u32,
+    /// Which part's.
+    #[prost(message, optional, tag = "2")]
+    pub part: ::core::option::Option<TurnPart>,
+}
+/// A part of a turn that has a budget of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TurnPart {
+    #[prost(oneof = "turn_part::Of", tags = "1, 2, 3")]
+    pub of: ::core::option::Option<turn_part::Of>,
+}
+/// Nested message and enum types in `TurnPart`.
+pub mod turn_part {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// A node, by its index in the plan.
+        #[prost(uint32, tag = "1")]
+        Node(u32),
+        /// A path, by its place in the plan.
+        #[prost(uint32, tag = "2")]
+        Path(u32),
+        /// An edge, by its index in the plan.
+        #[prost(uint32, tag = "3")]
+        Edge(u32),
+    }
+}
+/// A budget of a part of the turn is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartBudgetSpent {
+    /// Which part's.
+    #[prost(message, optional, tag = "1")]
+    pub part: ::core::option::Option<TurnPart>,
+    /// What follows.
+    #[prost(enumeration = "BudgetOutcome", tag = "2")]
+    pub outcome: i32,
+}
+/// The turn gets by with less from now on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Degraded {
+    /// The step's place among those of the plan, from 1.
+    #[prost(uint32, tag = "1")]
+    pub step: u32,
+    /// What it is.
+    #[prost(oneof = "degraded::How", tags = "2, 3, 4")]
+    pub how: ::core::option::Option<degraded::How>,
+}
+/// Nested message and enum types in `Degraded`.
+pub mod degraded {
+    /// What it is.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum How {
+        /// Calls of this node go to the next provider of its chain.
+        #[prost(uint32, tag = "2")]
+        Provider(u32),
+        /// What this node would be given goes on as it is.
+        #[prost(uint32, tag = "3")]
+        Skip(u32),
+        /// Of the answer only so many more sentences are said.
+        #[prost(message, tag = "4")]
+        Shorten(super::Shorten),
+    }
+}
+/// Only so many more sentences.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shorten {
+    /// The node that cuts the answer, by its index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// How many more.
+    #[prost(uint32, tag = "2")]
+    pub sentences: u32,
 }
 /// A failed invocation is tried again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -721,7 +814,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -894,6 +987,12 @@ pub mod signal {
         /// From here on the session is recorded at another level.
         #[prost(message, tag = "56")]
         RecordingLevel(super::LevelChange),
+        /// A budget of a part of the turn is spent.
+        #[prost(message, tag = "57")]
+        PartBudget(super::PartBudgetSpent),
+        /// The turn gets by with less from now on.
+        #[prost(message, tag = "58")]
+        Degraded(super::Degraded),
     }
 }
 /// The turn is cancelled softly.
@@ -1847,6 +1946,8 @@ pub enum BudgetOutcome {
     Fallback = 2,
     /// The turn ends.
     Terminate = 3,
+    /// The turn gets by with less.
+    Degrade = 4,
 }
 impl BudgetOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1859,6 +1960,7 @@ impl BudgetOutcome {
             Self::Continue => "BUDGET_OUTCOME_CONTINUE",
             Self::Fallback => "BUDGET_OUTCOME_FALLBACK",
             Self::Terminate => "BUDGET_OUTCOME_TERMINATE",
+            Self::Degrade => "BUDGET_OUTCOME_DEGRADE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1868,6 +1970,7 @@ impl BudgetOutcome {
             "BUDGET_OUTCOME_CONTINUE" => Some(Self::Continue),
             "BUDGET_OUTCOME_FALLBACK" => Some(Self::Fallback),
             "BUDGET_OUTCOME_TERMINATE" => Some(Self::Terminate),
+            "BUDGET_OUTCOME_DEGRADE" => Some(Self::Degrade),
             _ => None,
         }
     }
@@ -1912,6 +2015,7 @@ pub enum SwitchCause {
     Unspecified = 0,
     Failed = 1,
     CircuitOpen = 2,
+    Budget = 3,
 }
 impl SwitchCause {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1923,6 +2027,7 @@ impl SwitchCause {
             Self::Unspecified => "SWITCH_CAUSE_UNSPECIFIED",
             Self::Failed => "SWITCH_CAUSE_FAILED",
             Self::CircuitOpen => "SWITCH_CAUSE_CIRCUIT_OPEN",
+            Self::Budget => "SWITCH_CAUSE_BUDGET",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1931,6 +2036,7 @@ impl SwitchCause {
             "SWITCH_CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
             "SWITCH_CAUSE_FAILED" => Some(Self::Failed),
             "SWITCH_CAUSE_CIRCUIT_OPEN" => Some(Self::CircuitOpen),
+            "SWITCH_CAUSE_BUDGET" => Some(Self::Budget),
             _ => None,
         }
     }

@@ -352,6 +352,9 @@ impl Wire for Derived {
             }
             Derived::InterruptionDismissed(turn) => Kind::InterruptionDismissed(turn.0),
             Derived::PlaybackCut(turn) => Kind::PlaybackCut(turn.0),
+            Derived::NodeLost(turn, node) => {
+                Kind::NodeLost(pb::NodeLost { turn: turn.0, node: to_node("derived.node", *node)? })
+            }
             Derived::TurnFailed(turn, reason) => {
                 Kind::TurnFailed(pb::TurnFailed { turn: turn.0, reason: reason.number() })
             }
@@ -369,6 +372,9 @@ impl Wire for Derived {
             }
             Kind::InterruptionDismissed(turn) => Derived::InterruptionDismissed(TurnId(turn)),
             Kind::PlaybackCut(turn) => Derived::PlaybackCut(TurnId(turn)),
+            Kind::NodeLost(pb::NodeLost { turn, node }) => {
+                Derived::NodeLost(TurnId(turn), of_node("derived.node", node)?)
+            }
             Kind::TurnFailed(pb::TurnFailed { turn, reason }) => {
                 Derived::TurnFailed(TurnId(turn), AbortReason::of_number("derived.reason", reason)?)
             }
@@ -390,6 +396,7 @@ impl Wire for TimerKey {
             TimerKey::Budget(turn, budget) => {
                 Kind::Budget(pb::TurnBudgetTimer { turn: turn.0, budget: budget.number() })
             }
+            TimerKey::Part(turn, part) => Kind::Part(pb::TurnPartTimer { turn: turn.0, part: Some(part.to_wire()?) }),
             TimerKey::Reconnect => Kind::Reconnect(pb::Nothing {}),
             TimerKey::Hold(turn) => Kind::Hold(turn.0),
             TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
@@ -410,6 +417,7 @@ impl Wire for TimerKey {
             Kind::Budget(pb::TurnBudgetTimer { turn, budget }) => {
                 TimerKey::Budget(TurnId(turn), Word::of_number("timer.budget", budget)?)
             }
+            Kind::Part(pb::TurnPartTimer { turn, part }) => TimerKey::Part(TurnId(turn), required("timer.part", part)?),
             Kind::Reconnect(pb::Nothing {}) => TimerKey::Reconnect,
             Kind::Hold(turn) => TimerKey::Hold(TurnId(turn)),
             Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),

@@ -8,7 +8,7 @@ use super::cancellations::{
 };
 use super::generated as pb;
 use super::words::Word;
-use super::{Wire, WireError, edges, known, required};
+use super::{Wire, WireError, budgets, edges, known, required};
 use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
@@ -17,6 +17,19 @@ use crate::plan::{PlanHash, RecordingLevel};
 use crate::recording::LevelCause;
 use crate::time::Micros;
 use crate::timeline::{Signal, TurnState};
+
+/// Of a signal that says how far a turn was played.
+fn to_played(signal: &Signal) -> Result<pb::signal::Kind, WireError> {
+    match signal {
+        Signal::PlaybackCompleted { heard_samples, estimated } => {
+            Ok(pb::signal::Kind::PlaybackCompleted(to_place(*heard_samples, *estimated)?))
+        }
+        Signal::PlaybackCancelled { heard_samples, estimated } => {
+            Ok(pb::signal::Kind::PlaybackCancelled(to_place(*heard_samples, *estimated)?))
+        }
+        _ => unreachable!("only these two are given to it"),
+    }
+}
 
 impl Wire for Signal {
     type Message = pb::Signal;
@@ -45,12 +58,7 @@ impl Wire for Signal {
             Signal::ToolRevoked { key } => Kind::ToolRevoked(to_text("tool.key", key)?),
             Signal::FenceApplied { generation } => Kind::FenceApplied(generation.0),
             Signal::PlaybackStarted => Kind::PlaybackStarted(none),
-            Signal::PlaybackCompleted { heard_samples: at, estimated } => {
-                Kind::PlaybackCompleted(to_place(*at, *estimated)?)
-            }
-            Signal::PlaybackCancelled { heard_samples: at, estimated } => {
-                Kind::PlaybackCancelled(to_place(*at, *estimated)?)
-            }
+            Signal::PlaybackCompleted { .. } | Signal::PlaybackCancelled { .. } => to_played(self)?,
             Signal::Heard { text, cut } => Kind::Heard(to_heard(text, *cut)?),
             Signal::Commit => Kind::Commit(none),
             Signal::Abort { reason } => Kind::Abort(reason.number()),
@@ -63,6 +71,8 @@ impl Wire for Signal {
             | Signal::CircuitEvent { .. }
             | Signal::ProviderBudget { .. }
             | Signal::TurnBudgetSpent { .. } => to_provider(self)?,
+            Signal::PartBudgetSpent { part, outcome } => Kind::PartBudget(budgets::to_spent(*part, *outcome)?),
+            Signal::Degraded { step, how } => Kind::Degraded(budgets::to_degraded(*step, *how)?),
             Signal::Defer { refusal, retry_after } => Kind::Defer(to_defer(refusal, *retry_after)?),
             Signal::Shed(refusal) => Kind::Shed(refusal.to_wire()?),
             Signal::RecordingLevel { level, cause } => Kind::RecordingLevel(to_level_change(*level, *cause)),
@@ -125,6 +135,8 @@ impl Wire for Signal {
             Kind::CircuitEvent(event) => of_circuit(&event)?,
             Kind::ProviderBudget(budget) => of_provider_budget(budget)?,
             Kind::TurnBudget(budget) => of_turn_budget(budget)?,
+            Kind::PartBudget(spent) => budgets::of_spent(spent)?,
+            Kind::Degraded(degraded) => budgets::of_degraded(degraded)?,
             Kind::Defer(defer) => of_defer(defer)?,
             Kind::StaleEpochReject(stale) => of_stale(stale),
             Kind::LeaseMoved(epoch) => Signal::LeaseMoved { epoch: LeaseEpoch(epoch) },

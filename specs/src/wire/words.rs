@@ -67,9 +67,9 @@ words! {
     TurnState { Idle, Opening, Active, Held, Closed }
     ConnectionState { Connected, Disconnected, Stalled, Silent, Muted }
     TurnBudget { FirstSpeakable, FirstAudio, Whole }
-    BudgetOutcome { Continue, Fallback, Terminate }
+    BudgetOutcome { Continue, Degrade, Fallback, Terminate }
     CircuitState { Closed, Open, HalfOpen }
-    SwitchCause { Failed, CircuitOpen }
+    SwitchCause { Failed, CircuitOpen, Budget }
     Talk { Press, Release, EndOfUtterance }
     WatermarkLevel { High, Low }
     XonCause { Drained, Expired }

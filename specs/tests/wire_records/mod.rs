@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rspp_specs::admission::{AdmissionPoint, AdmissionSnapshot, ConnectionState, Quota, Refusal, RejectReason};
-use rspp_specs::budget::{BudgetOutcome, CircuitState, SwitchCause, TurnBudget};
+use rspp_specs::budget::{BudgetOutcome, CircuitState, DegradeStep, SwitchCause, TurnBudget, TurnPart};
 use rspp_specs::buffer::{
     BranchFault, BufferSpec, Dropped, EdgeSync, FlowControl, Held, Shed, SyncDrop, SyncGroup, WatermarkLevel, XonCause,
 };
@@ -241,6 +241,7 @@ fn derived() -> BoxedStrategy<Derived> {
         turn().prop_map(Derived::InterruptionDismissed),
         turn().prop_map(Derived::PlaybackCut),
         (turn(), abort_reason()).prop_map(|(turn, reason)| Derived::TurnFailed(turn, reason)),
+        (turn(), node()).prop_map(|(turn, node)| Derived::NodeLost(turn, node)),
     ]
     .boxed()
 }
@@ -250,7 +251,26 @@ fn turn_budget() -> BoxedStrategy<TurnBudget> {
 }
 
 fn budget_outcome() -> BoxedStrategy<BudgetOutcome> {
-    select(vec![BudgetOutcome::Continue, BudgetOutcome::Fallback, BudgetOutcome::Terminate]).boxed()
+    select(vec![BudgetOutcome::Continue, BudgetOutcome::Degrade, BudgetOutcome::Fallback, BudgetOutcome::Terminate])
+        .boxed()
+}
+
+fn turn_part() -> BoxedStrategy<TurnPart> {
+    prop_oneof![
+        node().prop_map(TurnPart::Node),
+        (0u16..16).prop_map(TurnPart::Path),
+        (0u16..256).prop_map(|edge| TurnPart::Edge(EdgeIndex(edge))),
+    ]
+    .boxed()
+}
+
+fn degrade_step() -> BoxedStrategy<DegradeStep> {
+    prop_oneof![
+        node().prop_map(DegradeStep::Provider),
+        node().prop_map(DegradeStep::Skip),
+        (node(), any::<u32>()).prop_map(|(node, sentences)| DegradeStep::Shorten { node, sentences }),
+    ]
+    .boxed()
 }
 
 fn epoch() -> BoxedStrategy<LeaseEpoch> {
@@ -318,6 +338,7 @@ fn timer() -> BoxedStrategy<TimerKey> {
         invocation().prop_map(TimerKey::Result),
         invocation().prop_map(TimerKey::Retry),
         (turn(), turn_budget()).prop_map(|(turn, budget)| TimerKey::Budget(turn, budget)),
+        (turn(), turn_part()).prop_map(|(turn, part)| TimerKey::Part(turn, part)),
         Just(TimerKey::Reconnect),
         turn().prop_map(TimerKey::Hold),
         turn().prop_map(TimerKey::CancelGrace),
@@ -430,7 +451,7 @@ fn turn_signal() -> BoxedStrategy<Signal> {
 }
 
 fn recovery() -> BoxedStrategy<Signal> {
-    let cause = select(vec![SwitchCause::Failed, SwitchCause::CircuitOpen]);
+    let cause = select(vec![SwitchCause::Failed, SwitchCause::CircuitOpen, SwitchCause::Budget]);
     let state = select(vec![CircuitState::Closed, CircuitState::Open, CircuitState::HalfOpen]);
     prop_oneof![
         (invocation(), any::<u32>()).prop_map(|(id, attempt)| Signal::ProviderRetry { id, attempt }),
@@ -438,6 +459,8 @@ fn recovery() -> BoxedStrategy<Signal> {
         (text(), state).prop_map(|(binding, state)| Signal::CircuitEvent { binding, state }),
         (invocation(), budget_outcome()).prop_map(|(id, outcome)| Signal::ProviderBudget { id, outcome }),
         (turn_budget(), budget_outcome()).prop_map(|(budget, outcome)| Signal::TurnBudgetSpent { budget, outcome }),
+        (turn_part(), budget_outcome()).prop_map(|(part, outcome)| Signal::PartBudgetSpent { part, outcome }),
+        (any::<u32>(), degrade_step()).prop_map(|(step, how)| Signal::Degraded { step, how }),
     ]
     .boxed()
 }

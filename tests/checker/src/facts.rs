@@ -106,6 +106,10 @@ pub(crate) struct Turn {
     pub(crate) audio: TurnAudio,
     pub(crate) playback_started: bool,
     pub(crate) playback_over: bool,
+    /// The last step by which it got by with less.
+    pub(crate) last_step: Option<u64>,
+    /// Nodes that it does without.
+    pub(crate) skipped: BTreeSet<String>,
 }
 
 /// What is known of a turn's audio, in its own samples.
@@ -418,6 +422,10 @@ impl Facts {
             "playback_started" => turn.playback_started = true,
             "playback_completed" | "playback_cancelled" => turn.playback_over = true,
             "tool_proposed" | "tool_committed" | "tool_revoked" => turn.note_tool(row),
+            "degrade" => {
+                turn.last_step = turn.last_step.max(row.number_of("step"));
+                turn.skipped.extend(row.text("node").filter(|_| row.text("how") == Some("skip")).map(str::to_owned));
+            }
             _ => {}
         }
     }

@@ -14,6 +14,7 @@
 //! `in` lines stand: they may all come first, or each before what it caused.
 
 mod authority;
+mod budgets;
 mod cancellation;
 mod edges;
 mod facts;
@@ -166,7 +167,7 @@ const INPUT_RULES: [LineRule; 8] = [
     migration::waits_because_it_was_deferred,
 ];
 
-const SIGNAL_RULES: [LineRule; 37] = [
+const SIGNAL_RULES: [LineRule; 40] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -195,6 +196,9 @@ const SIGNAL_RULES: [LineRule; 37] = [
     authority::opens_only_where_there_is_room,
     authority::silent_while_suspended,
     recovery::follows_a_failure,
+    budgets::steps_are_taken_in_order,
+    budgets::what_is_said_is_done,
+    budgets::what_is_skipped_is_silent,
     edges::watermarks_alternate,
     edges::stop_before_go,
     edges::lineage,

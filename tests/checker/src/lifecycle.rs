@@ -176,6 +176,7 @@ pub(crate) fn reason_of_abort(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
         Some("transport_disconnect_or_stall") if scene.tick.loses_the_transport() => return,
         Some("budget_exhausted") if scene.tick.ends_by_budget(number) => return,
         Some(EVIDENCE) if scene.tick.lacks_evidence().is_some() => return,
+        Some("node_timeout_or_failure") if scene.tick.budget_that_ends("node_budget", number).is_some() => return,
         _ if failed => return,
         _ => "nothing in this tick gives this reason",
     };
@@ -195,10 +196,12 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let cancel = || cancel().or_else(|| tick.input("session_end"));
     let authority = tick.input("authority_revoked").map(|row| (row, "authority_loss"));
     let cancel = || cancel().map(|row| (row, "cancelled"));
-    let budget = || tick.signal_of("turn_budget", turn).filter(|_| tick.ends_by_budget(turn));
+    let budgets = ["turn_budget", "path_budget", "edge_budget"];
+    let budget = || budgets.iter().find_map(|name| tick.budget_that_ends(name, turn));
+    let node = || tick.budget_that_ends("node_budget", turn).map(|row| (row, FAILURES[0]));
     let evidence = || tick.lacks_evidence().map(|row| (row, EVIDENCE));
-    let failure =
-        || budget().map(|row| (row, "budget_exhausted")).or_else(evidence).or_else(|| strongest_failure(tick, turn));
+    let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(node).or_else(evidence);
+    let failure = || failure().or_else(|| strongest_failure(tick, turn));
     let Some((cause, reason)) = authority.or_else(cancel).or_else(failure) else { return };
     let terminal = tick.rows().find(|row| row.is_signal_of("abort", turn) || row.is_signal_of("commit", turn));
     match terminal {

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 38] = {
+const SHAPES: [Shape; 39] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -49,6 +49,7 @@ const SHAPES: [Shape; 38] = {
         (In, "interruption_dismissed", Control, &[("turn", Turn)]),
         (In, "playback_cut", Control, &[("turn", Turn)]),
         (In, "turn_failed", Control, &[("turn", Turn), ("reason", Word)]),
+        (In, "node_lost", Control, &[("turn", Turn), ("node", Word)]),
         (In, "session_drain", Control, &[]),
         (In, "lease", Control, &[("epoch", Word)]),
         (In, "recorder", Control, &[]),

@@ -163,7 +163,12 @@ impl<'a> Tick<'a> {
 
     /// Whether a budget of this turn is spent in this tick, and ends it.
     pub(crate) fn ends_by_budget(self, turn: u32) -> bool {
-        self.rows().any(|row| row.is_signal_of("turn_budget", turn) && row.text("outcome") == Some("terminate"))
+        ["turn_budget", "path_budget", "edge_budget"].iter().any(|name| self.budget_that_ends(name, turn).is_some())
+    }
+
+    /// A budget of this turn that is spent in this tick, and ends it.
+    pub(crate) fn budget_that_ends(self, name: &str, turn: u32) -> Option<Row<'a>> {
+        self.rows().find(|row| row.is_signal_of(name, turn) && row.text("outcome") == Some("terminate"))
     }
 
     /// Whether control ends this turn in this tick, so that data of the same tick comes too late.
@@ -172,6 +177,7 @@ impl<'a> Tick<'a> {
             && (self.cancellation_of(turn).is_some()
                 || self.loses_the_transport()
                 || self.ends_by_budget(turn)
+                || self.budget_that_ends("node_budget", turn).is_some()
                 || self.input_of("turn_failed", turn).is_some())
     }
 }

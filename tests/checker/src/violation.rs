@@ -137,6 +137,8 @@ rules! {
     Deferral = "deferral",
     /// Another attempt follows a failed call that has given nothing, and is made.
     Recovery = "recovery",
+    /// A turn gets by with less where a budget or a lost node asks for it, step by step, and takes no step back.
+    Degrade = "degrade",
 
     /// High and low watermarks of an edge alternate, within its bounds.
     WatermarkPairs = "watermark-pairs",
