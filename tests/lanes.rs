@@ -70,11 +70,11 @@ fn registry() -> Registry {
 }
 
 fn said(records: &[Record]) -> Option<u32> {
-    let said = records.iter().filter_map(|record| match &record.entry {
+    let mut said = records.iter().filter_map(|record| match &record.entry {
         Entry::Signal(_, Signal::DropNotice { dropped, .. }) => Some(dropped.items),
         _ => None,
     });
-    said.last()
+    said.next_back()
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(crate) fn deprecated(findings: &mut Collector<'_>, kind: &str, tree: &Tree, 
         let (warned, refused) = (Day::parse(&deprecation.warned_from), Day::parse(&deprecation.refused_from));
         let steps: Vec<&str> = path.split('.').collect();
         let mut found = Vec::new();
-        find(tree, &steps, String::new(), &mut found);
+        find(tree, &steps, "", &mut found);
         for (path, place) in found {
             let hint = format!("instead: {}", deprecation.instead);
             if refused.is_some_and(|from| today >= from) {
@@ -96,7 +96,7 @@ pub(crate) fn deprecated(findings: &mut Collector<'_>, kind: &str, tree: &Tree, 
 }
 
 /// The fields of a path, in which `*` stands for any name and any entry of a list.
-fn find(tree: &Tree, steps: &[&str], path: String, found: &mut Vec<(String, Place)>) {
+fn find(tree: &Tree, steps: &[&str], path: &str, found: &mut Vec<(String, Place)>) {
     let Some((step, rest)) = steps.split_first() else { return };
     let any = *step == "*";
     match &tree.content {
@@ -106,7 +106,7 @@ fn find(tree: &Tree, steps: &[&str], path: String, found: &mut Vec<(String, Plac
                 if rest.is_empty() {
                     found.push((path.clone(), field.key_place));
                 }
-                find(&field.value, rest, path, found);
+                find(&field.value, rest, &path, found);
             }
         }
         Content::List(items) if any => {
@@ -115,7 +115,7 @@ fn find(tree: &Tree, steps: &[&str], path: String, found: &mut Vec<(String, Plac
                 if rest.is_empty() {
                     found.push((path.clone(), item.place));
                 }
-                find(item, rest, path, found);
+                find(item, rest, &path, found);
             }
         }
         Content::List(_) | Content::Scalar { .. } => {}
