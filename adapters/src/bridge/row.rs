@@ -75,8 +75,8 @@ impl Row {
         }
     }
 
-    /// Writes down what the tick wrote, and then does what it wants done. Gives whether the session is over.
-    pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> bool {
+    /// Writes down what the tick wrote, and then does what it wants done. Gives how the session ended, if it has.
+    pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
         if let Some(tape) = &mut self.tape {
             tape.append(&self.records);
         }
@@ -91,11 +91,8 @@ impl Row {
             }
         }
         self.records = records;
-        if self.ended {
-            self.finish(if self.lost { End::Lost } else { End::Done });
-        }
         self.outlet.wake();
-        self.ended
+        self.ended.then_some(if self.lost { End::Lost } else { End::Done })
     }
 
     /// The session is over, for whatever reason.

@@ -241,11 +241,12 @@ impl Worker {
         if row.answered.next_at().is_some() {
             self.answered.push(key);
         }
-        if over {
+        if let Some(end) = over {
             self.slots.remove(&key);
-            self.rows[slot.0 as usize] = None;
+            // Who hears that it is over finds it counted so.
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
             self.counts.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.rows[slot.0 as usize].take().into_iter().for_each(|mut row| row.finish(end));
         }
     }
 
