@@ -200,7 +200,7 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let budget = || budgets.iter().find_map(|name| tick.budget_that_ends(name, turn));
     let node = || tick.budget_that_ends("node_budget", turn).map(|row| (row, FAILURES[0]));
     let evidence = || tick.lacks_evidence().map(|row| (row, EVIDENCE));
-    let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(node).or_else(evidence);
+    let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(evidence).or_else(node);
     let failure = || failure().or_else(|| strongest_failure(tick, turn));
     let Some((cause, reason)) = authority.or_else(cancel).or_else(failure) else { return };
     let terminal = tick.rows().find(|row| row.is_signal_of("abort", turn) || row.is_signal_of("commit", turn));
