@@ -241,9 +241,15 @@ impl Context<'_> {
         first[first.len() - new..].iter().map(|event| &event.payload)
     }
 
-    /// Whether the last thing that was asked for says that the node can't go on.
-    pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.outbox.asks.last(), Some(Ask { node, kind: AskKind::Fail(_), .. }) if *node == self.node)
+    /// How much has been asked for in this tick, by whomever.
+    pub(crate) fn asked(&self) -> usize {
+        self.outbox.asks.len()
+    }
+
+    /// Whether the node has said that it can't go on, since so much had been asked for. What was asked for before may be
+    /// another session's: one outbox serves all that react in a tick.
+    pub(crate) fn has_failed_since(&self, before: usize) -> bool {
+        self.outbox.asks[before..].iter().any(|ask| matches!(ask.kind, AskKind::Fail(_)))
     }
 
     fn next_call(&mut self) -> CallRef {

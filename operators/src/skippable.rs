@@ -44,11 +44,11 @@ impl Skippable {
     /// Lets the node react. Its panic is its own: the turn can do without it.
     fn react(&mut self, cx: &mut Context<'_>, ended: bool, reaction: impl FnOnce(&mut dyn Node, &mut Context<'_>)) {
         let Some(node) = &mut self.node else { return };
-        let (before, calls) = (cx.emitted(), *cx.calls);
+        let (before, asked, calls) = (cx.emitted(), cx.asked(), *cx.calls);
         let panic = catch_unwind(AssertUnwindSafe(|| reaction(node.as_mut(), cx))).err();
         self.calls = self.calls + (*cx.calls - calls) - u32::from(ended).min(self.calls);
         panic.into_iter().for_each(|panic| cx.fail(panic_message(panic.as_ref())));
-        if cx.has_failed() {
+        if cx.has_failed_since(asked) {
             self.node = None;
             return;
         }
@@ -119,10 +119,14 @@ impl Node for Skippable {
 #[cfg(test)]
 mod tests {
     use rspp_specs::dataflow::AskKind;
+    use rspp_specs::event::Origin;
+    use rspp_specs::ids::{RuntimeSequence, Slot};
     use rspp_specs::outcome::Outcome;
+    use rspp_specs::time::Micros;
 
     use super::*;
     use crate::harness::Harness;
+    use crate::node::Outbox;
 
     /// Answers `go`, drops `drop`, broods over anything else, panics at `break`.
     #[derive(Default)]
@@ -176,6 +180,23 @@ mod tests {
         check(&["a", "end"], &["end"], &[]);
         check(&["a", "drop"], &[], &[]);
         check(&["a", "break", "c"], &[], &["a", "break", "c"]);
+    }
+
+    #[test]
+    fn what_another_session_gives_up_is_its_own() {
+        let mut outbox = Outbox::new(1);
+        let mut react = |slot, node: &mut Skippable, text| {
+            let scope = Scope::Session;
+            let origin = Origin { slot: Slot(slot), scope, cause: RuntimeSequence(1), at: Micros(0) };
+            let (outbox, mut calls) = (&mut outbox, 0);
+            let mut cx = Context { origin: &origin, node: NodeIndex(0), attributes: None, calls: &mut calls, outbox };
+            node.on_event(&mut cx, PortIndex(0), Payload::text(text));
+            cx.emitted()
+        };
+        let (mut one, mut other) =
+            (Skippable::new(Box::new(Moody::default())), Skippable::new(Box::new(Moody::default())));
+        assert_eq!(react(0, &mut one, "break"), 0);
+        assert_eq!((react(1, &mut other, "go"), react(1, &mut other, "go")), (1, 2), "in the same tick, behind it");
     }
 
     #[test]
