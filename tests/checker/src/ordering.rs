@@ -51,7 +51,7 @@ pub(crate) fn inputs_by_lane(scene: &Scene<'_>, out: &mut Findings) {
 
 fn input_rank(name: &str) -> u8 {
     match name {
-        "turn_open_proposed" | "turn_failed" | "playback_cut" => 0,
+        "turn_open_proposed" | "turn_failed" | "playback_cut" | "node_lost" => 0,
         "interruption_proposed" | "interruption_confirmed" | "interruption_dismissed" => 0,
         "wake" => 2,
         "audio" | "user_text" | "provider" => 3,
