@@ -106,7 +106,7 @@ fn held() -> TempDir {
     let at = |path: &str| repository().join(path).display().to_string();
     let (spec, input) = (at(SPEC), at("specs/examples/restaurant.caller.wav"));
     let bindings = ["--bind", "stt=captions:../examples/restaurant.captions.yaml", "--bind", "tts=tone:"];
-    let files = ["--input", &input, "--output", "answer.wav", "--record", "call.rspp", "--record-level", "L2"];
+    let files = ["--input", &input, "--output", "answer.wav", "--record", "call.rspp"];
     let ran = rspp(folder.path(), &[&["run", spec.as_str()][..], &bindings, &files].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     folder

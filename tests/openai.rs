@@ -57,18 +57,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-const RUN: [&str; 10] = [
-    "run",
-    "spec.yaml",
-    "--input",
-    "caller.wav",
-    "--output",
-    "answer.wav",
-    "--record",
-    "call.rspp",
-    "--record-level",
-    "L2",
-];
+const RUN: [&str; 8] = ["run", "spec.yaml", "--input", "caller.wav", "--output", "answer.wav", "--record", "call.rspp"];
 
 // ---- a whole call ---------------------------------------------------------------------------------------------
 

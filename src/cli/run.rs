@@ -16,7 +16,7 @@ use crate::run::{self, RunError, describe, run};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav \\\n      \
-        --output answer.wav --record call.rspp --record-level L2\n  \
+        --output answer.wav --record call.rspp\n  \
     rspp run specs/pipelines/voice-assistant.yaml --input caller.wav --output answer.wav \\\n      \
         --bind llm=http://localhost:11434/v1#qwen2.5:3b --bind stt=bundled:pocketsphinx#any-words\n  \
     rspp run mine.yaml --input caller.wav --output answer.wav \\\n      \
@@ -37,9 +37,9 @@ pub(super) struct Run {
     /// Also write a recording here.
     #[arg(long, value_name = "CALL.rspp")]
     record: Option<PathBuf>,
-    /// Record at this level instead of the spec's: L2 has everything, and replays.
-    #[arg(long, value_name = "LEVEL", value_parser = level, requires = "record")]
-    record_level: Option<RecordingLevel>,
+    /// How much of it is recorded, whatever the spec says of served calls: only L2 replays; L0 and L1 keep no audio.
+    #[arg(long, value_name = "LEVEL", value_parser = level, default_value = "L2", requires = "record")]
+    record_level: RecordingLevel,
     /// Hold it by the clock on the wall instead of in virtual time.
     #[arg(long)]
     realtime: bool,
@@ -51,6 +51,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let Self { spec, over, input, output, record, record_level, realtime, json } = self;
+        let record_level = Some(record_level);
         let options = run::Run { spec, over: over.over(), input, output, record, record_level, realtime };
         let held = run(&options, registry, interrupt).map_err(|error| failure(&error))?;
         let text = if json { json_of(&held.summary)? } else { describe(&held, &options) };

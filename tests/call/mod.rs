@@ -47,7 +47,7 @@ impl Call {
     pub(crate) fn hold(spec: &Path, input: &Path, folder: &Path, options: &[&str]) -> Self {
         std::fs::create_dir_all(folder).expect("a folder can be made");
         let (answer, recording) = (folder.join("answer.wav"), folder.join("call.rspp"));
-        let mut args: Vec<&OsStr> = ["run", "--json", "--record-level", "L2"].map(AsRef::as_ref).to_vec();
+        let mut args: Vec<&OsStr> = ["run", "--json"].map(AsRef::as_ref).to_vec();
         args.push(spec.as_ref());
         for (option, path) in [("--input", input), ("--output", &answer), ("--record", &recording)] {
             args.extend([option.as_ref(), path.as_os_str()]);
