@@ -130,10 +130,13 @@ impl Node for Segmenter {
                     self.speak(cx, &sentence);
                     spoken = true;
                 }
-                if self.left == Some(0) {
-                    return self.forget(cx);
+                if self.left != Some(0) {
+                    self.speak_overdue(cx, spoken);
                 }
-                self.speak_overdue(cx, spoken);
+                // What was spoken may have been the last that there is room for.
+                if self.left == Some(0) {
+                    self.forget(cx);
+                }
             }
             Payload::Retract => {
                 self.text.clear();
@@ -260,6 +263,11 @@ mod tests {
         harness.directive(&shorten(0)).directive(&shorten(3));
         assert_eq!(harness.emitted(), [Payload::text("One."), end]);
         assert!(!harness.holds(), "a step is not taken back");
+        let mut harness = Harness::new(Segmenter::new(&SegmenterParams::default()));
+        harness.at_ms(100).event(Payload::text("well "));
+        harness.directive(&shorten(1)).at_ms(3_200).event(Payload::text("on sundays we"));
+        assert_eq!(harness.emitted(), [Payload::text("well on sundays"), Payload::End(Outcome::Success)]);
+        assert!(!harness.holds(), "nor what was left behind words that had waited for too long");
     }
 
     #[test]
