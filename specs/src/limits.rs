@@ -83,6 +83,10 @@ pub const MAX_PENDING_PROPOSALS: usize = 8;
 pub const MAX_PROPOSAL_WAIT_MS: u64 = 5_000;
 /// Derived inputs of one session that wait for its next tick.
 pub const MAX_SESSION_DERIVED_INPUTS: usize = 64;
+/// The latest time of a session: almost nine years. What is later can't be written down.
+pub const MAX_TIME_US: u64 = (1 << 48) - 1;
+/// The furthest place in a turn's audio.
+pub const MAX_TURN_SAMPLES: u64 = 1 << 40;
 /// Text in one payload.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// A sentence that does not end is spoken in pieces of this size.

@@ -8,7 +8,7 @@ use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{TurnBudget, TurnPart};
 use crate::event::{AudioFrame, ProviderResult, Talk};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
-use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES};
+use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES};
 use crate::outcome::{AbortReason, Cancellation};
 use crate::plan::{Plan, RecordingLevel};
 use crate::recording::RecorderReport;
@@ -94,6 +94,13 @@ impl Input {
             Input::CallerAudio(frame) | Input::Provider(_, ProviderResult::Audio(frame)) => frame.check(),
             Input::UserText(content)
             | Input::Provider(_, ProviderResult::Text(content) | ProviderResult::ToolResult(content)) => text(content),
+            // What can't be recorded can't be replayed.
+            Input::Provider(_, ProviderResult::Transcript(transcript)) if transcript.watermark.0 > MAX_TIME_US => {
+                Err("a watermark behind the end of every call")
+            }
+            Input::PlayoutAck(ack) if ack.heard_samples > MAX_TURN_SAMPLES => {
+                Err("more samples heard than a turn may have")
+            }
             Input::Provider(_, ProviderResult::Transcript(transcript)) => text(&transcript.text),
             Input::Provider(_, ProviderResult::ToolCall(call)) => {
                 text(&call.key).and(text(&call.name)).and(text(&call.arguments))
@@ -309,4 +316,23 @@ pub enum TimerKey {
     Buffers(NodeIndex),
     /// Proposals that were deferred are tried again.
     Deferred,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Transcript, Understanding};
+    use crate::ids::UtteranceId;
+
+    /// Found by `rspp sim --replay`, seed 1: a hostile recogniser's watermark entered, and was not in the recording.
+    #[test]
+    fn what_can_not_be_written_down_does_not_enter() {
+        let heard = |watermark| {
+            let (utterance, understanding) = (UtteranceId(1), Understanding::Partial);
+            let transcript = Transcript { utterance, understanding, text: "hello".into(), watermark };
+            Input::Provider(InvocationId(1), ProviderResult::Transcript(transcript)).check()
+        };
+        assert_eq!(heard(Micros(MAX_TIME_US)), Ok(()));
+        assert!(heard(Micros(MAX_TIME_US + 1)).is_err() && heard(Micros(u64::MAX)).is_err());
+    }
 }

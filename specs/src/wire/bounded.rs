@@ -4,22 +4,18 @@ use std::sync::Arc;
 
 use super::WireError;
 use crate::ids::{EdgeIndex, NodeIndex, RuntimeSequence};
-use crate::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES, MAX_TEXT_BYTES};
+use crate::limits::{MAX_PLAN_EDGES, MAX_PLAN_NODES, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES};
 use crate::time::Micros;
 
 /// The highest sampling rate, in samples a second.
 pub(super) const MAX_RATE_HZ: u32 = 48_000;
-/// The latest time, in microseconds: almost nine years.
-pub(super) const MAX_TIME_US: u64 = (1 << 48) - 1;
-/// The furthest place in a turn's audio, in samples.
-pub(super) const MAX_SAMPLES: u64 = 1 << 40;
 /// The highest count, which is also the last that every JSON reader keeps exactly.
 pub(super) const MAX_COUNT: u64 = 1 << 53;
 
 const _: () = {
     // `Micros::to_samples` and `Micros::of_samples` multiply before they divide.
     assert!(MAX_TIME_US.checked_mul(MAX_RATE_HZ as u64).is_some());
-    assert!(MAX_SAMPLES.checked_mul(1_000_000).is_some());
+    assert!(MAX_TURN_SAMPLES.checked_mul(1_000_000).is_some());
 };
 
 /// `value`, if it is at most `limit`.
@@ -43,7 +39,7 @@ pub(super) fn count(field: &'static str, value: u64) -> Result<u64, WireError> {
 }
 
 pub(super) fn samples(field: &'static str, value: u64) -> Result<u64, WireError> {
-    within(field, value, MAX_SAMPLES)
+    within(field, value, MAX_TURN_SAMPLES)
 }
 
 pub(super) fn to_us(field: &'static str, time: Micros) -> Result<u64, WireError> {
