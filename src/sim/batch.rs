@@ -168,11 +168,7 @@ impl fmt::Display for Batch {
         for (name, injected) in &self.faults {
             writeln!(f, "{name}: {injected} injected")?;
         }
-        writeln!(
-            f,
-            "{} cancellations, {} of them fenced in their tick; {} outputs after the fence",
-            gates.cancels_accepted, gates.fenced_in_the_same_tick, gates.outputs_after_the_fence
-        )?;
+        writeln!(f, "{gates}")?;
         let seeds = self.violating_seeds.len();
         writeln!(f, "{} ticks judged, {} violations in {seeds} seeds", self.invariants_checked, self.violations)?;
         self.found.iter().try_for_each(|found| write!(f, "\n{found}"))

@@ -256,6 +256,17 @@ impl Report {
 }
 
 /// For people.
+impl fmt::Display for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cancels_accepted, fenced_in_the_same_tick, outputs_after_the_fence, .. } = self;
+        write!(
+            f,
+            "{cancels_accepted} cancellations, {fenced_in_the_same_tick} of them fenced in their tick; \
+             {outputs_after_the_fence} outputs after the fence"
+        )
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, sessions, minutes, calls, turns_opened, interruptions, gates, .. } = self;
@@ -279,11 +290,7 @@ impl fmt::Display for Report {
         for (name, injected) in &self.faults {
             writeln!(f, "{name}: {injected} injected")?;
         }
-        writeln!(
-            f,
-            "{} cancellations, {} of them fenced in their tick; {} outputs after the fence",
-            gates.cancels_accepted, gates.fenced_in_the_same_tick, gates.outputs_after_the_fence
-        )?;
+        writeln!(f, "{gates}")?;
         writeln!(f, "{} ticks judged, {} violations", self.invariants_checked, self.violations)?;
         self.found.iter().try_for_each(|found| write!(f, "\n{found}"))
     }
