@@ -128,6 +128,8 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("admission (exhausted)", admission(Quota::Exhausted)),
         ("admission (shedding)", admission(Quota::Shedding)),
         ("dispatch_refused", Input::DispatchRefused(InvocationId(1))),
+        ("node_overrun (llm)", Input::NodeOverrun { node: model, took: Micros::from_ms(50) }),
+        ("node_overrun (within its slice)", Input::NodeOverrun { node: model, took: Micros::from_ms(20) }),
         ("takeover", Input::Takeover(Takeover { epoch: LeaseEpoch(7), lost: [InvocationId(1)].into() })),
         ("connection (disconnected)", Input::Connection(ConnectionState::Disconnected)),
         ("connection (stalled)", Input::Connection(ConnectionState::Stalled)),

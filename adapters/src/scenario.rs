@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rspp_engine::{Core, View};
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
 use rspp_specs::event::{AudioFrame, Talk};
-use rspp_specs::ids::{InvocationId, LeaseEpoch};
+use rspp_specs::ids::{InvocationId, LeaseEpoch, NodeIndex};
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
@@ -123,6 +123,19 @@ pub struct ScenarioInput {
     /// The recorder fares better or worse, or somebody asks something of it.
     #[serde(default)]
     pub recorder: Option<RecorderReport>,
+    /// A node has computed for long.
+    #[serde(default)]
+    pub node_overrun: Option<Overrun>,
+}
+
+/// A node has computed for long.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overrun {
+    /// Which, by its index in the plan.
+    pub node: NodeIndex,
+    /// How long.
+    pub took_ms: u64,
 }
 
 /// What others have found out about a provider.
@@ -153,7 +166,7 @@ pub enum ScenarioError {
     #[error(
         "the input at {at_ms} ms needs exactly one of user_text, cancel, cancellation, talk, observed, authority_revoked, transport_lost, \
          session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health, dispatch_refused, takeover, \
-         recorder"
+         recorder, node_overrun"
     )]
     Input {
         /// When it was to come in.
@@ -256,6 +269,8 @@ impl ScenarioInput {
         inputs.extend(self.dispatch_refused.map(Input::DispatchRefused));
         inputs.extend(self.takeover.clone().map(Input::Takeover));
         inputs.extend(self.recorder.map(Input::Recorder));
+        let overrun = |Overrun { node, took_ms }| Input::NodeOverrun { node, took: Micros::from_ms(took_ms) };
+        inputs.extend(self.node_overrun.map(overrun));
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(ScenarioError::Input { at_ms: self.at_ms }),

@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 pub use limits::Limits;
 pub use routes::{DOORS, Door, Knock, Opens};
 
-use crate::bridge::{Bridge, Opening, Pipeline, Session};
+use crate::admission::Priority;
+use crate::bridge::{Bridge, NoRoom, Opening, Pipeline, Session};
 use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
@@ -282,10 +283,14 @@ impl House {
                 .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone())),
             session,
             fairness_key: tenant.into(),
+            priority: claims.map_or(Priority::Interactive, |claims| claims.priority),
             epoch: LeaseEpoch::default(),
             pipeline: self.pipeline.clone(),
             tells,
         };
-        self.bridge.open(opening).map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))
+        self.bridge.open(opening).map_err(|error| {
+            let code = if matches!(error, NoRoom::Tenant { .. }) { RefusalCode::OverQuota } else { RefusalCode::Full };
+            Refusal::fatal(code, error.to_string())
+        })
     }
 }

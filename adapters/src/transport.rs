@@ -158,6 +158,8 @@ pub enum RefusalCode {
     NoSession,
     /// The server has as many as it can have.
     Full,
+    /// The caller's tenant has as many as it may have.
+    OverQuota,
     /// The peer did not say what it wants in time.
     HandshakeTimeout,
     /// Nothing came for too long.
@@ -183,6 +185,7 @@ impl RefusalCode {
             RefusalCode::Unauthorized => "unauthorized",
             RefusalCode::NoSession => "no_session",
             RefusalCode::Full => "full",
+            RefusalCode::OverQuota => "over_quota",
             RefusalCode::HandshakeTimeout => "handshake_timeout",
             RefusalCode::Idle => "idle",
             RefusalCode::SlowReader => "slow_reader",

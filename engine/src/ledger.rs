@@ -125,6 +125,13 @@ impl Playback {
         }
     }
 
+    /// A chunk of text will never be spoken: nobody was asked to.
+    pub(crate) fn on_unspoken(&mut self, text: &Arc<str>) {
+        // No invocation has number 0.
+        let by = InvocationId(0);
+        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: true });
+    }
+
     /// No more audio of a chunk comes, although there should be more.
     pub(crate) fn on_withdrawn(&mut self, by: InvocationId) {
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {

@@ -28,8 +28,9 @@ use timely::progress::operate::FrontierInterest;
 use crate::buffers::Buffers;
 use crate::fan_in::Waiting;
 use crate::kept::{Kept, Place};
-use crate::node::{Node, Outbox};
+use crate::node::{Node, Outbox, Stop};
 use crate::seat::Table;
+use crate::watch::{OfSession, Watch};
 
 /// Makes a node's state from its parameters in a session's plan.
 pub type Factory = Rc<dyn Fn(&Plan, NodeIndex) -> Box<dyn Node>>;
@@ -123,6 +124,7 @@ pub fn host<'s>(
 /// What the operator does with what comes in, and what it keeps for the rest of a tick.
 struct Reactor {
     seats: Seats,
+    watch: Watch,
     outlets: Outlets,
     /// More than one path leads here: rows wait by frontier.
     paths_meet: bool,
@@ -140,8 +142,10 @@ struct Reactor {
 impl Reactor {
     fn new(hosted: Hosted, outlets: Outlets, paths_meet: bool, kept: &Kept) -> Self {
         let (node, outputs, order) = (hosted.node, hosted.outputs, hosted.order);
+        let watch = Watch::new(outlets.asks.meter(), node);
         Self {
             seats: Seats::new(hosted),
+            watch,
             ports: outlets.events.len(),
             outlets,
             paths_meet,
@@ -155,7 +159,7 @@ impl Reactor {
     }
 
     fn on_control(&mut self, capability: &InputCapability<u64>, rows: &[ControlRow]) {
-        self.seats.each(rows.iter(), &mut self.releases, Seats::on_control);
+        self.seats.each(&mut self.watch, rows.iter(), &mut self.releases, Seats::on_control);
         self.outlets.asks.put_flushed(&mut self.releases.flushed);
         if !self.releases.is_empty() {
             let data = SubTick::unpack(*capability.time()).next().pack();
@@ -176,7 +180,8 @@ impl Reactor {
         if self.paths_meet || self.released.time().is_some() {
             return self.wait(capability, edge, events.map(|event| Arrival::Event(port, event)));
         }
-        self.seats.each(events, &mut self.outbox, |seats, event, outbox| seats.on_event(port, event, outbox));
+        let on_event = |seats: &mut Seats, event, outbox: &mut Outbox| seats.on_event(port, event, outbox);
+        self.seats.each(&mut self.watch, events, &mut self.outbox, on_event);
         self.outlets.send(&mut self.outbox, Right::Input(capability));
     }
 
@@ -184,7 +189,7 @@ impl Reactor {
         if self.paths_meet {
             return self.wait(capability, 0, results.map(Arrival::Result));
         }
-        self.seats.each(results, &mut self.outbox, Seats::on_result);
+        self.seats.each(&mut self.watch, results, &mut self.outbox, Seats::on_result);
         self.outlets.send(&mut self.outbox, Right::Input(capability));
     }
 
@@ -199,7 +204,8 @@ impl Reactor {
     /// Reacts to what waited, once no more can come.
     fn catch_up(&mut self, frontiers: &[MutableAntichain<u64>]) {
         if self.waited.time().is_some_and(|data| passed(frontiers, data)) {
-            self.seats.each(self.waiting.drain_in_order(self.order), &mut self.outbox, Seats::on_arrival);
+            let waited = self.waiting.drain_in_order(self.order);
+            self.seats.each(&mut self.watch, waited, &mut self.outbox, Seats::on_arrival);
             self.outlets.send_kept(&mut self.outbox, &mut self.waited);
         }
     }
@@ -258,6 +264,12 @@ enum Arrival {
     Result(Delivery),
 }
 
+impl OfSession for Arrival {
+    fn slot(&self) -> Slot {
+        self.key().0
+    }
+}
+
 impl Arrival {
     fn key(&self) -> (Slot, RuntimeSequence) {
         match self {
@@ -280,9 +292,26 @@ impl Seats {
         Self { hosted, table: Table::default(), reacting: None }
     }
 
+    /// Reacts to each of the rows, under a watch.
+    fn each<T: OfSession>(
+        &mut self,
+        watch: &mut Watch,
+        rows: impl Iterator<Item = T>,
+        outbox: &mut Outbox,
+        reaction: impl Fn(&mut Self, T, &mut Outbox),
+    ) {
+        if watch.is_close() {
+            return rows.for_each(|row| {
+                watch.measure(row.slot(), || self.all(std::iter::once(row), outbox, &reaction));
+            });
+        }
+        self.all(rows, outbox, reaction);
+        watch.glance();
+    }
+
     /// Reacts to each of the rows. A panic ends what the node did for the session whose row it was, and nothing else:
     /// the rows behind it have their turn.
-    fn each<T>(
+    fn all<T>(
         &mut self,
         mut rows: impl Iterator<Item = T>,
         outbox: &mut Outbox,
@@ -309,11 +338,18 @@ impl Seats {
 
     fn on_control(&mut self, row: &ControlRow, outbox: &mut Outbox) {
         match &row.directive {
-            Directive::Begin(plan) => return self.table.begin(row.slot, plan),
-            Directive::Finish => return self.table.finish(row.slot),
+            Directive::Begin(plan) => {
+                self.table.begin(row.slot, plan);
+                return self.start(row, Lifetime::Session, outbox);
+            }
+            Directive::Finish => {
+                let node = self.table.finish(row.slot);
+                return self.stop(row, node, Stop::SessionOver);
+            }
             Directive::Wake(node)
             | Directive::WakeBuffers(node)
             | Directive::Drop(node)
+            | Directive::TakeOut(node)
             | Directive::Degrade(node, _)
                 if *node != self.hosted.node =>
             {
@@ -324,7 +360,12 @@ impl Seats {
         let Some(mut chair) = self.table.of(row.slot) else { return };
         let mut concerns = self.hosted.lifetime == Lifetime::Session;
         match row.directive {
-            Directive::Open(capability) => chair.start_turn(Some(capability), self.hosted.lifetime),
+            Directive::Open(capability) => {
+                chair.start_turn(Some(capability), self.hosted.lifetime);
+                self.start(row, Lifetime::Turn, outbox);
+            }
+            Directive::Close(capability) if chair.is_open_for(capability) => self.close(row),
+            Directive::TakeOut(_) => return self.take_out(row, outbox),
             Directive::Wake(_) | Directive::Degrade(..) => concerns = true,
             // Whose buffers are gone has nothing to be woken for.
             Directive::WakeBuffers(_) => concerns = chair.seat.node.is_some(),
@@ -341,6 +382,45 @@ impl Seats {
             // It lives on, and learns what has ended behind what was dropped.
             self.direct(row, &Directive::WakeBuffers(node), outbox);
         }
+    }
+
+    /// The life of a node begins that lives for so long.
+    fn start(&mut self, row: &ControlRow, lifetime: Lifetime, outbox: &mut Outbox) {
+        let Some(mut chair) = self.table.of(row.slot).filter(|_| self.hosted.lifetime == lifetime) else { return };
+        let origin = chair.origin(row);
+        self.reacting = Some(origin);
+        chair.react(&self.hosted, &origin, None, outbox, |_, _| {});
+        self.reacting = None;
+    }
+
+    /// The life of a node is over; nobody hears it any more.
+    fn stop(&mut self, row: &ControlRow, node: Option<Box<dyn Node>>, end: Stop) {
+        let Some(mut node) = node else { return };
+        let (slot, scope) = (row.slot, EventScope::Session);
+        self.reacting = Some(Origin { slot, scope, cause: row.cause, at: row.at });
+        node.on_stop(end);
+        drop(node);
+        self.reacting = None;
+    }
+
+    /// A turn has committed and closed, and what was kept for it goes.
+    fn close(&mut self, row: &ControlRow) {
+        let lifetime = self.hosted.lifetime;
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let node = if lifetime == Lifetime::Turn { chair.seat.node.take() } else { None };
+        chair.start_turn(None, lifetime);
+        self.stop(row, node, Stop::Committed);
+    }
+
+    /// A node computes no more. What it keeps and what waits before it goes, by a rule that says so.
+    fn take_out(&mut self, row: &ControlRow, outbox: &mut Outbox) {
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
+        self.reacting = Some(origin);
+        let node = chair.seat.node.take();
+        chair.seat.failed = true;
+        chair.note_holds(self.hosted.node, row.slot, row.cause, outbox);
+        self.stop(row, node, Stop::TakenOut);
     }
 
     /// The node learns of a directive, in the name of its turn.
@@ -371,6 +451,7 @@ impl Seats {
             outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
         }
         self.reacting = None;
+        self.stop(row, dying, Stop::Revoked);
         if lifetime == Lifetime::Session {
             self.direct(row, &row.directive, outbox);
         }
@@ -386,7 +467,7 @@ impl Seats {
         let origin = chair.origin(row);
         self.reacting = Some(origin);
         chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
-        chair.seat.node = None;
+        chair.seat.node.take().into_iter().for_each(|mut node| node.on_stop(Stop::Cancelled));
         for (port, mark) in chair.marks() {
             chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));
         }

@@ -33,5 +33,6 @@ pub mod tts;
 pub mod utterance;
 pub mod vad;
 pub mod vote;
+mod watch;
 
-pub use node::{Context, Node};
+pub use node::{Context, Node, Stop};

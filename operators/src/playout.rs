@@ -132,7 +132,9 @@ impl Node for Playout {
     fn on_directive(&mut self, cx: &mut Context<'_>, directive: &Directive) {
         match directive {
             Directive::Open(capability) => self.start(Some(*capability)),
-            Directive::Revoke(capability) if self.turn == Some(*capability) => self.start(None),
+            Directive::Revoke(capability) | Directive::Close(capability) if self.turn == Some(*capability) => {
+                self.start(None);
+            }
             Directive::Hold => self.held = self.turn.is_some(),
             Directive::Resume { from_sample } => {
                 self.held = false;
@@ -155,6 +157,8 @@ impl Node for Playout {
             | Directive::Begin(_)
             | Directive::Finish
             | Directive::WakeBuffers(_)
+            | Directive::Close(_)
+            | Directive::TakeOut(_)
             | Directive::Degrade(..) => {}
         }
     }

@@ -85,6 +85,7 @@ fn of_input(input: &Input) -> DataClass {
         | Input::Connection(_)
         | Input::ProviderHealth { .. }
         | Input::DispatchRefused(_)
+        | Input::NodeOverrun { .. }
         | Input::Takeover(_)
         | Input::PlayoutAck(_)
         | Input::Observed(_)
@@ -158,6 +159,7 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::Merged { .. }
         | Signal::Discontinuity { .. }
         | Signal::BranchFallback { .. }
+        | Signal::NodeOverrun { .. }
         | Signal::Refused { .. } => DataClass::Metadata,
     }
 }

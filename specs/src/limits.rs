@@ -47,6 +47,8 @@ pub const MAX_CIRCUITS: usize = 64;
 pub const MAX_FALLBACKS: usize = 8;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
+/// Long reactions of one worker's tick that are told; there is hardly time for more.
+pub const MAX_TICK_OVERRUNS: usize = 64;
 /// Event containers of one dataflow that wait to be used again.
 pub const MAX_SPARE_BUFFERS: usize = 16;
 /// Paths of one plan that have a budget.

@@ -28,7 +28,7 @@ mod policy;
 mod recording;
 
 pub use policy::{
-    AdmissionPolicy, Budget, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
+    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
 };
 pub use recording::{ClassRedaction, RecordingLevel, RecordingPolicy, RecordingSample, Redaction, Sink};
 

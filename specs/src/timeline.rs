@@ -468,4 +468,15 @@ pub enum Signal {
         /// What it said.
         message: Arc<str>,
     },
+    /// A node computed for longer than its plan allows for one reaction.
+    NodeOverrun {
+        /// Which.
+        node: NodeIndex,
+        /// How long.
+        took: Micros,
+        /// How often by now, within the time for which the plan counts.
+        strikes: u32,
+        /// What follows: it goes on, the turn does without it, or it is taken out and the turn ends.
+        outcome: BudgetOutcome,
+    },
 }

@@ -351,6 +351,7 @@ impl Renderer {
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
+            Input::Timer(TimerKey::NodeStart(node)) => line.with("start_of", self.node(*node)),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
             Input::Recorder(RecorderReport::Asked(level)) => line.with("asked", level.name()),
             Input::Recorder(report) => line.with("is", snake(report)),
@@ -359,6 +360,7 @@ impl Renderer {
             Input::Connection(state) => line.with("state", snake(state)),
             Input::ProviderHealth { binding, healthy } => line.with("binding", binding).with("healthy", healthy),
             Input::DispatchRefused(id) => line.with("id", self.invocation(*id)),
+            Input::NodeOverrun { node, took } => line.with("node", self.node(*node)).with("took_ms", took),
             Input::Takeover(takeover) => {
                 let lost: Vec<String> = takeover.lost.iter().map(|id| self.invocation(*id).to_string()).collect();
                 line.with("epoch", &takeover.epoch).with("lost", lost.join(","))
@@ -486,6 +488,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Connection(_) => "connection",
         Input::ProviderHealth { .. } => "provider_health",
         Input::DispatchRefused(_) => "dispatch_refused",
+        Input::NodeOverrun { .. } => "node_overrun",
         Input::Takeover(_) => "takeover",
         Input::PlayoutAck(_) => "playout_ack",
         Input::Observed(_) => "observed",

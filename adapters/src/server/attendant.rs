@@ -648,7 +648,7 @@ fn close_frame(ended: &Ended) -> CloseFrame {
                 RefusalCode::Unknown | RefusalCode::Unsupported => 1003,
                 RefusalCode::TooLarge => 1009,
                 RefusalCode::Internal => 1011,
-                RefusalCode::Full => 1013,
+                RefusalCode::Full | RefusalCode::OverQuota => 1013,
                 RefusalCode::ShuttingDown => CLOSE_GOING_AWAY,
                 RefusalCode::Unauthorized => 4401,
                 RefusalCode::NoSession => 4404,

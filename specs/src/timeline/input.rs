@@ -8,7 +8,7 @@ use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{TurnBudget, TurnPart};
 use crate::event::{AudioFrame, ProviderResult, Talk};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
-use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES};
+use crate::limits::{MAX_PLAN_NODES, MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES};
 use crate::outcome::{AbortReason, Cancellation};
 use crate::plan::{Plan, RecordingLevel};
 use crate::recording::RecorderReport;
@@ -56,6 +56,13 @@ pub enum Input {
     Takeover(Takeover),
     /// The recorder fares better or worse, or somebody asks something of it.
     Recorder(RecorderReport),
+    /// A reaction of a node computed for longer than the worker likes, as measured outside.
+    NodeOverrun {
+        /// Which node's.
+        node: NodeIndex,
+        /// How long.
+        took: Micros,
+    },
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -107,6 +114,9 @@ impl Input {
             }
             Input::Takeover(takeover) if takeover.lost.len() > MAX_SESSION_INVOCATIONS => {
                 Err("more invocations than a session may have")
+            }
+            Input::NodeOverrun { node, took } if usize::from(node.0) >= MAX_PLAN_NODES || took.0 > MAX_TIME_US => {
+                Err("a node that no plan has, or a reaction longer than every call")
             }
             _ => Ok(()),
         }
@@ -316,6 +326,8 @@ pub enum TimerKey {
     Buffers(NodeIndex),
     /// Proposals that were deferred are tried again.
     Deferred,
+    /// A node has to have started.
+    NodeStart(NodeIndex),
 }
 
 #[cfg(test)]

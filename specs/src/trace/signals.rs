@@ -54,6 +54,11 @@ impl Renderer {
             | Signal::BranchFallback { .. }) => self.edge_fields(line, of_an_edge),
             Signal::Refused { state, input } => line.with("state", state.name()).with("input", input),
             Signal::NodeError { node, message } => line.with("node", self.node(*node)).with("message", message),
+            Signal::NodeOverrun { node, took, strikes, outcome } => line
+                .with("node", self.node(*node))
+                .with("took_ms", took)
+                .with("strikes", strikes)
+                .with("outcome", snake(outcome)),
             Signal::SessionReady
             | Signal::SessionEnded
             | Signal::Admit

@@ -182,7 +182,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32, 33"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -256,7 +256,20 @@ pub mod input {
         /// The recorder fares better or worse, or somebody asks something of it.
         #[prost(message, tag = "32")]
         Recorder(super::RecorderReport),
+        /// A reaction of a node computed for longer than the worker likes, as measured outside.
+        #[prost(message, tag = "33")]
+        NodeOverrun(super::NodeOverrun),
     }
+}
+/// A reaction of a node that computed for long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeOverrun {
+    /// The node's index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// How long it computed.
+    #[prost(uint64, tag = "2")]
+    pub took_us: u64,
 }
 /// A cancellation that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -591,7 +604,7 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
+    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22")]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -634,6 +647,9 @@ pub mod timer_key {
         /// A budget of a part of a turn is spent.
         #[prost(message, tag = "21")]
         Part(super::TurnPartTimer),
+        /// This node, by its index in the plan, has to have started.
+        #[prost(uint32, tag = "22")]
+        NodeStart(u32),
     }
 }
 /// When a budget of a turn is spent.
@@ -814,7 +830,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -993,7 +1009,26 @@ pub mod signal {
         /// The turn gets by with less from now on.
         #[prost(message, tag = "58")]
         Degraded(super::Degraded),
+        /// A node computed for longer than its plan allows for one reaction.
+        #[prost(message, tag = "59")]
+        NodeOverrun(super::NodeOverrunNotice),
     }
+}
+/// A node computed for longer than its plan allows for one reaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeOverrunNotice {
+    /// The node's index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// How long it computed.
+    #[prost(uint64, tag = "2")]
+    pub took_us: u64,
+    /// How often by now, within the time for which the plan counts.
+    #[prost(uint32, tag = "3")]
+    pub strikes: u32,
+    /// What follows.
+    #[prost(enumeration = "BudgetOutcome", tag = "4")]
+    pub outcome: i32,
 }
 /// The turn is cancelled softly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -402,6 +402,7 @@ impl Wire for TimerKey {
             TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
             TimerKey::Buffers(node) => Kind::Buffers(to_node("timer.buffers", node)?),
             TimerKey::Deferred => Kind::Deferred(pb::Nothing {}),
+            TimerKey::NodeStart(node) => Kind::NodeStart(to_node("timer.node_start", node)?),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -423,6 +424,7 @@ impl Wire for TimerKey {
             Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),
             Kind::Buffers(node) => TimerKey::Buffers(of_node("timer.buffers", node)?),
             Kind::Deferred(pb::Nothing {}) => TimerKey::Deferred,
+            Kind::NodeStart(node) => TimerKey::NodeStart(of_node("timer.node_start", node)?),
         })
     }
 }
@@ -462,6 +464,10 @@ impl Wire for Input {
             Input::DispatchRefused(id) => Kind::DispatchRefused(id.0),
             Input::Takeover(takeover) => Kind::Takeover(takeover.to_wire()?),
             Input::Recorder(report) => Kind::Recorder(report.to_wire()?),
+            Input::NodeOverrun { node, took } => Kind::NodeOverrun(pb::NodeOverrun {
+                node: to_node("node_overrun.node", *node)?,
+                took_us: to_us("node_overrun.took", *took)?,
+            }),
         };
         Ok(pb::Input { kind: Some(kind) })
     }
@@ -497,6 +503,10 @@ impl Wire for Input {
             Kind::DispatchRefused(id) => Input::DispatchRefused(InvocationId(id)),
             Kind::Takeover(takeover) => Input::Takeover(Takeover::of_wire(takeover)?),
             Kind::Recorder(report) => Input::Recorder(RecorderReport::of_wire(report)?),
+            Kind::NodeOverrun(pb::NodeOverrun { node, took_us }) => Input::NodeOverrun {
+                node: of_node("node_overrun.node", node)?,
+                took: of_us("node_overrun.took", took_us)?,
+            },
         })
     }
 }

@@ -86,6 +86,7 @@ impl Wire for Signal {
             Signal::SessionResumed => Kind::SessionResumed(none),
             Signal::Refused { state, input } => Kind::Refused(to_refused(*state, input)?),
             Signal::NodeError { node, message } => Kind::NodeError(to_node_error(*node, message)?),
+            Signal::NodeOverrun { .. } => Kind::NodeOverrun(to_overrun(self)?),
             of_an_edge => edges::to_kind(of_an_edge)?,
         };
         Ok(pb::Signal { kind: Some(kind) })
@@ -130,6 +131,7 @@ impl Wire for Signal {
             Kind::ProviderError(error) => of_provider_error(&error)?,
             Kind::Refused(refused) => of_refused(&refused)?,
             Kind::NodeError(error) => of_node_error(&error)?,
+            Kind::NodeOverrun(notice) => of_overrun(notice)?,
             Kind::ProviderRetry(retry) => of_retry(retry),
             Kind::ProviderSwitch(switch) => of_switch(&switch)?,
             Kind::CircuitEvent(event) => of_circuit(&event)?,
@@ -276,6 +278,28 @@ fn to_refused(state: TurnState, input: &str) -> Result<pb::Refused, WireError> {
 fn to_node_error(node: NodeIndex, message: &str) -> Result<pb::NodeError, WireError> {
     let (node, message) = (to_node("node_error.node", node)?, to_text("node_error.message", message)?);
     Ok(pb::NodeError { node, message })
+}
+
+fn to_overrun(signal: &Signal) -> Result<pb::NodeOverrunNotice, WireError> {
+    let Signal::NodeOverrun { node, took, strikes, outcome } = signal else {
+        return Err(WireError::Missing { field: "node_overrun" });
+    };
+    Ok(pb::NodeOverrunNotice {
+        node: to_node("node_overrun.node", *node)?,
+        took_us: to_us("node_overrun.took", *took)?,
+        strikes: *strikes,
+        outcome: outcome.number(),
+    })
+}
+
+fn of_overrun(notice: pb::NodeOverrunNotice) -> Result<Signal, WireError> {
+    let pb::NodeOverrunNotice { node, took_us, strikes, outcome } = notice;
+    Ok(Signal::NodeOverrun {
+        node: of_node("node_overrun.node", node)?,
+        took: of_us("node_overrun.took", took_us)?,
+        strikes,
+        outcome: Word::of_number("node_overrun.outcome", outcome)?,
+    })
 }
 
 fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {

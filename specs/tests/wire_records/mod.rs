@@ -344,6 +344,7 @@ fn timer() -> BoxedStrategy<TimerKey> {
         turn().prop_map(TimerKey::CancelGrace),
         node().prop_map(TimerKey::Buffers),
         Just(TimerKey::Deferred),
+        node().prop_map(TimerKey::NodeStart),
     ]
     .boxed()
 }
@@ -386,6 +387,7 @@ fn input() -> BoxedStrategy<Input> {
         select(vec![Talk::Press, Talk::Release, Talk::EndOfUtterance]).prop_map(Input::Talk),
         invocation().prop_map(Input::DispatchRefused),
         takeover(),
+        (node(), micros()).prop_map(|(node, took)| Input::NodeOverrun { node, took }),
         acknowledgement().prop_map(Input::PlayoutAck),
         observation().prop_map(Input::Observed),
         frame().prop_map(Input::CallerAudio),
@@ -533,6 +535,9 @@ fn notice() -> BoxedStrategy<Signal> {
         of_an_edge(),
         (select(states.to_vec()), text()).prop_map(|(state, input)| Signal::Refused { state, input }),
         (node(), text()).prop_map(|(node, message)| Signal::NodeError { node, message }),
+        (node(), micros(), any::<u32>(), budget_outcome()).prop_map(|(node, took, strikes, outcome)| {
+            Signal::NodeOverrun { node, took, strikes, outcome }
+        }),
     ]
     .boxed()
 }
