@@ -225,7 +225,7 @@ fn a_node_that_does_not_start_in_time_has_failed() {
     assert!(signals(&stage.at_ms(149)).is_empty());
     let records = stage.at_ms(150);
     let late = |signal: &&Signal| matches!(signal, Signal::NodeError { message, .. } if message.contains("150 ms"));
-    assert!(signals(&records).iter().any(|signal| late(signal)), "{records:?}");
+    assert!(signals(&records).iter().any(late), "{records:?}");
     assert!(aborts(&records, AbortReason::NodeTimeoutOrFailure));
     assert_eq!(stage.diary(), ["lazy Revoked", "lazy is gone"]);
 }

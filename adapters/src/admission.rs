@@ -221,16 +221,20 @@ impl LocalAdmission {
 
     /// What a session's tick wrote.
     pub fn on_records(&mut self, slot: Slot, records: &[Record]) {
-        for record in records {
-            match &record.entry {
-                Entry::Signal(_, Signal::TurnOpen { .. }) => self.on_turn(slot, true),
-                Entry::Signal(_, Signal::Close) => self.on_turn(slot, false),
-                Entry::Signal(_, Signal::ProviderError { id, .. })
-                | Entry::Effect(Effect::CancelInvocation { id })
-                | Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => self.on_end(slot, *id),
-                Entry::Signal(_, Signal::SessionEnded) => self.leave(slot),
-                _ => {}
-            }
+        records.iter().for_each(|record| self.on_entry(slot, &record.entry));
+    }
+
+    /// One entry of it. Where invocations are started, each is asked for in its place between these
+    /// ([`LocalAdmission::dispatch`]): one that is started and cancelled in the same tick is not in flight.
+    pub fn on_entry(&mut self, slot: Slot, entry: &Entry) {
+        match entry {
+            Entry::Signal(_, Signal::TurnOpen { .. }) => self.on_turn(slot, true),
+            Entry::Signal(_, Signal::Close) => self.on_turn(slot, false),
+            Entry::Signal(_, Signal::ProviderError { id, .. })
+            | Entry::Effect(Effect::CancelInvocation { id })
+            | Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => self.on_end(slot, *id),
+            Entry::Signal(_, Signal::SessionEnded) => self.leave(slot),
+            _ => {}
         }
     }
 
@@ -424,7 +428,8 @@ mod tests {
     #[test]
     fn a_key_s_share_is_counted_across_workers() {
         let mut admission = worker();
-        let busy = |turns, invocations| Use { by_key: [("tenant-0".into(), (turns, invocations))].into(), ..Use::default() };
+        let busy =
+            |turns, invocations| Use { by_key: [("tenant-0".into(), (turns, invocations))].into(), ..Use::default() };
         admission.on_use_elsewhere(busy(4, 0));
         write(&mut admission, 2, open(1));
         assert_eq!(told(&mut admission), [], "nobody of the busy tenant's is here with an open turn");

@@ -19,6 +19,7 @@ pub mod pool;
 mod row;
 mod seats;
 mod stopwatch;
+mod wall;
 mod worker;
 
 use std::sync::Arc;

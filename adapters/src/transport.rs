@@ -332,7 +332,7 @@ pub fn is_told(entry: &Entry) -> bool {
     use rspp_specs::event::ProviderResult;
     use rspp_specs::timeline::Effect;
     match entry {
-        Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_))) => false,
+        Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_) | ProviderResult::WordEnds(_))) => false,
         Entry::Input(_, Input::Provider(..) | Input::UserText(_) | Input::Talk(_)) => true,
         Entry::Effect(Effect::Invoke { .. } | Effect::FeedEnd { .. }) | Entry::Signal(..) => true,
         Entry::Input(..) | Entry::Effect(_) => false,

@@ -7,8 +7,8 @@ use rspp_specs::limits::{
     MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS, MAX_DEGRADE_STEPS, MAX_TURN_PATHS,
 };
 use rspp_specs::plan::{
-    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy, TurnBudgets,
-    TurnPolicy,
+    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy,
+    TurnBudgets, TurnPolicy,
 };
 use rspp_specs::time::Micros;
 use schemars::JsonSchema;

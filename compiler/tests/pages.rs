@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rspp_compiler::{Day, Files, Named, NodeType, Registry, Request, lint};
 use rspp_operators::merge::Merge;
 use rspp_specs::event::PortType;
+use rspp_specs::plan::StateClass;
 
 /// Codes of which no document is an example: bugs of ours, the number of findings, and what depends on the program's version.
 const WITHOUT_EXAMPLE: [&str; 4] = ["RSPP0020", "RSPP0043", "RSPP0044", "RSPP0069"];
@@ -59,7 +60,8 @@ fn registry() -> Registry {
         Some(_) => Ok(Box::new(Merge::new(1))),
         None => Err("volume is missing".to_owned()),
     });
-    Registry::new().with("shout", shout)
+    let tally = NodeType::new(PortType::Audio, PortType::Audio, |_| Ok(Box::new(Merge::new(1))));
+    Registry::new().with("shout", shout).with("tally", tally.keeping(StateClass::TurnEphemeral))
 }
 
 /// The documents that examples import.

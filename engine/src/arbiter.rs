@@ -46,6 +46,7 @@ impl Session {
             Input::Takeover(takeover) => self.on_takeover(desk, cause, &takeover),
             Input::DispatchRefused(id) => self.on_dispatch_refused(desk, cause, id),
             Input::NodeOverrun { node, took } => self.on_overrun(desk, cause, node, took),
+            Input::WallClock(reading) => self.on_wall_clock(desk, reading),
             Input::Admission(snapshot) => self.on_admission(desk, snapshot),
             Input::Connection(state) => self.on_connection(desk, cause, state),
             Input::ProviderHealth { binding, healthy } => {
@@ -327,6 +328,7 @@ impl Session {
         self.playback = Some(Playback::new(turn));
         self.taken_over = false;
         let TurnProposal { text, understood, speech_end, .. } = proposal;
+        let speech_end = speech_end.map(|media| self.timebase.session_time(media, desk.now));
         self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();

@@ -63,6 +63,7 @@ impl Session {
 
     fn take_out(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, node: NodeIndex) {
         self.strikes.remove(&node);
+        self.on_starts(desk, node, false);
         if self.plan.node(node).lifetime == Lifetime::Session {
             self.taken_out.set(node, true);
         }

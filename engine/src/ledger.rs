@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use rspp_specs::event::{AudioFrame, ContextEntry, ToolCall};
+use rspp_specs::event::{AudioFrame, ContextEntry, ToolCall, WordEnd};
 use rspp_specs::ids::{InvocationId, TurnId};
-use rspp_specs::limits::MAX_CONTEXT_ENTRIES;
+use rspp_specs::limits::{MAX_CONTEXT_ENTRIES, MAX_WORD_ENDS};
 use rspp_specs::time::Micros;
 
 /// Characters a second that speech is taken to have, as long as its length is unknown.
@@ -77,6 +77,8 @@ struct Speech {
     complete: bool,
     /// No more of its audio will come, and there is text that was not spoken.
     withdrawn: bool,
+    /// Where its words end, as its voice says.
+    ends: Vec<WordEnd>,
 }
 
 impl Playback {
@@ -100,13 +102,15 @@ impl Playback {
 
     /// A chunk of text is being spoken.
     pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
-        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: false });
+        let text = Arc::clone(text);
+        self.speeches.push(Speech { by, text, samples: 0, complete: false, withdrawn: false, ends: Vec::new() });
     }
 
     /// A chunk of which nothing was heard is spoken by another invocation, in its place.
     pub(crate) fn on_respeak(&mut self, failed: InvocationId, by: InvocationId) {
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == failed) {
             speech.by = by;
+            speech.ends.clear();
         }
     }
 
@@ -116,6 +120,16 @@ impl Playback {
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
             speech.samples += frame.samples.len() as u64;
         }
+    }
+
+    /// A voice says where words end. What it says of words that it has told of before counts no more.
+    pub(crate) fn on_word_ends(&mut self, by: InvocationId, ends: &[WordEnd]) {
+        let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) else { return };
+        if let Some(first) = ends.first() {
+            speech.ends.retain(|known| known.chars < first.chars && known.samples <= first.samples);
+        }
+        let room = MAX_WORD_ENDS.saturating_sub(speech.ends.len());
+        speech.ends.extend(ends.iter().take(room));
     }
 
     /// All audio of a chunk has come.
@@ -129,7 +143,8 @@ impl Playback {
     pub(crate) fn on_unspoken(&mut self, text: &Arc<str>) {
         // No invocation has number 0.
         let by = InvocationId(0);
-        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: true });
+        let text = Arc::clone(text);
+        self.speeches.push(Speech { by, text, samples: 0, complete: false, withdrawn: true, ends: Vec::new() });
     }
 
     /// No more audio of a chunk comes, although there should be more.
@@ -289,8 +304,10 @@ impl Playback {
             // A chunk without a sound, such as a dash, was said when what stands before it was.
             let part = if speech.complete && samples >= speech.samples && (whole || speech.samples > 0) {
                 speech.text.as_ref()
-            } else {
+            } else if speech.ends.is_empty() {
                 whole_words(&speech.text, samples, self.whole_length_of(speech))
+            } else {
+                ended_words(&speech.text, samples, &speech.ends)
             };
             whole &= part.len() == speech.text.len() && !speech.withdrawn;
             if !part.is_empty() {
@@ -311,6 +328,12 @@ impl Playback {
         let chars = speech.text.chars().count() as u64;
         speech.samples.max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
     }
+}
+
+/// The words that end within what was heard, as their voice says.
+fn ended_words<'a>(text: &'a str, heard: u64, ends: &[WordEnd]) -> &'a str {
+    let chars = ends.iter().take_while(|end| end.samples <= heard).last().map_or(0, |end| end.chars as usize);
+    text.char_indices().nth(chars).map_or(text, |(cut, _)| &text[..cut]).trim_end()
 }
 
 /// The first `heard / length` of the characters, cut back to whole words.
@@ -387,6 +410,28 @@ mod tests {
         assert_eq!(shown[15], "We open at noon");
         assert_eq!(shown[16], "We open at noon.");
         assert_eq!(whole_words("", 1, 0), "");
+    }
+
+    #[test]
+    fn a_voice_that_knows_where_its_words_end_is_believed() {
+        let mut playback = Playback::new(TurnId(1));
+        let by = InvocationId(1);
+        playback.on_speak(by, &"Größe: one two three.".into());
+        let end = |chars, samples| WordEnd { chars, samples };
+        playback.on_word_ends(by, &[end(6, 100), end(10, 900)]);
+        playback.on_word_ends(by, &[end(10, 950), end(14, 960), end(21, 990)]);
+        let frame = AudioFrame { samples: vec![0; 1_000].into(), rate_hz: 16_000, spoken_by: Some(by) };
+        playback.on_audio(by, &frame);
+        playback.on_transmit(Micros(0), &frame);
+        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(&playback, 99).0, "");
+        assert_eq!(until(&playback, 949).0, "Größe:", "what is said later of a word counts");
+        assert_eq!(until(&playback, 950).0, "Größe: one");
+        assert_eq!(until(&playback, 960).0, "Größe: one two");
+        assert_eq!(until(&playback, 1_000), ("Größe: one two three.".to_owned(), true));
+        playback.on_respeak(by, InvocationId(2));
+        playback.on_spoken(InvocationId(2));
+        assert_eq!(until(&playback, 500).0, "Größe: one", "another voice has said nothing of them");
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod recovery;
 mod results;
 mod session;
 mod takeover;
+mod timebase;
 mod timers;
 
 pub use batch::{Batch, NotTaken};

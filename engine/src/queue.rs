@@ -20,9 +20,10 @@ impl Session {
     /// Makes a call, or lets it wait for its turn.
     pub(crate) fn call_or_queue(&mut self, desk: &mut Desk<'_>, row: Invocation, request: Request) {
         let node = row.node;
-        let is_bounded = matches!(row.kind, Kind::Chat | Kind::Speak) && self.plan.node(node).provider.concurrency.is_some();
+        let is_bounded =
+            matches!(row.kind, Kind::Chat | Kind::Speak) && self.plan.node(node).provider.concurrency.is_some();
         if is_bounded && (self.queue.iter().any(|(waiting, _)| waiting.node == node) || !self.has_free_call(node)) {
-            if self.queue.len() == self.invocations.room() {
+            if self.queue.len() >= self.invocations.room() {
                 return self.fail(desk, node, "too many invocations wait".into());
             }
             return self.queue.push_back((row, request));
@@ -60,7 +61,12 @@ impl Session {
     }
 
     /// Those calls are not made; their nodes hear that nothing comes.
-    pub(crate) fn withdraw_queued(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, of: impl Fn(&Invocation) -> bool) {
+    pub(crate) fn withdraw_queued(
+        &mut self,
+        desk: &mut Desk<'_>,
+        cause: RuntimeSequence,
+        of: impl Fn(&Invocation) -> bool,
+    ) {
         let (gone, rest): (Queue, Queue) = std::mem::take(&mut self.queue).into_iter().partition(|(row, _)| of(row));
         self.queue = rest;
         for (row, request) in gone {

@@ -28,6 +28,7 @@ use crate::ledger::{Conversation, Playback};
 use crate::node_set::NodeSet;
 use crate::queue::Queue;
 use crate::recording::Recording;
+use crate::timebase::Timebase;
 use crate::timers::Timers;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
@@ -94,6 +95,8 @@ pub(crate) struct Session {
     pub(crate) taken_out: NodeSet,
     /// Nodes that have begun their life and are not ready.
     pub(crate) starting: NodeSet,
+    /// Where the other clocks stand.
+    pub(crate) timebase: Timebase,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -216,6 +219,7 @@ impl Session {
             strikes: BTreeMap::new(),
             taken_out: NodeSet::default(),
             starting: NodeSet::default(),
+            timebase: Timebase::default(),
         }
     }
 

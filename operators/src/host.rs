@@ -330,7 +330,7 @@ impl Seats {
         let Some(Origin { slot, scope, cause, .. }) = self.reacting.take() else { resume_unwind(panic) };
         let Some(mut chair) = self.table.of(slot) else { return };
         chair.seat.node = None;
-        chair.seat.failed = self.hosted.lifetime == Lifetime::Turn;
+        chair.seat.failed |= self.hosted.lifetime == Lifetime::Turn;
         let kind = AskKind::Fail(NodeFailure { message: panic_message(panic.as_ref()) });
         outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
         chair.note_holds(self.hosted.node, slot, cause, outbox);
@@ -343,8 +343,9 @@ impl Seats {
                 return self.start(row, Lifetime::Session, outbox);
             }
             Directive::Finish => {
+                let origin = Origin { slot: row.slot, scope: EventScope::Session, cause: row.cause, at: row.at };
                 let node = self.table.finish(row.slot);
-                return self.stop(row, node, Stop::SessionOver);
+                return self.stop(origin, node, Stop::SessionOver);
             }
             Directive::Wake(node)
             | Directive::WakeBuffers(node)
@@ -393,11 +394,11 @@ impl Seats {
         self.reacting = None;
     }
 
-    /// The life of a node is over; nobody hears it any more.
-    fn stop(&mut self, row: &ControlRow, node: Option<Box<dyn Node>>, end: Stop) {
+    /// The life of a node is over. Nobody hears it any more, and if it panics, nobody is the worse for it: it does so in the
+    /// name of what is over.
+    fn stop(&mut self, origin: Origin, node: Option<Box<dyn Node>>, end: Stop) {
         let Some(mut node) = node else { return };
-        let (slot, scope) = (row.slot, EventScope::Session);
-        self.reacting = Some(Origin { slot, scope, cause: row.cause, at: row.at });
+        self.reacting = Some(origin);
         node.on_stop(end);
         drop(node);
         self.reacting = None;
@@ -407,9 +408,10 @@ impl Seats {
     fn close(&mut self, row: &ControlRow) {
         let lifetime = self.hosted.lifetime;
         let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
         let node = if lifetime == Lifetime::Turn { chair.seat.node.take() } else { None };
         chair.start_turn(None, lifetime);
-        self.stop(row, node, Stop::Committed);
+        self.stop(origin, node, Stop::Committed);
     }
 
     /// A node computes no more. What it keeps and what waits before it goes, by a rule that says so.
@@ -417,15 +419,21 @@ impl Seats {
         let Some(mut chair) = self.table.of(row.slot) else { return };
         let origin = chair.origin(row);
         self.reacting = Some(origin);
-        let node = chair.seat.node.take();
+        let mut node = chair.seat.node.take();
         chair.seat.failed = true;
         chair.note_holds(self.hosted.node, row.slot, row.cause, outbox);
-        self.stop(row, node, Stop::TakenOut);
+        let (slot, of) = (row.slot, self.hosted.node);
+        let gone = node.iter_mut().flat_map(|node| node.flush(origin.scope));
+        outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
+        self.stop(origin, node, Stop::TakenOut);
     }
 
-    /// The node learns of a directive, in the name of its turn.
+    /// The node learns of a directive, in the name of its turn. Where no turn is open, nobody of a turn's is there.
     fn direct(&mut self, row: &ControlRow, directive: &Directive, outbox: &mut Outbox) {
         let Some(mut chair) = self.table.of(row.slot) else { return };
+        if self.hosted.lifetime == Lifetime::Turn && !chair.is_open() {
+            return;
+        }
         let origin = chair.origin(row);
         self.reacting = Some(origin);
         chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, directive));
@@ -451,7 +459,7 @@ impl Seats {
             outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
         }
         self.reacting = None;
-        self.stop(row, dying, Stop::Revoked);
+        self.stop(origin, dying, Stop::Revoked);
         if lifetime == Lifetime::Session {
             self.direct(row, &row.directive, outbox);
         }
@@ -488,6 +496,9 @@ impl Seats {
         if !chair.admits(&mut event.origin, self.hosted.lifetime) {
             return;
         }
+        if chair.seat.failed {
+            return self.lose(&event, outbox);
+        }
         if event.payload.is_mark() {
             chair.note_mark(self.hosted.lifetime, port, &event.payload);
         }
@@ -496,6 +507,16 @@ impl Seats {
             node.on_event(cx, port, event.payload);
         });
         self.reacting = None;
+    }
+
+    /// What comes for a node that is out is lost. Of a turn that goes on without it that is said; one that lost it ends.
+    fn lose(&self, event: &Event, outbox: &mut Outbox) {
+        let Origin { slot, scope, cause, .. } = event.origin;
+        let is_said = self.hosted.lifetime == Lifetime::Session && scope != EventScope::Session;
+        if is_said && !event.payload.is_mark() {
+            let kind = AskKind::Dropped { items: 1, reason: "taken_out" };
+            outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
+        }
     }
 
     fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {

@@ -61,7 +61,8 @@ impl Table {
         if self.place_of.len() <= index {
             self.place_of.resize(index + 1, NO_SEAT);
         }
-        let seat = Seat { node: None, open: None, calls: 0, holds: false, failed: false, marked: false, starting: false };
+        let seat =
+            Seat { node: None, open: None, calls: 0, holds: false, failed: false, marked: false, starting: false };
         let seat = Some(seat);
         let aside = Aside { plan: Arc::clone(plan), marks: Vec::new() };
         if let Some(place) = self.free.pop() {

@@ -51,17 +51,19 @@ impl<T> FairLine<T> {
         let own = self.tenants.get(tenant).map_or(0, |tenant| tenant.waiting);
         let mut displaced = None;
         if self.waiting >= self.bounds.waiting {
-            let most = self.tenants.iter().max_by_key(|(_, of)| of.waiting).map(|(key, of)| (Arc::clone(key), of.waiting));
+            let most =
+                self.tenants.iter().max_by_key(|(_, of)| of.waiting).map(|(key, of)| (Arc::clone(key), of.waiting));
             match most {
                 // Taking from who has but one more would only be turned round by its next.
                 Some((most, waiting)) if waiting > own + 1 => displaced = self.take_newest(&most),
                 _ => return Some(item),
             }
         }
-        let of = self
-            .tenants
-            .entry(Arc::clone(tenant))
-            .or_insert_with(|| Tenant { served: 0, waiting: 0, sessions: VecDeque::new() });
+        let of = self.tenants.entry(Arc::clone(tenant)).or_insert_with(|| Tenant {
+            served: 0,
+            waiting: 0,
+            sessions: VecDeque::new(),
+        });
         if of.waiting == 0 {
             self.turns.push_back(Arc::clone(tenant));
         }

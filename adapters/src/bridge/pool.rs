@@ -217,13 +217,7 @@ impl Pool {
     }
 
     /// Has a request answered.
-    pub(crate) fn invoke(
-        &self,
-        client: &Client<'_>,
-        id: InvocationId,
-        binding: &Arc<str>,
-        request: &Request,
-    ) -> Taken {
+    pub(crate) fn invoke(&self, client: &Client<'_>, id: InvocationId, binding: &Arc<str>, request: &Request) -> Taken {
         let kind = Kind::of(request);
         let Some(line) = self.lines.get(&(kind, Arc::clone(binding))) else { return Taken::Unbound };
         if let Some(at_once) = &line.at_once

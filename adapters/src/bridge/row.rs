@@ -85,12 +85,10 @@ impl Row {
         if let Some(tape) = &mut self.tape {
             tape.append(&self.records);
         }
-        if let Some(first) = self.records.first() {
-            around.admission.on_records(first.slot, &self.records);
-        }
         let mut records = std::mem::take(&mut self.records);
         for Record { slot, at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
+            around.admission.on_entry(slot, &entry);
             if self.tells && is_told(&entry) {
                 self.outlet.push_told(at, entry.clone());
             }

@@ -17,11 +17,12 @@ use rspp_specs::outcome::Outcome;
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{Input, Record, SessionOpen};
 
-use super::clock::Clock;
 use super::books::Books;
+use super::clock::Clock;
 use super::outlet::{End, Outlet};
 use super::row::{Row, Surroundings};
 use super::seats::Seat;
+use super::wall::Wall;
 use super::{Counts, Key, Load, Opening, count, stopwatch};
 use crate::admission::LocalAdmission;
 
@@ -69,6 +70,7 @@ pub(crate) struct Worker {
     answered: Vec<Key>,
     /// Reactions of the last tick that computed for long.
     overruns: Vec<Overrun>,
+    wall: Wall,
     looked_around: Micros,
     stopping: bool,
 }
@@ -101,6 +103,7 @@ impl Worker {
             follow: Vec::new(),
             answered: Vec::new(),
             overruns: Vec::new(),
+            wall: Wall::default(),
             looked_around: Micros(0),
             stopping: false,
         }
@@ -192,6 +195,8 @@ impl Worker {
         self.rows[index] = Some(Row::new(key, outlet, opening, seat));
         self.slots.insert(key, slot);
         self.offer(key, Input::SessionOpen(Box::new(open)));
+        let reading = self.wall.reading(self.clock.now());
+        self.offer(key, Input::WallClock(reading));
     }
 
     /// Puts an input into the tick, or behind what waits for the next. Control always fits, and overtakes data. What is
@@ -292,6 +297,10 @@ impl Worker {
     /// Sessions of which nobody holds the other end are ended; their word for it may have found no room.
     fn look_around(&mut self, now: Micros) {
         self.looked_around = now;
+        if let Some(reading) = self.wall.look(now) {
+            let keys = self.rows.iter().flatten().map(|row| row.key);
+            self.follow.extend(keys.map(|key| (key, Input::WallClock(reading))));
+        }
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
     }

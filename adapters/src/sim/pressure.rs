@@ -84,9 +84,9 @@ impl Pressure {
         self.draws.ms(1_000, 20_000)
     }
 
-    /// What the session's tick wrote.
-    pub(super) fn note(&mut self, records: &[Record]) {
-        self.books.on_records(self.slot, records);
+    /// Something that the session's tick wrote.
+    pub(super) fn note(&mut self, record: &Record) {
+        self.books.on_entry(self.slot, &record.entry);
     }
 
     /// Whether an invocation may be started; if not, what the session is told.

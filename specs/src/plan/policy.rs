@@ -213,7 +213,13 @@ pub struct ProviderPolicy {
 
 impl Default for ProviderPolicy {
     fn default() -> Self {
-        Self { first_result: Micros::from_ms(1_000), stall: Micros::from_ms(3_000), attempts: 2, fallback: Vec::new(), concurrency: None }
+        Self {
+            first_result: Micros::from_ms(1_000),
+            stall: Micros::from_ms(3_000),
+            attempts: 2,
+            fallback: Vec::new(),
+            concurrency: None,
+        }
     }
 }
 

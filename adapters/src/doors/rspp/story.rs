@@ -207,7 +207,9 @@ impl Story {
             (Signal::ToolRevoked { key }, _) => tool(key, None, "revoked"),
             (signal, turn) => {
                 let reason = match signal {
-                    Signal::Reject(refusal) | Signal::Shed(refusal) | Signal::Defer { refusal, .. } => Some(refusal.reason),
+                    Signal::Reject(refusal) | Signal::Shed(refusal) | Signal::Defer { refusal, .. } => {
+                        Some(refusal.reason)
+                    }
                     _ => None,
                 };
                 Some(Told::Signal { name: signal.name(), turn: turn.map(|turn| turn.0), reason })
