@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rspp_specs::event::{AudioFrame, ProviderResult, Request, WordEnd};
-use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES, MAX_WORD_ENDS};
+use rspp_specs::event::{AudioFrame, ProviderResult, Request};
+use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
 
 use crate::audio::CALL_RATE_HZ;
@@ -33,24 +33,15 @@ const FRAME_SAMPLES: usize = (CALL_RATE_HZ as u64 * FRAME_MS / 1_000) as usize;
 
 /// The tones of a text: 16-bit mono at [`CALL_RATE_HZ`]. Text without a letter or digit has none.
 pub fn tones(text: &str) -> Vec<i16> {
-    tones_of_words(text).0
-}
-
-/// The same, and where each of the words ends.
-fn tones_of_words(text: &str) -> (Vec<i16>, Vec<WordEnd>) {
-    let (mut samples, mut ends) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
     if !text.contains(char::is_alphanumeric) {
-        return (samples, ends);
+        return samples;
     }
-    let mut rest = text;
     for word in text.split_whitespace() {
         let bare = word.trim_end_matches(|c: char| !c.is_alphanumeric());
         for syllable in syllables(bare) {
             tone(&mut samples, &syllable);
         }
-        rest = &rest[rest.find(word).unwrap_or(0) + word.len()..];
-        let chars = (text.chars().count() - rest.chars().count()) as u32;
-        ends.push(WordEnd { chars, samples: samples.len() as u64 });
         let signs = (word.chars().count() - bare.chars().count()) as u64;
         let pause = match word.chars().last() {
             Some('.' | '!' | '?' | ':') => SENTENCE_MS,
@@ -60,8 +51,7 @@ fn tones_of_words(text: &str) -> (Vec<i16>, Vec<WordEnd>) {
         let quiet = samples_of(LETTER_MS * (1 + signs) + pause);
         samples.resize(samples.len() + quiet, 0);
     }
-    ends.truncate(MAX_WORD_ENDS);
-    (samples, ends)
+    samples
 }
 
 fn samples_of(ms: u64) -> usize {
@@ -116,11 +106,7 @@ pub(crate) struct ToneVoice {
 }
 
 /// A text, spoken.
-#[derive(Clone)]
-struct Speech {
-    frames: Arc<[AudioFrame]>,
-    ends: Arc<[WordEnd]>,
-}
+type Speech = Arc<[AudioFrame]>;
 
 /// Texts that are kept.
 const MAX_KEPT_TEXTS: usize = 64;
@@ -128,21 +114,20 @@ const MAX_KEPT_TEXTS: usize = 64;
 const MAX_KEPT_CHARS: usize = 400;
 
 impl ToneVoice {
-    fn speech(&self, text: &Arc<str>) -> Speech {
+    fn frames(&self, text: &Arc<str>) -> Speech {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(speech) = kept.get(text) {
-            return speech.clone();
+        if let Some(frames) = kept.get(text) {
+            return Arc::clone(frames);
         }
-        let (samples, ends) = tones_of_words(text);
         let frame = |samples: &[i16]| AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
-        let speech = Speech { frames: samples.chunks(FRAME_SAMPLES).map(frame).collect(), ends: ends.into() };
+        let frames: Speech = tones(text).chunks(FRAME_SAMPLES).map(frame).collect();
         if text.len() <= MAX_KEPT_CHARS {
             if kept.len() == MAX_KEPT_TEXTS {
                 kept.pop_first();
             }
-            kept.insert(Arc::clone(text), speech.clone());
+            kept.insert(Arc::clone(text), Arc::clone(&frames));
         }
-        speech
+        frames
     }
 }
 
@@ -153,11 +138,7 @@ impl Provider for ToneVoice {
             return refuse(answer);
         }
         let mut after = latency::FIRST_AUDIO;
-        let Speech { frames, ends } = self.speech(text);
-        if !ends.is_empty() {
-            answer.give(after, ProviderResult::WordEnds(ends));
-        }
-        for frame in frames.iter() {
+        for frame in self.frames(text).iter() {
             answer.give(after, ProviderResult::Audio(frame.clone()));
             after = after + latency::NEXT_AUDIO;
         }
