@@ -151,7 +151,6 @@ impl Wire for Signal {
             Kind::MigrationStart(epoch) => Signal::MigrationStart { epoch: LeaseEpoch(epoch) },
             Kind::MigrationFinish(epoch) => Signal::MigrationFinish { epoch: LeaseEpoch(epoch) },
             Kind::SessionHandoff(epoch) => Signal::SessionHandoff { epoch: LeaseEpoch(epoch) },
-            Kind::NodeOverrun(notice) => of_overrun(notice)?,
             other => of_other(other)?,
         })
     }
@@ -159,6 +158,7 @@ impl Wire for Signal {
 
 fn of_other(kind: pb::signal::Kind) -> Result<Signal, WireError> {
     match kind {
+        pb::signal::Kind::NodeOverrun(notice) => of_overrun(notice),
         pb::signal::Kind::ClockRebased(rebased) => of_rebased(rebased),
         of_an_edge => edges::of_kind(of_an_edge),
     }
