@@ -33,6 +33,7 @@ mod summary;
 mod timeline;
 mod token;
 mod trace;
+mod worker;
 mod workers;
 
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ enum Command {
     Run(run::Run),
     Serve(serve::Serve),
     ControlPlane(control_plane::ControlPlane),
+    Worker(worker::Worker),
     Publish(publish::Publish),
     Rollout(rollout::Rollout),
     Rollback(rollout::Rollback),
@@ -119,6 +121,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
         Command::ControlPlane(command) => command.run(registry, &interrupt),
+        Command::Worker(command) => command.run(registry, &interrupt),
         Command::Publish(command) => command.run(registry),
         Command::Rollout(command) => command.run(),
         Command::Rollback(command) => command.run(),

@@ -5,6 +5,9 @@
 
 pub mod client;
 pub mod host;
+pub mod seat;
+pub mod shelf;
+pub mod worker;
 
 use rspp_compiler::{Bump, Files, Finding, Registry, Request, Severity, content, difference, lint};
 use rspp_controlplane::plane::{Judge, Judged, Newest, PIPELINE};
@@ -43,7 +46,9 @@ fn judged(body: &Body, newest: &Newest<'_>, registry: &Registry) -> Result<Judge
     let version = document.get("version").and_then(Value::as_u64).unwrap_or(1);
     let kind = kind.unwrap_or(PIPELINE).to_owned();
     let warnings: Vec<String> = warnings.into_iter().map(told).collect();
-    if kind == PIPELINE && let Some(old) = newest(&kind, &name) {
+    if kind == PIPELINE
+        && let Some(old) = newest(&kind, &name)
+    {
         check_version(body, &old, registry).map_err(|says| vec![says])?;
     }
     Ok(Judged { kind, name, version, warnings })

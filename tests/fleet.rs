@@ -1,84 +1,13 @@
 //! A control plane as a process, and the commands that people use on it.
 
-use std::io::{BufRead, BufReader};
+#[path = "fleet/house.rs"]
+mod house;
+
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
+use house::Plane;
 use rspp::controlplane::wire::{AuditVerdict, Published, Registered, Registration, Route, RouteRequest};
-use rspp::fleet::client::Client;
-use rspp::specs::binding::KeyReference;
-
-/// A control plane, while it is there.
-struct Plane {
-    child: Child,
-    url: String,
-    data: tempfile::TempDir,
-}
-
-impl Drop for Plane {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn start(data: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rspp"))
-        .args(["control-plane", "--listen", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("cargo has built the program");
-    let mut lines = BufReader::new(child.stderr.take().expect("it was asked for")).lines();
-    let url = lines.find_map(|line| line.ok()?.strip_prefix("listening on ").map(str::to_owned));
-    // What it says later is read and passed over, so that it can go on saying it.
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, url.expect("it says where it listens"))
-}
-
-impl Plane {
-    fn start() -> Self {
-        let data = tempfile::tempdir().expect("there is a folder for temporary files");
-        let (child, url) = start(data.path());
-        Self { child, url, data }
-    }
-
-    /// Killed as hard as can be, and started again on the same folder.
-    fn killed_and_started_again(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was started here");
-        (self.child, self.url) = start(self.data.path());
-    }
-
-    fn key(&self) -> String {
-        format!("file:{}", self.data.path().join("admin.key").display())
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rspp"));
-        command.args(args).args(["--control-plane", &self.url, "--key", &self.key()]);
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo has built the program")
-    }
-
-    /// What a command that goes well prints.
-    fn says(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("the program writes UTF-8")
-    }
-
-    /// What one that does not says, and its exit code.
-    fn refuses(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args);
-        let says = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or_default(), String::from_utf8_lossy(&says).into_owned())
-    }
-
-    fn client(&self) -> Client {
-        let key: KeyReference = self.key().parse().expect("it is a reference");
-        Client::new(&self.url, Some(&key), std::time::Duration::from_secs(30)).expect("the key is there")
-    }
-}
 
 const SPEC: &str = "specs/pipelines/voice-assistant.yaml";
 const NAME: &str = "voice-assistant";
@@ -135,11 +64,12 @@ fn a_route_has_a_token_that_the_control_plane_s_key_has_signed_and_outlives_a_ki
     let registered: Registered = plane.client().put("/v1/workers/w1", &worker).expect("it may");
     let ask = RouteRequest { tenant: "acme".into(), session: Some("s".into()), pipeline: NAME.into(), region: None };
     let route: Route = plane.client().post("/v1/sessions", &ask).expect("there is room");
-    let key = rspp::adapters::token::PublicKey::from_pem(&registered.token_key).expect("it is a key");
+    let key = rspp::adapters::token::PublicKey::from_pem(&registered.view.token_key).expect("it is a key");
     let guard = rspp::adapters::token::Guard::new(vec![key], NAME);
     let claims = guard.check(&route.token, rspp::adapters::token::now()).expect("it is signed");
     assert_eq!((claims.tenant.as_str(), claims.session.as_str()), ("acme", "s"));
-    plane.killed_and_started_again();
+    plane.kill();
+    plane.start_again();
     assert!(plane.says(&["sessions"]).contains("w1"), "what was answered for is there");
     assert!(plane.says(&["sessions", "acme", "s"]).contains("begun by"));
     let again: Route = plane
@@ -166,7 +96,8 @@ fn who_has_no_key_and_where_nobody_is_are_told_apart() {
     let output = program().args(["workers", "--control-plane", &plane.url]).env("RSPP_KEY", "rk_none").output();
     let output = output.expect("cargo has built the program");
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    let output = program().args(["workers", "--control-plane", "http://127.0.0.1:1"]).env("RSPP_KEY", "rk_none").output();
+    let output =
+        program().args(["workers", "--control-plane", "http://127.0.0.1:1"]).env("RSPP_KEY", "rk_none").output();
     let says = String::from_utf8_lossy(&output.expect("cargo has built the program").stderr).into_owned();
     assert!(says.contains("is `rspp control-plane` there"), "{says}");
 }

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["demo"],
     &["new"],
@@ -36,6 +36,7 @@ const COMMANDS: [&[&str]; 40] = [
     &["run"],
     &["serve"],
     &["control-plane"],
+    &["worker"],
     &["publish"],
     &["rollout"],
     &["rollback"],

@@ -120,9 +120,8 @@ pub(crate) fn quota(rows: &mut dyn Transaction, tenant: &str) -> Result<Option<Q
 /// All quotas, by customer.
 pub(crate) fn quotas(rows: &mut dyn Transaction) -> Result<Vec<(String, Quota)>, StoreError> {
     let found = rows.query("SELECT tenant, sessions, per_minute FROM quotas ORDER BY tenant", &[])?;
-    let read = |row: &crate::store::Row| {
-        Ok((row.text(0)?, Quota { sessions: row.integer(1)?, per_minute: row.integer(2)? }))
-    };
+    let read =
+        |row: &crate::store::Row| Ok((row.text(0)?, Quota { sessions: row.integer(1)?, per_minute: row.integer(2)? }));
     found.iter().map(read).collect()
 }
 
@@ -137,9 +136,8 @@ pub(crate) fn set_quota(rows: &mut dyn Transaction, tenant: &str, quota: Quota) 
 /// What is left of a customer's minute.
 pub(crate) fn allowance(rows: &mut dyn Transaction, tenant: &str) -> Result<Option<Allowance>, StoreError> {
     let found = rows.query("SELECT left_milli, counted_at FROM allowances WHERE tenant = $1", &[tenant.into()])?;
-    let read = |row: &crate::store::Row| {
-        Ok(Allowance { left_milli: row.integer(0)?, counted_at: Millis(row.integer(1)?) })
-    };
+    let read =
+        |row: &crate::store::Row| Ok(Allowance { left_milli: row.integer(0)?, counted_at: Millis(row.integer(1)?) });
     found.first().map(read).transpose()
 }
 
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
 
     const QUOTA: Quota = Quota { sessions: 5, per_minute: 60 };
-    const NOW: Millis = Millis(1_000_000);
+    const NOW: Millis = Millis(100_000_000);
 
     fn check(quota: Quota, change: impl FnOnce(&mut Situation), expected: &str) {
         let mut situation = Situation { sessions: 0, allowance: None, capacity: 100, taken: 0 };

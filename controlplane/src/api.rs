@@ -42,9 +42,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub fn router(plane: Arc<Plane>) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
-        let handle = move |state: State<Arc<Plane>>, params: RawPathParams, headers: HeaderMap, uri: Uri, body: Bytes| {
-            answer(route, state.0, given(&params, &headers, &uri), body)
-        };
+        let handle =
+            move |state: State<Arc<Plane>>, params: RawPathParams, headers: HeaderMap, uri: Uri, body: Bytes| {
+                answer(route, state.0, given(&params, &headers, &uri), body)
+            };
         router = router.route(route.path, on(filter(route.method), handle));
     }
     router.layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(plane)
@@ -108,7 +109,8 @@ async fn answer(route: &'static Route, plane: Arc<Plane>, given: Given, body: By
 
 /// The store blocks, so what asks it has a thread of its own.
 async fn alone<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    let broke = |_| Refusal::new(Code::Unavailable, "something broke on the control plane's side; it says more in its log");
+    let broke =
+        |_| Refusal::new(Code::Unavailable, "something broke on the control plane's side; it says more in its log");
     tokio::task::spawn_blocking(work).await.map_err(broke)?
 }
 
@@ -160,7 +162,10 @@ fn value_of(what: &impl Serialize) -> Value {
 /// Reads a body; what is wrong with it is said with its place.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| {
-        Refusal::new(Code::Malformed, format!("the request's body can't be read: {error}; /openapi.json tells its form"))
+        Refusal::new(
+            Code::Malformed,
+            format!("the request's body can't be read: {error}; /openapi.json tells its form"),
+        )
     })
 }
 

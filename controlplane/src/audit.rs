@@ -60,7 +60,9 @@ pub enum Broken {
         number: u64,
     },
     /// It ends before, or otherwise than, somebody remembers.
-    #[error("the audit log has no entry with the hash that was kept: entries at its end were removed, or all of it was rewritten")]
+    #[error(
+        "the audit log has no entry with the hash that was kept: entries at its end were removed, or all of it was rewritten"
+    )]
     NotAsKept,
 }
 
@@ -184,7 +186,8 @@ mod tests {
 
     fn chain() -> Vec<Entry> {
         let mut chain: Vec<Entry> = Vec::new();
-        for (number, what) in [("publish", "a"), ("rollout", "a"), ("drain", "w1"), ("rollback", "a")].iter().enumerate()
+        for (number, what) in
+            [("publish", "a"), ("rollout", "a"), ("drain", "w1"), ("rollback", "a")].iter().enumerate()
         {
             let entry = next(chain.last(), Millis(number as u64 * 1_000), "key-1", *what, "{}");
             chain.push(entry);

@@ -117,8 +117,7 @@ impl Placer {
         let may = |place: &&Place| wish.not != Some(place.2.as_str());
         let regions = self.order.get(wish.pipeline)?;
         let near = wish.region.and_then(|region| regions.get(region)?.iter().find(may));
-        near.or_else(|| regions.values().filter_map(|order| order.iter().find(may)).min())
-            .map(|place| place.2.clone())
+        near.or_else(|| regions.values().filter_map(|order| order.iter().find(may)).min()).map(|place| place.2.clone())
     }
 
     fn put(&mut self, name: &str, candidate: Candidate, given: u64) {

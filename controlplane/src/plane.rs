@@ -176,8 +176,13 @@ impl Plane {
         let written = keys::written(random() as u64, random());
         let (id, secret) = keys::parts(&written).expect("it was written by the same rule");
         self.write(|rows, now| {
-            let about =
-                Key { id: id.to_owned(), role: request.role, label: request.label.clone(), made_at: now, revoked_at: None };
+            let about = Key {
+                id: id.to_owned(),
+                role: request.role,
+                label: request.label.clone(),
+                made_at: now,
+                revoked_at: None,
+            };
             keys::keep(rows, &about, secret)?;
             let detail = json!({"role": request.role, "label": request.label});
             audit::note(rows, now, &who.id, ("key.add", id), &detail)?;
@@ -224,8 +229,8 @@ impl Plane {
             return Err(Refusal::new(Code::Invalid, says));
         }
         let newest = |kind: &str, name: &str| self.newest_body(kind, name);
-        let judged = (self.hands.judge)(body, &newest)
-            .map_err(|findings| Refusal::new(Code::Invalid, findings.join("\n")))?;
+        let judged =
+            (self.hands.judge)(body, &newest).map_err(|findings| Refusal::new(Code::Invalid, findings.join("\n")))?;
         named("the name", &judged.name)?;
         let digest = body.digest();
         let text = serde_json::to_string(body).expect("texts can be written as JSON");
@@ -415,6 +420,7 @@ impl Plane {
                 staleness_bound_ms: self.config.staleness_bound_ms,
                 when_stale: self.config.when_stale,
                 rollouts: rollout::all(rows)?,
+                token_key: self.hands.token_key.clone(),
             })
         })
     }

@@ -175,7 +175,8 @@ pub(crate) fn all(rows: &mut dyn Transaction) -> Result<Vec<Revision>, StoreErro
 
 /// What all got before, if it was something else.
 pub(crate) fn earlier(rows: &mut dyn Transaction, newest: &Revision) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT stable FROM rollouts WHERE kind = $1 AND name = $2 AND stable <> $3 ORDER BY revision DESC LIMIT 1";
+    let sql =
+        "SELECT stable FROM rollouts WHERE kind = $1 AND name = $2 AND stable <> $3 ORDER BY revision DESC LIMIT 1";
     let values = [(&newest.kind).into(), (&newest.name).into(), (&newest.rollout.stable).into()];
     rows.query(sql, &values)?.first().map(|row| row.text(0)).transpose()
 }
@@ -260,9 +261,10 @@ mod tests {
     #[test]
     fn steps_lead_forward_and_back() {
         let begin = |percent: f64| Step::Begin { digest: "new".into(), percent, tenants: vec![] };
-        let check = |current: Option<Rollout>, earlier: Option<&str>, step: Step, expected: Result<Rollout, StepError>| {
-            assert_eq!(take(current.as_ref(), earlier, &step), expected, "{current:?} {step:?}");
-        };
+        let check =
+            |current: Option<Rollout>, earlier: Option<&str>, step: Step, expected: Result<Rollout, StepError>| {
+                assert_eq!(take(current.as_ref(), earlier, &step), expected, "{current:?} {step:?}");
+            };
         check(None, None, begin(10.0), Ok(rollout("new", None)));
         check(Some(rollout("old", None)), None, begin(10.0), Ok(rollout("old", Some(("new", 1_000)))));
         check(Some(rollout("old", None)), None, begin(0.01), Ok(rollout("old", Some(("new", 1)))));

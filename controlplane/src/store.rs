@@ -63,7 +63,9 @@ impl Row {
     /// The store has something else there: it was altered by somebody.
     pub fn integer(&self, column: usize) -> Result<u64, StoreError> {
         match self.0.get(column) {
-            Some(Value::Integer(number)) => u64::try_from(*number).map_err(|_| StoreError::altered("a negative number")),
+            Some(Value::Integer(number)) => {
+                u64::try_from(*number).map_err(|_| StoreError::altered("a negative number"))
+            }
             _ => Err(StoreError::altered("no number where one belongs")),
         }
     }

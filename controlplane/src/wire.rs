@@ -184,8 +184,6 @@ pub struct Registered {
     pub terms: Terms,
     /// What it goes by from now on.
     pub view: View,
-    /// The key, in PEM, with which tokens are checked.
-    pub token_key: String,
 }
 
 /// A worker is there, and says how it is.
@@ -245,6 +243,8 @@ pub struct View {
     pub when_stale: WhenStale,
     /// What is given to whom.
     pub rollouts: Vec<Revision>,
+    /// The key, in PEM, with which tokens are checked.
+    pub token_key: String,
 }
 
 impl View {

@@ -88,7 +88,8 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
     let revoked = served.key(Role::Admin);
     let id = revoked.split('_').nth(1).expect("it has an id").to_owned();
     served.plane.revoke_key(&Caller::own(), &id).expect("it is in force");
-    let forged = keys[6].1.replace(|c: char| c == keys[6].1.chars().last().unwrap_or('0'), "f");
+    let (known, last) = keys[6].1.split_at(keys[6].1.len() - 1);
+    let forged = format!("{known}{}", if last == "0" { "1" } else { "0" });
     let mut told = String::from("\n");
     for route in ROUTES {
         let path = route.path.replace('{', "").replace('}', "") + "?after=0";
@@ -114,8 +115,12 @@ fn a_session_s_secret_is_what_its_route_needs() {
     let served = served();
     open_house(&served.plane, &["a"], 10);
     let key = served.key(Role::Caller);
-    let (status, route) =
-        served.ask(Method::Post, "/v1/sessions", Some(&key), r#"{"tenant": "acme", "session": "s", "pipeline": "assistant"}"#);
+    let (status, route) = served.ask(
+        Method::Post,
+        "/v1/sessions",
+        Some(&key),
+        r#"{"tenant": "acme", "session": "s", "pipeline": "assistant"}"#,
+    );
     assert_eq!(status, 200, "{route}");
     let route: serde_json::Value = serde_json::from_str(&route).expect("it is JSON");
     let ask = |secret: &str, session: &str| {

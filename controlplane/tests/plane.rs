@@ -81,7 +81,10 @@ fn a_session_that_was_given_up_moves_while_its_worker_lives() {
     let first = route(&plane, "call").expect("there is room");
     let secret = first.secret.clone().expect("it is new");
     plane.drain(&Caller::own(), &first.worker).expect("it has a lease");
-    assert!(!ask_again(&plane, &first, &secret).expect("it is with its worker").moved, "draining moves nothing by itself");
+    assert!(
+        !ask_again(&plane, &first, &secret).expect("it is with its worker").moved,
+        "draining moves nothing by itself"
+    );
     plane.tell_session(&report(&first, State::Released)).expect("it has it");
     let there = ask_again(&plane, &first, &secret).expect("the other one has room");
     assert!(there.moved && there.worker != first.worker && there.epoch > first.epoch);

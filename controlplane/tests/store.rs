@@ -160,8 +160,7 @@ fn two_control_planes_race_for_a_session_and_one_wins_each_time() {
         });
         let answers = answers.into_inner().expect("nobody panics with it");
         let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("there is room")).collect();
-        let ends: BTreeSet<(u64, &str)> =
-            answers.iter().map(|answer| (answer.epoch, answer.worker.as_str())).collect();
+        let ends: BTreeSet<(u64, &str)> = answers.iter().map(|answer| (answer.epoch, answer.worker.as_str())).collect();
         assert_eq!(ends.len(), 1, "both say the same: {answers:?}");
         assert!(answers[0].epoch > epoch, "epochs only rise");
         (epoch, holder) = (answers[0].epoch, answers[0].worker.clone());

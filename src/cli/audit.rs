@@ -54,7 +54,9 @@ impl Audit {
 fn judged(verdict: &AuditVerdict, json: bool) -> Outcome {
     let text = match (json, &verdict.says) {
         (true, _) => json_of(verdict)?,
-        (_, None) => format!("{} entries, as they were written; the newest hash is {}\n", verdict.entries, verdict.head),
+        (_, None) => {
+            format!("{} entries, as they were written; the newest hash is {}\n", verdict.entries, verdict.head)
+        }
         (_, Some(says)) => format!("{says}\n{} entries before it are as they were written\n", verdict.entries),
     };
     if verdict.intact { Ok(text) } else { Err(Failure::Unwell(text)) }

@@ -60,10 +60,7 @@ pub(super) fn files_of(path: &Path, plan: &Plan) -> Result<BTreeMap<String, (Str
         .flat_map(|node| node.kind.binding().into_iter().chain(node.provider.fallback.iter().map(String::as_str)));
     for binding in bindings {
         if let Some((role @ ("dialogue" | "captions"), path)) = binding.split_once(':') {
-            files.insert(
-                path.to_owned(),
-                (role.to_owned(), read(&folder.join(path), "a file that a binding names")?),
-            );
+            files.insert(path.to_owned(), (role.to_owned(), read(&folder.join(path), "a file that a binding names")?));
         }
     }
     Ok(files)

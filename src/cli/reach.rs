@@ -31,6 +31,13 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// Where it is, and the key.
+    pub(super) fn parts(&self) -> (String, KeyReference) {
+        (self.control_plane.clone(), self.key.clone())
+    }
+}
+
 fn reference(text: &str) -> Result<KeyReference, String> {
     text.parse().map_err(|error: BindingError| error.to_string())
 }

@@ -6,6 +6,7 @@ use rspp_controlplane::wire::{SessionStory, Sessions as All};
 use super::outcome::Outcome;
 use super::reach::{Reach, ago, failure, short, table};
 use super::run::json_of;
+use crate::fleet::worker::escaped;
 
 /// The sessions of a fleet; of one, where it has been.
 #[derive(Args)]
@@ -47,14 +48,9 @@ impl Sessions {
 fn journey(story: &SessionStory) -> Outcome {
     let one = &story.session;
     let head = format!("{} {}: {} on {}\n", one.tenant, one.session, one.state.name(), one.worker);
-    let rows = story.journey.iter().map(|stop| {
-        [stop.epoch.to_string(), stop.worker.clone(), ago(stop.made_at), stop.why.clone()]
-    });
+    let rows = story
+        .journey
+        .iter()
+        .map(|stop| [stop.epoch.to_string(), stop.worker.clone(), ago(stop.made_at), stop.why.clone()]);
     Ok(head + &table(["epoch", "worker", "since", "why"], rows)?)
-}
-
-/// A name, as part of a path.
-pub(super) fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    name.bytes().map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -6,7 +6,7 @@ use rspp_controlplane::wire::{Done, Workers as All};
 use super::outcome::Outcome;
 use super::reach::{Reach, ago, failure, table};
 use super::run::json_of;
-use super::sessions::escaped;
+use crate::fleet::worker::escaped;
 
 /// The workers of a fleet.
 #[derive(Args)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rspp_adapters::interrupt::Interrupt;
-use rspp_adapters::token::{AUDIENCE, Claims, Issuer};
+use rspp_adapters::token::{AUDIENCE, Claims, Issuer, LeaseClaim};
 use rspp_compiler::Registry;
 use rspp_controlplane::api;
 use rspp_controlplane::keys::Role;
@@ -144,6 +144,11 @@ fn claims(grant: &Grant<'_>) -> Claims {
         session: grant.session.to_owned(),
         iat: grant.issued_at_s,
         exp: grant.expires_at_s,
+        lease: Some(LeaseClaim {
+            epoch: grant.epoch,
+            worker: grant.worker.to_owned(),
+            digest: grant.digest.to_owned(),
+        }),
     }
 }
 

@@ -59,7 +59,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let in_path =
+        in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let in_query = route.query.iter().map(|(name, says)| {
         json!({"name": name, "in": "query", "required": false, "description": says, "schema": {"type": "string"}})
     });

@@ -68,8 +68,7 @@ impl Plane {
         })?;
         self.refresh()?;
         self.tell_of_change();
-        let token_key = self.hands.token_key.clone();
-        Ok(Registered { incarnation, terms: self.config.terms, view: self.view()?, token_key })
+        Ok(Registered { incarnation, terms: self.config.terms, view: self.view()? })
     }
 
     /// A worker is there: its lease is renewed, and what it says of its sessions is taken, where they are its own.
@@ -196,6 +195,13 @@ impl Plane {
         named("the tenant", &request.tenant)?;
         named("the session", &session)?;
         let secret = format!("{:032x}", random());
+        let unknown = || {
+            let pipeline = &request.pipeline;
+            let says = format!("no version of the pipeline {pipeline} is rolled out: `rspp rollout` begins with one");
+            Refusal::new(Code::NotFound, says)
+        };
+        // Nobody looks for room for what there is not.
+        self.read(|rows| rollout::newest(rows, PIPELINE, &request.pipeline)?.map(drop).ok_or_else(unknown))?;
         let wish = Wish { pipeline: &request.pipeline, region: request.region.as_deref(), not: None };
         self.try_workers(wish, |rows, now, worker| {
             let (tenant, pipeline) = (request.tenant.as_str(), request.pipeline.as_str());
@@ -203,10 +209,7 @@ impl Plane {
                 let says = format!("{tenant}: the session {session} was there before; a session's name is used once");
                 return Err(Refusal::new(Code::Conflict, says));
             }
-            let rollout = rollout::newest(rows, PIPELINE, pipeline)?.ok_or_else(|| {
-                let says = format!("no version of the pipeline {pipeline} is rolled out: `rspp rollout` begins with one");
-                Refusal::new(Code::NotFound, says)
-            })?;
+            let rollout = rollout::newest(rows, PIPELINE, pipeline)?.ok_or_else(unknown)?;
             self.admit(rows, now, (tenant, pipeline))?;
             let digest = rollout::choose(&rollout.rollout, pipeline, tenant, &session).to_owned();
             let given = lease::give(None, None, (&worker.name, worker.incarnation), lease::newest_epoch(rows)?)
@@ -271,9 +274,8 @@ impl Plane {
                 return Ok(self.route_to(&current, &worker, now, None, true));
             }
             let (lease, newest) = (holder.as_ref().map(Worker::lease), lease::newest_epoch(rows)?);
-            let given =
-                lease::give(current.holding().as_ref(), lease.as_ref(), (&to.name, to.incarnation), newest)
-                    .map_err(|held| Refusal::deferred(held.to_string(), self.config.terms.ttl_ms))?;
+            let given = lease::give(current.holding().as_ref(), lease.as_ref(), (&to.name, to.incarnation), newest)
+                .map_err(|held| Refusal::deferred(held.to_string(), self.config.terms.ttl_ms))?;
             lease::keep_epoch(rows, given.epoch)?;
             let why = format!("{} was lost or gave it up", current.worker);
             let one = Session {
@@ -396,9 +398,8 @@ impl Plane {
     /// The session is another's: it is stale.
     pub fn tell_session(&self, report: &SessionReport) -> Result<Done, Refusal> {
         let (tenant, session) = (report.tenant.as_str(), report.session.as_str());
-        let known = self.write(|rows, now| {
-            Ok(session::tell(rows, (tenant, session), report.epoch, report.state, now)?)
-        })?;
+        let known =
+            self.write(|rows, now| Ok(session::tell(rows, (tenant, session), report.epoch, report.state, now)?))?;
         let says = || format!("{tenant}: the session {session} is not held under epoch {}", report.epoch);
         if known { Ok(Done { done: true }) } else { Err(Refusal::new(Code::Stale, says())) }
     }

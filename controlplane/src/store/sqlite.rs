@@ -55,10 +55,11 @@ impl Sqlite {
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
-    let form: usize = transaction
-        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-        .map_err(error)
-        .and_then(|form| usize::try_from(form).map_err(|_| StoreError::altered("its form is negative")))?;
+    let form: usize =
+        transaction
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+            .map_err(error)
+            .and_then(|form| usize::try_from(form).map_err(|_| StoreError::altered("its form is negative")))?;
     if form > MIGRATIONS.len() {
         let says = format!("its form is {form}, and this program knows {}: use a newer one", MIGRATIONS.len());
         return Err(StoreError::Damaged(says));
