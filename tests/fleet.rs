@@ -50,7 +50,7 @@ fn a_pipeline_goes_from_a_file_to_callers_and_back() {
     let (code, says) = plane.refuses(&["rollout", NAME, "--promote"]);
     assert!(code == 1 && says.contains("no version is being tried"), "{says}");
     let log = plane.says(&["audit"]);
-    assert_eq!(log.matches("rollout").count(), 4, "{log}");
+    assert_eq!(log.matches("  rollout  ").count(), 4, "{log}");
 }
 
 #[test]
