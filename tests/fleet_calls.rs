@@ -6,7 +6,8 @@ mod client;
 #[path = "fleet/house.rs"]
 mod house;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use client::{Client, Seen};
 use house::{Plane, Worker};
@@ -36,6 +37,15 @@ fn reroute(plane: &Plane, route: &Route, secret: &str) -> Result<Route, String> 
 
 fn address(route: &Route) -> SocketAddr {
     route.endpoint.strip_prefix("ws://").and_then(|address| address.parse().ok()).expect("it is an address")
+}
+
+/// What a worker says at this path.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
 /// A call with this token.
@@ -91,6 +101,10 @@ fn a_route_leads_to_a_worker_and_the_control_plane_hears_how_the_call_fares() {
     one.say(r#"{"type":"end"}"#);
     one.until_closed();
     until("it is over", || (state(&plane, "one") == State::Ended).then_some(()));
+    assert_eq!(get(address(&routes[0]), "/readyz"), "ok\n");
+    plane.says(&["drain", &routes[0].worker]);
+    until("it is ready for no more", || get(address(&routes[0]), "/readyz").contains("no more").then_some(()));
+    assert_eq!(get(address(&routes[0]), "/healthz"), "ok\n", "it works all the same");
 }
 
 #[test]
