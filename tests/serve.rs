@@ -163,7 +163,8 @@ fn who_waits_for_no_answer_is_shed_first() {
     let call = |session: &str, priority: Priority| {
         let word = |text: &str| text.to_owned();
         let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
-        let claims = Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat: now(), exp: now() + 60 };
+        let (aud, iat, exp) = (word(AUDIENCE), now(), now() + 60);
+        let claims = Claims { aud, tenant, pipeline, session, priority, iat, exp, lease: None };
         let mut client = Client::connect(house.address);
         client.say(&json!({"type": "hello", "version": 1, "token": issuer.issue(&claims)}).to_string());
         client.until_told("ready", &[]);

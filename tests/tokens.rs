@@ -15,7 +15,7 @@ fn claims(session: &str) -> Claims {
     let word = |text: &str| text.to_owned();
     let (iat, exp, priority) = (now(), now() + 60, Priority::Interactive);
     let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
-    Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat, exp }
+    Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat, exp, lease: None }
 }
 
 fn at(house: &House, path: &str, token: &str) -> Result<Client, (u16, String)> {

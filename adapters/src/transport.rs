@@ -160,6 +160,10 @@ pub enum RefusalCode {
     Full,
     /// The caller's tenant has as many as it may have.
     OverQuota,
+    /// Not now: later it may go.
+    Deferred,
+    /// Somebody else has the session now: its route says who.
+    Moved,
     /// The peer did not say what it wants in time.
     HandshakeTimeout,
     /// Nothing came for too long.
@@ -186,6 +190,8 @@ impl RefusalCode {
             RefusalCode::NoSession => "no_session",
             RefusalCode::Full => "full",
             RefusalCode::OverQuota => "over_quota",
+            RefusalCode::Deferred => "deferred",
+            RefusalCode::Moved => "moved",
             RefusalCode::HandshakeTimeout => "handshake_timeout",
             RefusalCode::Idle => "idle",
             RefusalCode::SlowReader => "slow_reader",

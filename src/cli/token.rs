@@ -95,7 +95,8 @@ impl Issue {
         let iat = token::now();
         let Self { tenant, pipeline, session, valid, background, .. } = self;
         let priority = if background { Priority::Background } else { Priority::Interactive };
-        let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, priority, iat, exp: iat + valid };
+        let (aud, exp) = (AUDIENCE.to_owned(), iat + valid);
+        let claims = Claims { aud, tenant, pipeline, session, priority, iat, exp, lease: None };
         Ok(issuer.issue(&claims) + "\n")
     }
 }

@@ -133,6 +133,9 @@ async fn readyz(State(house): State<Arc<House>>) -> Response {
     if house.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining: no new calls are taken\n").into_response();
     }
+    if let Err(says) = house.authority.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{says}\n")).into_response();
+    }
     healthz(State(house)).await
 }
 
@@ -156,6 +159,7 @@ async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Respo
         priority: Priority::Interactive,
         iat,
         exp: iat + DEV_TOKEN_SECONDS,
+        lease: None,
     };
     ([(CONTENT_TYPE, "text/plain")], issuer.issue(&claims)).into_response()
 }
@@ -213,7 +217,7 @@ fn enter(
 }
 
 /// A socket's own buffers. A message of 20 ms has less than a kilobyte.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2_048;
 const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
 /// A browser says which page it speaks for: any page in the world could otherwise speak with a server on this machine.
@@ -233,7 +237,8 @@ pub(super) fn refused(house: &House, refusal: &Refusal) -> Response {
     let status = match refusal.code {
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::NoSession => StatusCode::NOT_FOUND,
-        RefusalCode::Full | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::Moved => StatusCode::GONE,
+        RefusalCode::Full | RefusalCode::Deferred | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::OverQuota => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

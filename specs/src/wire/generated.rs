@@ -630,7 +630,10 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22")]
+    #[prost(
+        oneof = "timer_key::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22"
+    )]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -2151,6 +2154,38 @@ impl AdmissionPoint {
         }
     }
 }
+/// A clock beside the session's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Clock {
+    Unspecified = 0,
+    /// The one on the wall.
+    Wall = 1,
+    /// The caller's audio.
+    Media = 2,
+}
+impl Clock {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CLOCK_UNSPECIFIED",
+            Self::Wall => "CLOCK_WALL",
+            Self::Media => "CLOCK_MEDIA",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CLOCK_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLOCK_WALL" => Some(Self::Wall),
+            "CLOCK_MEDIA" => Some(Self::Media),
+            _ => None,
+        }
+    }
+}
 /// The watermarks of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2616,36 +2651,4 @@ pub struct InvocationEvidence {
     /// It was called because another provider could not be.
     #[prost(bool, tag = "5")]
     pub switched: bool,
-}
-/// A clock beside the session's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Clock {
-    Unspecified = 0,
-    /// The one on the wall.
-    Wall = 1,
-    /// The caller's audio.
-    Media = 2,
-}
-impl Clock {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CLOCK_UNSPECIFIED",
-            Self::Wall => "CLOCK_WALL",
-            Self::Media => "CLOCK_MEDIA",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CLOCK_UNSPECIFIED" => Some(Self::Unspecified),
-            "CLOCK_WALL" => Some(Self::Wall),
-            "CLOCK_MEDIA" => Some(Self::Media),
-            _ => None,
-        }
-    }
 }
