@@ -353,6 +353,8 @@ impl Facts {
             // An empty piece of text says nothing.
             "provider"
                 if row.text("kind") == Some("text") && row.text("text").is_some_and(|it| it.trim().is_empty()) => {}
+            // Where words end is no sound: who waits for an answer has got none of it.
+            "provider" if row.text("kind") == Some("word_ends") => {}
             "provider" => {
                 let is_text = row.text("kind") == Some("text");
                 if let Some(invocation) = self.invocation_mut(row).filter(|invocation| invocation.in_flight()) {
