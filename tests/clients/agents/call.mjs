@@ -52,7 +52,7 @@ try {
   const truncated = until("conversation.item.truncated");
   session.interrupt();
   saw.status = (await done).response.status;
-  saw.truncated = (await truncated).audio_end_ms > 0;
+  saw.truncated = Number.isInteger((await truncated).audio_end_ms);
   await history;
   saw.history = session.history.map((item) => [item.role, item.content?.[0]?.transcript ?? item.content?.[0]?.text]);
   saw.ok = true;
