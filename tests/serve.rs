@@ -156,8 +156,7 @@ fn a_turn_for_which_there_is_no_room_waits_until_there_is() {
     first.say(ASK);
     first.until("audio", |seen| matches!(seen, Seen::Audio { .. }));
     second.say(ASK);
-    let refused = second.until_told("signal", &[("name", json!("defer"))]);
-    assert_eq!(refused["reason"], json!("no_quota"), "{refused}");
+    second.until_told("signal", &[("name", json!("defer"))]);
     first.say(r#"{"type":"end"}"#);
     second.until_told("turn", &[("state", json!("open"))]);
     let metrics = house.get("/metrics");
@@ -186,8 +185,7 @@ fn who_waits_for_no_answer_is_shed_first() {
     let mut rehearsal = call("rehearsal", Priority::Background);
     let mut caller = call("caller", Priority::Interactive);
     rehearsal.say(ASK);
-    let refused = rehearsal.until_told("signal", &[("name", json!("shed"))]);
-    assert_eq!(refused["reason"], json!("no_capacity"), "{refused}");
+    rehearsal.until_told("signal", &[("name", json!("shed"))]);
     caller.say(ASK);
     caller.until_told("turn", &[("state", json!("open"))]);
 }

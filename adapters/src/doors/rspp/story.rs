@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rspp_specs::admission::RejectReason;
 use rspp_specs::event::{ProviderResult, Request, Understanding};
 use rspp_specs::ids::{InvocationId, TurnId};
 use rspp_specs::timeline::{Effect, Entry, Input, Signal};
@@ -82,9 +81,6 @@ pub enum Told {
         /// Of which turn.
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<u32>,
-        /// Why a turn is refused, put off or shed.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<RejectReason>,
     },
 }
 
@@ -208,15 +204,7 @@ impl Story {
             (Signal::ToolProposed { key, name }, _) => tool(key, Some(name), "proposed"),
             (Signal::ToolCommitted { key }, _) => tool(key, None, "committed"),
             (Signal::ToolRevoked { key }, _) => tool(key, None, "revoked"),
-            (signal, turn) => {
-                let reason = match signal {
-                    Signal::Reject(refusal) | Signal::Shed(refusal) | Signal::Defer { refusal, .. } => {
-                        Some(refusal.reason)
-                    }
-                    _ => None,
-                };
-                Some(Told::Signal { name: signal.name(), turn: turn.map(|turn| turn.0), reason })
-            }
+            (signal, turn) => Some(Told::Signal { name: signal.name(), turn: turn.map(|turn| turn.0) }),
         }
     }
 }
