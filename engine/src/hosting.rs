@@ -52,10 +52,11 @@ impl Session {
         if self.can_do_without(node) { BudgetOutcome::Degrade } else { BudgetOutcome::Terminate }
     }
 
-    /// Whether the node can compute at all: it is not out, and the turn that it lives with is open and needs it.
+    /// Whether the node can compute at all: it is not out, and the turn that it lives with goes on and needs it.
     fn computes(&self, node: NodeIndex) -> bool {
         match (self.plan.node(node).lifetime, &self.turn) {
             (Lifetime::Session, _) => !self.taken_out.contains(node),
+            (Lifetime::Turn, Some(_)) if self.end.is_some() => false,
             (Lifetime::Turn, Some(turn)) => !turn.degraded.has_skipped(&self.plan.turn_policy().degrade, node),
             (Lifetime::Turn, None) => false,
         }
