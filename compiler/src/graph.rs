@@ -315,7 +315,9 @@ fn ends(
                 None => format!("{name} has {} {which}s, and the edge does not say which", ports.len()),
             };
             let hint = match port {
-                _ if known.is_empty() => "it has none".to_owned(),
+                _ if known.is_empty() => {
+                    format!("let the edge {} another node", if output { "begin at" } else { "end at" })
+                }
                 Some(port) => meant(port, known.iter().copied(), "there is"),
                 None => format!("write `{name}.{}`; there is: {}", known[0], known.join(", ")),
             };
