@@ -48,9 +48,9 @@ pub fn lint(request: &Request<'_>, registry: &Registry) -> (Option<&'static str>
     let kind = KINDS.into_iter().find(|kind| *kind == given);
     match kind {
         // A spec without a kind, or with a misspelt one, is told so by the spec's own check.
-        Some("PipelineSpec") => return (kind, request.check(registry).findings),
+        Some("PipelineSpec") => return (kind, request.checked(registry, false).findings),
         None if given.is_empty() || meant(given, KINDS.into_iter(), "").starts_with("did you mean `PipelineSpec") => {
-            return (None, request.check(registry).findings);
+            return (None, request.checked(registry, false).findings);
         }
         None => {
             let place = tree.locate("kind").unwrap_or(tree.place);

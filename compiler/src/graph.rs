@@ -148,8 +148,10 @@ fn build<'d>(findings: &mut Collector<'_>, draft: &'d Draft, registry: &Registry
     let mut graph = Graph::new();
     let mut by_name = ByName::new();
     let mut shapes = BTreeMap::new();
+    let beginnings = draft.edges.iter().filter_map(|edge| edge.arrow.split("->").next()?.trim().split_once('.'));
+    let beginnings: BTreeSet<(&str, &str)> = beginnings.collect();
     for (name, (place, node)) in &draft.nodes {
-        let mut kinds = Kinds { findings, shapes: &mut shapes, registry, draft, name, place: *place };
+        let mut kinds = Kinds { findings, shapes: &mut shapes, registry, beginnings: &beginnings, name, place: *place };
         if let Some(vertex) = kinds.vertex_of(node) {
             by_name.insert(name.as_str(), graph.add_node(vertex));
         }
@@ -168,7 +170,8 @@ struct Kinds<'k, 'a> {
     /// Of the types that were seen so far.
     shapes: &'k mut BTreeMap<&'static str, Shape>,
     registry: &'k Registry,
-    draft: &'k Draft,
+    /// The outputs that edges name.
+    beginnings: &'k BTreeSet<(&'k str, &'k str)>,
     name: &'k str,
     place: Place,
 }
@@ -221,8 +224,7 @@ impl Kinds<'_, '_> {
 
     /// Whether an edge begins at this output.
     fn begins_at(&self, port: &str) -> bool {
-        let end = format!("{}.{port}", self.name);
-        self.draft.edges.iter().any(|edge| edge.arrow.split("->").next().is_some_and(|from| from.trim() == end))
+        self.beginnings.contains(&(self.name, port))
     }
 
     fn custom(&mut self, type_name: &str, path: &str, place: Place, fields: &Tree) -> Option<Vertex> {
@@ -401,10 +403,11 @@ fn check_sync(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft) {
 
 /// Every node has all its inputs connected, so that it can be reached; and sources lead somewhere.
 fn check_ends(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft, by_name: &ByName<'_>) {
+    let written = written(draft);
     for index in graph.node_indices() {
         let vertex = &graph[index];
         let path = || format!("nodes.{}", vertex.name);
-        let excused = draft.has_broken_edges || mentioned_in_vain(graph, index, draft, by_name);
+        let excused = draft.has_broken_edges || mentioned_in_vain(graph, index, written.as_ref(), by_name);
         let is_source = matches!(vertex.kind, NodeKind::Caller | NodeKind::UserTurn);
         if vertex.inputs.is_empty() && !is_source && !excused {
             let message = format!("nothing reaches {}", vertex.name);
@@ -443,17 +446,33 @@ fn check_ends(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft, by_nam
     }
 }
 
+/// An edge as it is written: the nodes that it names, and its path.
+type Written<'d> = (&'d str, &'d str, &'d str);
+
+/// The edges as they are written; `None` if one of them joins no two nodes.
+fn written(draft: &Draft) -> Option<Vec<Written<'_>>> {
+    fn node(end: &str) -> &str {
+        end.trim().split('.').next().unwrap_or_default()
+    }
+    let edges = draft.edges.iter().map(|edge| {
+        let (from, to) = edge.arrow.split_once("->").filter(|(_, to)| !to.contains("->"))?;
+        Some((node(from), node(to), edge.path.as_str()))
+    });
+    edges.collect()
+}
+
 /// Whether an edge that was written to lead to the node has a finding of its own: to be told once is enough.
-fn mentioned_in_vain(graph: &Graph, index: GraphIndex, draft: &Draft, by_name: &ByName<'_>) -> bool {
-    let name = &graph[index].name;
-    draft.edges.iter().any(|edge| {
-        let ends: Vec<&str> = edge.arrow.split("->").map(str::trim).collect();
-        let &[from, to] = ends.as_slice() else { return true };
-        let node = |end: &str| end.split('.').next().unwrap_or_default().to_owned();
-        let from_is_known = by_name.contains_key(node(from).as_str());
-        let found =
-            graph.edges_directed(index, petgraph::Direction::Incoming).any(|link| link.weight().path == edge.path);
-        node(to) == *name && (!from_is_known || !found)
+fn mentioned_in_vain(
+    graph: &Graph,
+    index: GraphIndex,
+    written: Option<&Vec<Written<'_>>>,
+    by_name: &ByName<'_>,
+) -> bool {
+    let Some(written) = written else { return true };
+    let leads_here = written.iter().filter(|(_, to, _)| *to == graph[index].name);
+    leads_here.into_iter().any(|(from, _, path)| {
+        let mut incoming = graph.edges_directed(index, petgraph::Direction::Incoming);
+        !by_name.contains_key(from) || !incoming.any(|link| link.weight().path == *path)
     })
 }
 
