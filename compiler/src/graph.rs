@@ -306,29 +306,34 @@ fn ends(
             None => None,
         };
         if found.is_none() {
-            let more = row.filter(|_| output).map_or(&[][..], |row| row.more).iter().map(|(name, _)| *name);
-            let known: BTreeSet<&str> = ports.iter().map(|port| port.name.as_str()).chain(more).collect();
-            let known: Vec<&str> = known.into_iter().collect();
-            let which = if output { "output" } else { "input" };
-            let message = match port {
-                Some(port) => format!("{name} has no {which} named {port}"),
-                None if known.is_empty() => format!("{name} has no {which}s"),
-                None if ports.is_empty() => format!("{name} has no {which} that an edge may leave unnamed"),
-                None => format!("{name} has {} {which}s, and the edge does not say which", ports.len()),
-            };
-            let hint = match port {
-                _ if known.is_empty() => {
-                    format!("let the edge {} another node", if output { "begin at" } else { "end at" })
-                }
-                Some(port) => meant(port, known.iter().copied(), "there is"),
-                None => format!("write `{name}.{}`; there is: {}", known[0], known.join(", ")),
-            };
-            findings.report_at("RSPP0013", place, path.clone(), message, hint);
+            no_port(findings, edge, vertex, port, output);
         }
         found.map(|port| (*index, port))
     };
     let (from, to) = (end(from, true), end(to, false));
     from.zip(to)
+}
+
+/// Reports an edge whose end says a port that the node does not have, or does not say which.
+fn no_port(findings: &mut Collector<'_>, edge: &DraftEdge, vertex: &Vertex, port: Option<&str>, output: bool) {
+    let (name, ports) = (&vertex.name, if output { &vertex.outputs } else { &vertex.inputs });
+    let row = nodes::row(vertex.kind.type_name()).filter(|_| output);
+    let more = row.map_or(&[][..], |row| row.more).iter().map(|(name, _)| *name);
+    let known: BTreeSet<&str> = ports.iter().map(|port| port.name.as_str()).chain(more).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    let (which, side) = if output { ("output", "begin at") } else { ("input", "end at") };
+    let message = match port {
+        Some(port) => format!("{name} has no {which} named {port}"),
+        None if known.is_empty() => format!("{name} has no {which}s"),
+        None if ports.is_empty() => format!("{name} has no {which} that an edge may leave unnamed"),
+        None => format!("{name} has {} {which}s, and the edge does not say which", ports.len()),
+    };
+    let hint = match port {
+        _ if known.is_empty() => format!("let the edge {side} another node"),
+        Some(port) => meant(port, known.iter().copied(), "there is"),
+        None => format!("write `{name}.{}`; there is: {}", known[0], known.join(", ")),
+    };
+    findings.report_at("RSPP0013", edge.place, edge.path.clone(), message, hint);
 }
 
 fn connect(
