@@ -72,7 +72,9 @@ const MAX_SPANS: usize = 1_024;
 struct Speech {
     by: InvocationId,
     text: Arc<str>,
+    /// As they came; what is sent of them may have another rate.
     samples: u64,
+    came_at_hz: u32,
     /// All of its audio has come.
     complete: bool,
     /// No more of its audio will come, and there is text that was not spoken.
@@ -102,8 +104,15 @@ impl Playback {
 
     /// A chunk of text is being spoken.
     pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
-        let text = Arc::clone(text);
-        self.speeches.push(Speech { by, text, samples: 0, complete: false, withdrawn: false, ends: Vec::new() });
+        self.speeches.push(Speech {
+            by,
+            text: Arc::clone(text),
+            samples: 0,
+            came_at_hz: self.rate_hz,
+            complete: false,
+            withdrawn: false,
+            ends: Vec::new(),
+        });
     }
 
     /// A chunk of which nothing was heard is spoken by another invocation, in its place.
@@ -116,9 +125,12 @@ impl Playback {
 
     /// Audio of a chunk came in.
     pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
-        self.rate_hz = frame.rate_hz;
+        if self.is_silent() {
+            self.rate_hz = frame.rate_hz;
+        }
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
             speech.samples += frame.samples.len() as u64;
+            speech.came_at_hz = frame.rate_hz;
         }
     }
 
@@ -144,7 +156,9 @@ impl Playback {
         // No invocation has number 0.
         let by = InvocationId(0);
         let text = Arc::clone(text);
-        self.speeches.push(Speech { by, text, samples: 0, complete: false, withdrawn: true, ends: Vec::new() });
+        let came_at_hz = self.rate_hz;
+        let (samples, complete, withdrawn, ends) = (0, false, true, Vec::new());
+        self.speeches.push(Speech { by, text, samples, came_at_hz, complete, withdrawn, ends });
     }
 
     /// No more audio of a chunk comes, although there should be more.
@@ -172,9 +186,8 @@ impl Playback {
         let speech = match frame.spoken_by {
             Some(by) => self.speeches.iter().position(|speech| speech.by == by),
             // A node that made audio of its own out of a voice's does not say whose: it is the next that is owed.
-            None => {
-                (0..self.speeches.len()).find(|place| self.sent_of(*place, u64::MAX) < self.speeches[*place].samples)
-            }
+            None => (0..self.speeches.len())
+                .find(|place| self.sent_of(*place, u64::MAX) < self.length_of(&self.speeches[*place])),
         };
         let (until, full) = (self.sent_samples, self.spans.len() == MAX_SPANS);
         match self.spans.last_mut() {
@@ -302,12 +315,15 @@ impl Playback {
         for (place, speech) in self.speeches.iter().enumerate() {
             let samples = self.sent_of(place, position.samples);
             // A chunk without a sound, such as a dash, was said when what stands before it was.
-            let part = if speech.complete && samples >= speech.samples && (whole || speech.samples > 0) {
+            let length = self.length_of(speech);
+            let part = if speech.complete && samples >= length && (whole || length > 0) {
                 speech.text.as_ref()
             } else if speech.ends.is_empty() {
                 whole_words(&speech.text, samples, self.whole_length_of(speech))
             } else {
-                ended_words(&speech.text, samples, &speech.ends)
+                // Its words end in the audio as it came, which may play at another rate.
+                let heard = samples * u64::from(speech.came_at_hz) / u64::from(self.rate_hz);
+                ended_words(&speech.text, heard, &speech.ends)
             };
             whole &= part.len() == speech.text.len() && !speech.withdrawn;
             if !part.is_empty() {
@@ -320,13 +336,19 @@ impl Playback {
         (heard, whole)
     }
 
+    /// What has come of a speech, in samples of the rate at which is sent.
+    fn length_of(&self, speech: &Speech) -> u64 {
+        let (to, from) = (u64::from(self.rate_hz), u64::from(speech.came_at_hz));
+        if to == from { speech.samples } else { speech.samples * to / from.max(1) }
+    }
+
     /// The samples of all of a speech: known once all of it has come, until then at least what its text suggests.
     fn whole_length_of(&self, speech: &Speech) -> u64 {
         if speech.complete {
-            return speech.samples;
+            return self.length_of(speech);
         }
         let chars = speech.text.chars().count() as u64;
-        speech.samples.max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
+        self.length_of(speech).max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
     }
 }
 
@@ -407,173 +429,4 @@ impl Conversation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_heard_is_cut_back_to_whole_words() {
-        let text = "We open at noon.";
-        let cut = |heard| whole_words(text, heard, 16);
-        let shown: Vec<&str> = (0..=16).map(cut).collect();
-        assert_eq!(shown[..4], ["", "", "We", "We"]);
-        assert_eq!(shown[6], "We");
-        assert_eq!(shown[7], "We open");
-        assert_eq!(shown[14], "We open at");
-        assert_eq!(shown[15], "We open at noon");
-        assert_eq!(shown[16], "We open at noon.");
-        assert_eq!(whole_words("", 1, 0), "");
-    }
-
-    #[test]
-    fn a_voice_that_knows_where_its_words_end_is_believed() {
-        let mut playback = Playback::new(TurnId(1));
-        let by = InvocationId(1);
-        playback.on_speak(by, &"Größe: one two three.".into());
-        let end = |chars, samples| WordEnd { chars, samples };
-        playback.on_word_ends(by, &[end(6, 100), end(10, 900)]);
-        playback.on_word_ends(by, &[end(10, 950), end(14, 960), end(21, 990)]);
-        let frame = AudioFrame { samples: vec![0; 1_000].into(), rate_hz: 16_000, spoken_by: Some(by) };
-        playback.on_audio(by, &frame);
-        playback.on_transmit(Micros(0), &frame);
-        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
-        assert_eq!(until(&playback, 99).0, "");
-        assert_eq!(until(&playback, 949).0, "Größe:", "what is said later of a word counts");
-        assert_eq!(until(&playback, 950).0, "Größe: one");
-        assert_eq!(until(&playback, 960).0, "Größe: one two");
-        assert_eq!(until(&playback, 1_000), ("Größe: one two three.".to_owned(), true));
-        playback.on_respeak(by, InvocationId(2));
-        playback.on_spoken(InvocationId(2));
-        assert_eq!(until(&playback, 500).0, "Größe: one", "another voice has said nothing of them");
-    }
-
-    #[test]
-    fn what_a_failed_tool_said_itself_stands() {
-        let result = |words: Option<&str>| {
-            let mut conversation = Conversation::default();
-            let call = ToolCall { key: "a".into(), name: "book".into(), arguments: "{}".into() };
-            conversation.push(ContextEntry::Tool { call, result: None });
-            if let Some(words) = words {
-                conversation.on_tool_result("a", &words.into());
-            }
-            conversation.on_tool_failed("a", &"it failed".into());
-            match &conversation.snapshot()[0] {
-                ContextEntry::Tool { result, .. } => result.as_ref().map(ToString::to_string),
-                _ => None,
-            }
-        };
-        assert_eq!(result(None).as_deref(), Some("it failed"));
-        assert_eq!(result(Some("no table")).as_deref(), Some("no table"));
-    }
-
-    #[test]
-    fn of_a_voice_that_broke_off_only_what_it_can_have_said_was_heard() {
-        let mut playback = Playback::new(TurnId(1));
-        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
-        let (first, second) = (InvocationId(1), InvocationId(2));
-        playback.on_speak(first, &"fifteen letters and as many behind".into());
-        playback.on_speak(second, &"Yes.".into());
-        for (by, samples) in [(first, 16_000), (second, 8_000)] {
-            playback.on_audio(by, &frame(samples));
-            playback.on_transmit(Micros(0), &frame(samples));
-        }
-        playback.on_withdrawn(first);
-        playback.on_spoken(second);
-        let until = |samples| playback.text_until(Position { samples, estimated: false }).0;
-        assert_eq!(until(16_000), "fifteen letters");
-        assert_eq!(until(24_000), "fifteen letters Yes.");
-    }
-
-    #[test]
-    fn what_was_dropped_on_its_way_was_not_heard_and_what_came_behind_it_was() {
-        let mut playback = Playback::new(TurnId(1));
-        let of = |by, n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: Some(by) };
-        let (first, second) = (InvocationId(1), InvocationId(2));
-        playback.on_speak(first, &"One two three four.".into());
-        playback.on_speak(second, &"Five six.".into());
-        for by in [first, second] {
-            playback.on_audio(by, &of(by, 8_000));
-            playback.on_spoken(by);
-        }
-        playback.on_transmit(Micros(0), &of(first, 4_000));
-        playback.on_transmit(Micros(0), &of(second, 8_000));
-        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
-        assert_eq!(until(&playback, 8_000), ("One two Five".to_owned(), false));
-        assert_eq!(until(&playback, 12_000), ("One two Five six.".to_owned(), false));
-        playback.rewind(Micros(0), Position { samples: 2_000, estimated: false });
-        playback.on_transmit(Micros(0), &of(first, 6_000));
-        assert_eq!(until(&playback, 8_000), ("One two three four.".to_owned(), false));
-        playback.on_transmit(Micros(0), &of(second, 8_000));
-        assert_eq!(until(&playback, 16_000), ("One two three four. Five six.".to_owned(), true));
-    }
-
-    #[test]
-    fn audio_that_does_not_say_who_spoke_it_is_the_next_that_is_owed() {
-        let mut playback = Playback::new(TurnId(1));
-        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
-        for (by, text) in [(InvocationId(1), "One."), (InvocationId(2), "Two.")] {
-            playback.on_speak(by, &text.into());
-            playback.on_audio(by, &frame(100));
-            playback.on_spoken(by);
-            playback.on_transmit(Micros(0), &frame(100));
-        }
-        playback.on_transmit(Micros(0), &frame(50));
-        let until = |samples| playback.text_until(Position { samples, estimated: false });
-        assert_eq!(until(100), ("One.".to_owned(), false));
-        assert_eq!(until(200), ("One. Two.".to_owned(), true));
-        assert_eq!(until(250), ("One. Two.".to_owned(), true), "more audio, and no more words");
-    }
-
-    #[test]
-    fn an_estimate_never_falls_behind_what_was_acknowledged() {
-        let frame = |n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: None };
-        let mut playback = Playback::new(TurnId(1));
-        playback.on_transmit(Micros(0), &frame(320));
-        playback.on_transmit(Micros(0), &frame(320));
-        assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 160);
-        playback.on_heard(400);
-        assert_eq!(playback.estimate(Micros::from_ms(10)).samples, 400);
-        playback.on_heard(99_999);
-        assert_eq!(playback.known_position(), Some(Position { samples: 640, estimated: false }));
-    }
-
-    #[test]
-    fn a_clear_that_is_answered_late_is_not_the_answer_to_the_next() {
-        let mut playback = Playback::new(TurnId(1));
-        let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
-        playback.on_transmit(Micros(0), &frame);
-        playback.on_clear(Micros::from_ms(5));
-        let position = playback.settle(Micros::from_ms(5));
-        playback.rewind(Micros::from_ms(5), position);
-        playback.on_transmit(Micros::from_ms(5), &frame);
-        playback.on_clear(Micros::from_ms(20));
-        playback.on_cleared(60);
-        playback.on_cleared(300);
-        assert_eq!(playback.known_position(), Some(Position { samples: 300, estimated: false }));
-    }
-
-    #[test]
-    fn after_going_back_nothing_is_in_the_transport_and_the_position_is_known() {
-        let mut playback = Playback::new(TurnId(1));
-        let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
-        playback.on_transmit(Micros(0), &frame);
-        playback.on_clear(Micros::from_ms(10));
-        let position = playback.settle(Micros::from_ms(300));
-        assert_eq!(position, Position { samples: 160, estimated: true });
-        playback.rewind(Micros::from_ms(300), position);
-        assert!(!playback.is_sounding());
-        assert_eq!(playback.known_position(), Some(position));
-        playback.on_transmit(Micros::from_ms(310), &frame);
-        assert!(playback.is_sounding());
-        assert_eq!(playback.known_position(), None);
-    }
-
-    #[test]
-    fn a_transport_that_stopped_before_what_it_acknowledged_takes_nothing_back() {
-        let mut playback = Playback::new(TurnId(1));
-        playback.on_transmit(Micros(0), &AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None });
-        playback.on_heard(200);
-        playback.on_clear(Micros::from_ms(15));
-        playback.on_cleared(120);
-        assert_eq!(playback.known_position(), Some(Position { samples: 200, estimated: false }));
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ mod merge_order;
 pub mod meter;
 pub mod outcome;
 pub mod plan;
+pub mod port;
 pub mod recording;
 pub mod signals;
 pub mod time;
