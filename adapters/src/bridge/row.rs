@@ -45,8 +45,8 @@ pub(crate) struct Row {
     stalled: bool,
     lost: bool,
     ended: bool,
-    /// Its place among all calls.
-    _seat: Seat,
+    /// Its place among all calls, until it is over.
+    seat: Option<Seat>,
 }
 
 /// What a row needs of its worker.
@@ -72,7 +72,7 @@ impl Row {
             fairness_key,
             tape,
             tells,
-            _seat: seat,
+            seat: Some(seat),
             answered: Schedule::default(),
             is_in_line: false,
             at_once: BTreeMap::new(),
@@ -112,6 +112,8 @@ impl Row {
         if let Some(tape) = self.tape.take() {
             tape.finish();
         }
+        // Who hears that it is over finds its place free.
+        drop(self.seat.take());
         self.outlet.push_end(end);
         self.outlet.wake();
     }
