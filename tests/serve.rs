@@ -121,7 +121,7 @@ fn the_end_waits_for_answers_and_takes_no_new_calls() {
 
 /// What the server takes on.
 fn with_capacity(capacity: Capacity) -> House {
-    House::with(rspp::serve::Serve { capacity, ..House::options() })
+    House::with(Serve { capacity, ..House::options() })
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn who_waits_for_no_answer_is_shed_first() {
     let folder = tempfile::tempdir().expect("there is room");
     let key = folder.path().join("key.pub.pem");
     std::fs::write(&key, issuer.public().to_pem()).expect("there is room");
-    let house = House::with(rspp::serve::Serve { token_keys: vec![key], capacity, ..House::options() });
+    let house = House::with(Serve { token_keys: vec![key], capacity, ..House::options() });
     let call = |session: &str, priority: Priority| {
         let word = |text: &str| text.to_owned();
         let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
