@@ -80,9 +80,24 @@ pub(crate) fn spares_what_is_not_the_turns(scene: &Scene<'_>, row: Row<'_>, out:
     let Some((name, invocation)) = scene.facts.invocation_of(row) else { return };
     if invocation.write {
         out.add(Rule::CancelScope, row, format!("#{} runs a committed write", name.number));
-    } else if name.kind == RECOGNISER && scene.tick.signal("abort").is_some() && !session_ends(scene.tick) {
+    } else if name.kind == RECOGNISER
+        && scene.tick.signal("abort").is_some()
+        && !session_ends(scene.tick)
+        && !cancelled_by_itself(scene, row)
+    {
         out.add(Rule::CancelScope, row, format!("stt#{} belongs to the session, not to the turn", name.number));
     }
+}
+
+/// Whether something smaller than the turn is cancelled here: a call whose time is over, or that was named; what a node
+/// calls, or what a step does without.
+fn cancelled_by_itself(scene: &Scene<'_>, row: Row<'_>) -> bool {
+    let number = |row: Row<'_>| row.invocation().map(|name| name.number);
+    scene.tick.before(row).any(|before| match before.signal() {
+        Some("provider_budget" | "invocation_cancelled") => number(before) == number(row),
+        Some("node_cancelled" | "degraded") => true,
+        _ => false,
+    })
 }
 
 fn session_ends(tick: Tick<'_>) -> bool {
@@ -124,14 +139,16 @@ pub(crate) fn complete(scene: &Scene<'_>, out: &mut Findings) {
 }
 
 /// The steps, in order: acceptance (or drain), writes revoked, invocations cancelled by id, transport cleared, fence
-/// applied, playback cancelled, what was heard, abort, close. Only the first two may be several.
+/// applied, playback cancelled, what was heard, abort, close. Only the first two may be several. What was cancelled by
+/// itself before anybody asked for the turn's end is no step of it.
 pub(crate) fn in_order(scene: &Scene<'_>, out: &mut Findings) {
     let Some(close) = scene.tick.signal("close") else { return };
     let Some(turn) = close.turn() else { return };
     let Some(accepted) = scene.tick.cancellation_of(turn) else { return };
     for row in scene.tick.before(accepted) {
-        let early =
-            matches!(row.signal(), Some("tool_revoked" | "fence_applied")) || row.effect() == Some("cancel_invocation");
+        let asked = || scene.tick.before(row).any(|before| asks_for_the_end(before, turn));
+        let early = matches!(row.signal(), Some("tool_revoked" | "fence_applied"))
+            || (row.effect() == Some("cancel_invocation") && (asked() || !cancelled_by_itself(scene, row)));
         if early && step(scene, row, turn).is_some() {
             out.add(Rule::CancelOrder, row, format!("{} comes before the cancellation is accepted", row.line.name));
         }
@@ -143,6 +160,16 @@ pub(crate) fn in_order(scene: &Scene<'_>, out: &mut Findings) {
             out.add(Rule::CancelOrder, row, format!("{} comes after what it precedes", row.line.name));
         }
         reached = reached.max(step);
+    }
+}
+
+/// Whether this may be why the turn is cancelled.
+fn asks_for_the_end(row: Row<'_>, turn: u32) -> bool {
+    match row.input() {
+        Some("cancel") => row.cancels_the_turn() && !row.flag("soft"),
+        Some("wake") => row.ends_the_grace_of(turn),
+        Some("interruption_confirmed") => row.turn() == Some(turn),
+        input => matches!(input, Some("session_end" | "authority_revoked" | "turn_open_proposed")),
     }
 }
 
