@@ -313,13 +313,25 @@ fn whole_words(text: &str, heard: u64, length: u64) -> &str {
     }
     let chars = text.chars().count() as u64;
     let count = (chars * heard.min(length) / length) as usize;
-    let Some((cut, next)) = text.char_indices().nth(count) else { return text };
-    let before = text[..cut].chars().next_back();
-    let splits_a_word = next.is_alphanumeric() && before.is_some_and(char::is_alphanumeric);
-    if !splits_a_word {
+    let Some((cut, _)) = text.char_indices().nth(count) else { return text };
+    if !splits_a_word(text, cut) {
         return text[..cut].trim_end();
     }
-    text[..cut].rfind(|c: char| !c.is_alphanumeric() && c != '\'').map_or("", |end| text[..end].trim_end())
+    let between_words = |c: char| !c.is_alphanumeric() && !APOSTROPHES.contains(&c);
+    text[..cut].rfind(between_words).map_or("", |end| text[..end].trim_end())
+}
+
+/// What stands in the middle of words such as "don't".
+const APOSTROPHES: [char; 2] = ['\'', '\u{2019}'];
+
+/// Whether a word goes on across this place.
+fn splits_a_word(text: &str, cut: usize) -> bool {
+    let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_apostrophe = |c: Option<char>| c.is_some_and(|c| APOSTROPHES.contains(&c));
+    let (mut back, mut on) = (text[..cut].chars().rev(), text[cut..].chars());
+    let (before, next) = (back.next(), on.next());
+    (is_letter(before) || is_apostrophe(before) && is_letter(back.next()))
+        && (is_letter(next) || is_apostrophe(next) && is_letter(on.next()))
 }
 
 /// The conversation as the caller has lived it.
@@ -380,6 +392,14 @@ mod tests {
         assert_eq!(shown[15], "We open at noon");
         assert_eq!(shown[16], "We open at noon.");
         assert_eq!(whole_words("", 1, 0), "");
+        let cut = |text, heard| whole_words(text, heard, 100);
+        for apostrophe in APOSTROPHES {
+            let text = format!("we don{apostrophe}t");
+            assert_eq!([75, 88, 99].map(|heard| cut(&text, heard)), ["we"; 3]);
+            assert_eq!(cut(&text, 100), text);
+        }
+        assert_eq!(cut("say 'yes' now", 62), "say 'yes", "a quotation mark is no part of the word");
+        assert_eq!(cut("say 'yes' now", 54), "say");
     }
 
     #[test]
@@ -511,5 +531,117 @@ mod tests {
         playback.on_clear(Micros::from_ms(15));
         playback.on_cleared(120);
         assert_eq!(playback.known_position(), Some(Position { samples: 200, estimated: false }));
+    }
+
+    fn samples(by: u32, n: usize) -> AudioFrame {
+        AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: Some(InvocationId(by)) }
+    }
+
+    /// Two chunks, of so many samples each, all of which have come.
+    fn spoken(texts: [&str; 2], lengths: [usize; 2]) -> Playback {
+        let mut playback = Playback::new(TurnId(1));
+        for (by, (text, length)) in (1..).zip(texts.into_iter().zip(lengths)) {
+            playback.on_speak(InvocationId(by), &text.into());
+            playback.on_audio(InvocationId(by), &samples(by, length));
+            playback.on_spoken(InvocationId(by));
+        }
+        playback
+    }
+
+    #[test]
+    fn what_plays_is_between_what_was_sent_and_what_was_heard() {
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        let nothing = Position { samples: 0, estimated: false };
+        assert!(playback.is_silent() && playback.is_drained() && !playback.is_sounding());
+        assert_eq!(playback.known_position(), Some(nothing));
+        assert!(!playback.is_short(nothing));
+        assert_eq!(playback.on_transmit(Micros(0), &samples(1, 320)), 0);
+        assert_eq!(playback.on_transmit(Micros(0), &samples(2, 320)), 320);
+        assert_eq!(playback.plays_until(), Micros::from_ms(40));
+        assert!(!playback.is_silent() && !playback.is_drained() && playback.is_sounding());
+        assert_eq!(playback.known_position(), None);
+        assert_eq!(playback.plays_out(), Position { samples: 640, estimated: true });
+        playback.on_heard(639);
+        assert!(playback.is_sounding() && !playback.is_drained());
+        playback.on_heard(640);
+        assert!(!playback.is_sounding() && playback.is_drained());
+        let all = Position { samples: 640, estimated: false };
+        assert_eq!((playback.known_position(), playback.plays_out()), (Some(all), all));
+        assert!(!playback.is_short(all) && playback.is_short(Position { samples: 639, ..all }));
+    }
+
+    #[test]
+    fn a_transport_that_was_not_told_to_clear_has_stopped_nowhere() {
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        playback.on_cleared(100);
+        assert_eq!(playback.known_position(), None);
+        playback.on_clear(Micros::from_ms(10));
+        playback.on_clear_again(Micros::from_ms(15));
+        assert_eq!(
+            playback.settle(Micros::from_ms(99)),
+            Position { samples: 160, estimated: true },
+            "by the first word"
+        );
+        playback.on_cleared(120);
+        assert_eq!(playback.known_position(), Some(Position { samples: 120, estimated: false }));
+        playback.on_cleared(140);
+        assert_eq!(playback.known_position(), Some(Position { samples: 140, estimated: false }), "more was heard");
+    }
+
+    #[test]
+    fn a_chunk_without_a_sound_was_said_when_what_stands_before_it_was() {
+        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
+        let mut playback = spoken(["One two.", "-"], [320, 0]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        assert_eq!(until(&playback, 319), ("One two".to_owned(), false));
+        assert_eq!(until(&playback, 320), ("One two. -".to_owned(), true));
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        playback.on_respeak(InvocationId(2), InvocationId(7));
+        playback.on_transmit(Micros(0), &samples(7, 320));
+        assert_eq!(until(&playback, 640), ("One. Two.".to_owned(), true));
+    }
+
+    #[test]
+    fn speeches_that_take_turns_too_often_are_told_as_one() {
+        let rounds = MAX_SPANS / 2 + 10;
+        let mut playback = spoken(["One two.", "Three four."], [rounds, rounds]);
+        for _ in 0..rounds {
+            playback.on_transmit(Micros(0), &samples(1, 1));
+            playback.on_transmit(Micros(0), &samples(2, 1));
+        }
+        assert_eq!(playback.spans.len(), MAX_SPANS);
+        assert_eq!(playback.sent_of(0, u64::MAX), MAX_SPANS as u64 / 2);
+        assert_eq!(playback.sent_of(1, u64::MAX), MAX_SPANS as u64 / 2 + 20, "all of it is somebody's");
+        playback.rewind(Micros(0), Position { samples: 3, estimated: false });
+        assert_eq!((playback.sent_of(0, u64::MAX), playback.sent_of(1, u64::MAX)), (2, 1));
+    }
+
+    #[test]
+    fn the_context_is_bounded_and_a_result_goes_to_its_own_call() {
+        let mut conversation = Conversation::default();
+        for key in ["a", "b"] {
+            let call = ToolCall { key: key.into(), name: "book".into(), arguments: "{}".into() };
+            conversation.push(ContextEntry::Tool { call, result: None });
+        }
+        conversation.on_tool_result("a", &"done".into());
+        conversation.on_tool_failed("b", &"failed".into());
+        conversation.on_tool_failed("a", &"failed".into());
+        let results: Vec<_> = conversation
+            .snapshot()
+            .iter()
+            .map(|entry| match entry {
+                ContextEntry::Tool { result, .. } => result.as_deref().map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(results, [Some("done".to_owned()), Some("failed".to_owned())]);
+        for number in 0..MAX_CONTEXT_ENTRIES {
+            conversation.push(ContextEntry::Agent { text: number.to_string().into(), cut: false });
+        }
+        let entries = conversation.snapshot();
+        assert_eq!(entries.len(), MAX_CONTEXT_ENTRIES);
+        assert!(matches!(&entries[0], ContextEntry::Agent { text, .. } if **text == *"0"), "the oldest have left");
     }
 }

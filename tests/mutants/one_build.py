@@ -26,10 +26,10 @@ import time
 TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "sim"]
 # Of these files, only the tests that judge what the core does.
 ONLY = {"sim": ["the_seeds_break_nothing"]}
-# What is built beside them is optimized a little: a simulation is then several times as fast.
+# What is built beside them is optimized: a simulation is then several times as fast.
 OPTIMIZED = [
-    f"--config=profile.dev.package.{name}.opt-level=1"
-    for name in ["rspp", "rspp-adapters", "rspp-operators", "rspp-specs"]
+    f"--config=profile.dev.package.{name}.opt-level=2"
+    for name in ["rspp", "rspp-adapters", "rspp-checker", "rspp-engine", "rspp-operators", "rspp-specs"]
 ]
 # How much slower a mutant may be than nothing, and how much memory it may take, before it counts as caught.
 MAX_SLOWER = 4
