@@ -255,7 +255,7 @@ fn it_is_woken_when_something_is_due_and_once() {
     let wake = Directive::WakeBuffers(NodeIndex(0));
     let mut harness = harness(vec![(PortIndex(0), impatient, None)]);
     harness.event(Payload::Retract);
-    assert_eq!(wakes(&mut harness), [], "what is said of a stream does not expire");
+    assert!(wakes(&mut harness).is_empty(), "what is said of a stream does not expire");
     harness.event(Payload::text("a")).at_ms(10).event(Payload::text("b"));
     assert_eq!(wakes(&mut harness), [100]);
     harness.at_ms(20).event(Payload::text("c"));
