@@ -136,6 +136,7 @@ pub fn serve(
         graph: graph_svg(&plan),
         telephones: telephones(options, folder)?,
         notes,
+        authority: None,
     };
     let server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
     interrupt.may_take(options.drain + LAST_MOMENTS);

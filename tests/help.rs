@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["demo"],
     &["new"],
@@ -35,6 +35,15 @@ const COMMANDS: [&[&str]; 32] = [
     &["sim"],
     &["run"],
     &["serve"],
+    &["control-plane"],
+    &["worker"],
+    &["publish"],
+    &["rollout"],
+    &["rollback"],
+    &["sessions"],
+    &["workers"],
+    &["drain"],
+    &["audit"],
     &["token"],
     &["replay"],
     &["diff"],

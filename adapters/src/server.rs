@@ -7,6 +7,7 @@
 
 mod accept;
 mod attendant;
+mod authority;
 mod console;
 mod limits;
 mod metrics;
@@ -22,19 +23,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::timeline::DEFAULT_FAIRNESS_KEY;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use authority::{Authority, Begun, Witness};
 pub use limits::Limits;
 pub use routes::{DOORS, Door, Knock, Opens};
 
-use crate::bridge::{Bridge, Opening, Pipeline, Session};
+use crate::bridge::{Bridge, Opening, Pipeline};
 use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::{Refusal, RefusalCode};
+use authority::{Alone, Guest};
 use parking::Parking;
 
 /// What is served, and how.
@@ -57,6 +59,8 @@ pub struct Options {
     pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
+    /// Who says under which lease, and with which version, a session begins; nobody is asked, if there is none.
+    pub authority: Option<Box<dyn Authority>>,
 }
 
 /// Who is let in.
@@ -120,7 +124,9 @@ pub struct Server {
 /// What all connections share.
 struct House {
     bridge: Bridge,
+    /// Of a fleet's worker, the first that it had.
     pipeline: Pipeline,
+    authority: Box<dyn Authority>,
     limits: Limits,
     parking: Parking,
     record: Option<PathBuf>,
@@ -169,7 +175,9 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes, authority } =
+            options;
+        let authority = authority.unwrap_or_else(|| Box::new(Alone(pipeline.clone())));
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
             Entry::Everybody => {
@@ -183,6 +191,9 @@ impl Server {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
+            // Workers wake the sockets' tasks from their own threads. Left alone, the runtime looks at such tasks only once in
+            // a while as long as sockets that have come in keep it busy: callers would be heard, and not answered.
+            .global_queue_interval(2)
             .worker_threads(limits.io_threads.max(1))
             .thread_name("sockets")
             .enable_all()
@@ -194,6 +205,7 @@ impl Server {
         let house = House {
             bridge,
             pipeline,
+            authority,
             limits,
             parking: Parking::default(),
             record,
@@ -266,8 +278,9 @@ impl House {
     }
 
     /// Opens a session for a caller.
-    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Session, Refusal> {
+    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Guest, Refusal> {
         let refused = |error: TokenError| Refusal::fatal(RefusalCode::Unauthorized, error.to_string());
+        let begun = self.authority.begin(claims)?;
         let (session, tenant) = match claims {
             Some(claims) => {
                 self.guard.spend(claims, token::now()).map_err(refused)?;
@@ -275,17 +288,19 @@ impl House {
             }
             None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
         };
-        let session: Arc<str> = session.into();
+        let session: Arc<str> = begun.session.unwrap_or(session).into();
         let record = self.record.as_ref();
         let opening = Opening {
             tape: record
-                .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone())),
+                .and_then(|folder| tape::Recorder::begin(folder, &session, &begun.pipeline.plan, self.notes.clone())),
             session,
             fairness_key: tenant.into(),
-            epoch: LeaseEpoch::default(),
-            pipeline: self.pipeline.clone(),
+            epoch: begun.epoch,
+            pipeline: begun.pipeline,
             tells,
         };
-        self.bridge.open(opening).map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))
+        let opened = self.bridge.open(opening);
+        let session = opened.map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))?;
+        Ok(Guest::new(session, begun.witness))
     }
 }

@@ -132,6 +132,9 @@ async fn readyz(State(house): State<Arc<House>>) -> Response {
     if house.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining: no new calls are taken\n").into_response();
     }
+    if let Err(says) = house.authority.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{says}\n")).into_response();
+    }
     healthz(State(house)).await
 }
 
@@ -147,7 +150,8 @@ async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Respo
     let Some(issuer) = &house.issuer else { return StatusCode::NOT_FOUND.into_response() };
     let (iat, session) = (token::now(), format!("dev-{}", random_name()));
     let (tenant, pipeline) = ("dev".to_owned(), house.pipeline.plan.name().to_owned());
-    let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS };
+    let claims =
+        Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS, lease: None };
     ([(CONTENT_TYPE, "text/plain")], issuer.issue(&claims)).into_response()
 }
 
@@ -204,7 +208,7 @@ fn enter(
 }
 
 /// A socket's own buffers. A message of 20 ms has less than a kilobyte.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2_048;
 const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
 /// A browser says which page it speaks for: any page in the world could otherwise speak with a server on this machine.
@@ -224,7 +228,8 @@ pub(super) fn refused(house: &House, refusal: &Refusal) -> Response {
     let status = match refusal.code {
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::NoSession => StatusCode::NOT_FOUND,
-        RefusalCode::Full | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::Moved => StatusCode::GONE,
+        RefusalCode::Full | RefusalCode::Deferred | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
