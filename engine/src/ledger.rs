@@ -624,9 +624,9 @@ mod tests {
             let call = ToolCall { key: key.into(), name: "book".into(), arguments: "{}".into() };
             conversation.push(ContextEntry::Tool { call, result: None });
         }
-        conversation.on_tool_result("a", &"done".into());
-        conversation.on_tool_failed("b", &"failed".into());
+        conversation.on_tool_result("b", &"done".into());
         conversation.on_tool_failed("a", &"failed".into());
+        conversation.on_tool_failed("b", &"failed".into());
         let results: Vec<_> = conversation
             .snapshot()
             .iter()
@@ -635,7 +635,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(results, [Some("done".to_owned()), Some("failed".to_owned())]);
+        assert_eq!(results, [Some("failed".to_owned()), Some("done".to_owned())]);
         for number in 0..MAX_CONTEXT_ENTRIES {
             conversation.push(ContextEntry::Agent { text: number.to_string().into(), cut: false });
         }
