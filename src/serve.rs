@@ -1,5 +1,7 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
+mod built_in;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use rspp_adapters::telephony::{Provider, Telephones};
 use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
 use rspp_specs::binding::KeyReference;
+
+pub use built_in::BuiltIn;
 
 use crate::drawing::graph_svg;
 use crate::run::dialogue_of;

@@ -122,11 +122,41 @@ fn a_killed_worker_s_session_is_led_to_another_under_a_higher_epoch() {
     let mut again = call(address(&moved), &moved.token);
     assert_eq!(again.until_told("ready", &[])["session"], "call");
     ask(&mut again);
-    // The dead one's name comes back with a life of its own, and nobody's old token opens anything there.
+    // The dead one's name comes back with a life of its own, and no old route opens anything there.
     let back = Worker::start(&plane, &first.worker, &[]);
+    let (code, reason) = call(back.address, &first.token).until_closed().expect("it is told why");
+    assert!(code == 4410 && reason.contains("earlier life"), "{code} {reason}");
     let late = Claims { exp: now() + 30, ..claims("call") };
     let (other, _) = Issuer::fresh().expect("there is randomness");
     assert!(call(back.address, &other.issue(&late)).until_closed().is_some_and(|(code, _)| code == 4401));
+}
+
+/// It stood still for longer than its lease, does not know of it, and goes on where it stood.
+#[test]
+fn a_worker_that_wakes_too_late_is_refused_by_the_control_plane_and_lets_its_callers_go() {
+    let plane = plane();
+    let workers = [("w1", Worker::start(&plane, "w1", &[])), ("w2", Worker::start(&plane, "w2", &[]))];
+    let first = route(&plane, "call");
+    let secret = first.secret.clone().expect("it is new");
+    let mut old = call(address(&first), &first.token);
+    old.until_told("ready", &[]);
+    let (_, stopped) = workers.iter().find(|(name, _)| *name == first.worker).expect("it is one of them");
+    stopped.signal("STOP");
+    let moved = until("it moves", || reroute(&plane, &first, &secret).ok().filter(|route| route.moved));
+    let mut new = call(address(&moved), &moved.token);
+    new.until_told("ready", &[]);
+    ask(&mut new);
+    stopped.signal("CONT");
+    let (code, _) = old.until_closed().expect("it is told why");
+    assert_eq!(code, 4410, "the old line is cut");
+    let back = until("it begins another life", || {
+        let all: Workers = plane.client().get("/v1/workers").expect("it answers");
+        all.workers.into_iter().find(|worker| worker.name == first.worker && worker.incarnation == 2)
+    });
+    assert_eq!(back.sessions, 0);
+    let story: SessionStory = plane.client().get("/v1/sessions/acme/call").expect("it is there");
+    assert_eq!((story.session.epoch, story.session.worker), (moved.epoch, moved.worker.clone()));
+    ask(&mut new);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct LeaseClaim {
     pub epoch: u64,
     /// By which worker.
     pub worker: String,
+    /// By which of the processes that had the worker's name.
+    pub incarnation: u64,
     /// Which version of the pipeline it runs.
     pub digest: String,
 }

@@ -71,6 +71,8 @@ pub struct Grant<'a> {
     pub digest: &'a str,
     /// With whom.
     pub worker: &'a str,
+    /// With which of those that had this name.
+    pub incarnation: u64,
     /// Under which epoch.
     pub epoch: u64,
     /// Since when, in seconds since 1970.

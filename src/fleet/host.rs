@@ -147,6 +147,7 @@ fn claims(grant: &Grant<'_>) -> Claims {
         lease: Some(LeaseClaim {
             epoch: grant.epoch,
             worker: grant.worker.to_owned(),
+            incarnation: grant.incarnation,
             digest: grant.digest.to_owned(),
         }),
     }

@@ -184,6 +184,10 @@ impl Seat {
         }
         let name = (claims.tenant.clone(), claims.session.clone());
         let known = self.known();
+        if known.tenure.is_none_or(|tenure| tenure.incarnation != lease.incarnation) {
+            let says = format!("the route leads to an earlier life of {}: ask for it again", self.name);
+            return Err(Refusal::fatal(RefusalCode::Moved, says));
+        }
         if known.sessions.get(&name).is_some_and(|here| here.epoch > lease.epoch) {
             return Err(Refusal::fatal(RefusalCode::Moved, "the route is of an earlier epoch: ask for it again"));
         }

@@ -72,7 +72,7 @@ const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 pub const DOORS: &[Door] = &[
     Door {
         path: "/v1/rspp",
-        subprotocols: &[Form::Json.subprotocol()],
+        subprotocols: &[Form::Json.subprotocol(), Form::Protobuf.subprotocol()],
         token_in_message: true,
         open: |knock| {
             let form = Form::ALL.into_iter().find(|form| Some(form.subprotocol()) == knock.subprotocol);

@@ -352,6 +352,7 @@ impl Plane {
             pipeline: &one.pipeline,
             digest: &one.digest,
             worker: &worker.name,
+            incarnation: one.incarnation,
             epoch: one.epoch,
             issued_at_s,
             expires_at_s,
