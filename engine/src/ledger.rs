@@ -72,7 +72,9 @@ const MAX_SPANS: usize = 1_024;
 struct Speech {
     by: InvocationId,
     text: Arc<str>,
+    /// As they came; what is sent of them may have another rate.
     samples: u64,
+    came_at_hz: u32,
     /// All of its audio has come.
     complete: bool,
     /// No more of its audio will come, and there is text that was not spoken.
@@ -100,7 +102,14 @@ impl Playback {
 
     /// A chunk of text is being spoken.
     pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
-        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: false });
+        self.speeches.push(Speech {
+            by,
+            text: Arc::clone(text),
+            samples: 0,
+            came_at_hz: self.rate_hz,
+            complete: false,
+            withdrawn: false,
+        });
     }
 
     /// A chunk of which nothing was heard is spoken by another invocation, in its place.
@@ -112,9 +121,12 @@ impl Playback {
 
     /// Audio of a chunk came in.
     pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
-        self.rate_hz = frame.rate_hz;
+        if self.is_silent() {
+            self.rate_hz = frame.rate_hz;
+        }
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
             speech.samples += frame.samples.len() as u64;
+            speech.came_at_hz = frame.rate_hz;
         }
     }
 
@@ -150,9 +162,8 @@ impl Playback {
         let speech = match frame.spoken_by {
             Some(by) => self.speeches.iter().position(|speech| speech.by == by),
             // A node that made audio of its own out of a voice's does not say whose: it is the next that is owed.
-            None => {
-                (0..self.speeches.len()).find(|place| self.sent_of(*place, u64::MAX) < self.speeches[*place].samples)
-            }
+            None => (0..self.speeches.len())
+                .find(|place| self.sent_of(*place, u64::MAX) < self.length_of(&self.speeches[*place])),
         };
         let (until, full) = (self.sent_samples, self.spans.len() == MAX_SPANS);
         match self.spans.last_mut() {
@@ -280,7 +291,8 @@ impl Playback {
         for (place, speech) in self.speeches.iter().enumerate() {
             let samples = self.sent_of(place, position.samples);
             // A chunk without a sound, such as a dash, was said when what stands before it was.
-            let part = if speech.complete && samples >= speech.samples && (whole || speech.samples > 0) {
+            let length = self.length_of(speech);
+            let part = if speech.complete && samples >= length && (whole || length > 0) {
                 speech.text.as_ref()
             } else {
                 whole_words(&speech.text, samples, self.whole_length_of(speech))
@@ -296,13 +308,19 @@ impl Playback {
         (heard, whole)
     }
 
+    /// What has come of a speech, in samples of the rate at which is sent.
+    fn length_of(&self, speech: &Speech) -> u64 {
+        let (to, from) = (u64::from(self.rate_hz), u64::from(speech.came_at_hz));
+        if to == from { speech.samples } else { speech.samples * to / from.max(1) }
+    }
+
     /// The samples of all of a speech: known once all of it has come, until then at least what its text suggests.
     fn whole_length_of(&self, speech: &Speech) -> u64 {
         if speech.complete {
-            return speech.samples;
+            return self.length_of(speech);
         }
         let chars = speech.text.chars().count() as u64;
-        speech.samples.max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
+        self.length_of(speech).max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
     }
 }
 
@@ -459,6 +477,22 @@ mod tests {
         assert_eq!(until(&playback, 8_000), ("One two three four.".to_owned(), false));
         playback.on_transmit(Micros(0), &of(second, 8_000));
         assert_eq!(until(&playback, 16_000), ("One two three four. Five six.".to_owned(), true));
+    }
+
+    #[test]
+    fn what_is_sent_at_another_rate_than_it_came_at_is_told_in_the_same_words() {
+        let mut playback = Playback::new(TurnId(1));
+        let by = InvocationId(1);
+        let of = |rate_hz, n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz, spoken_by: Some(by) };
+        playback.on_speak(by, &"One two three four.".into());
+        for _ in 0..2 {
+            playback.on_audio(by, &of(16_000, 8_000));
+            playback.on_transmit(Micros(0), &of(8_000, 4_000));
+        }
+        playback.on_spoken(by);
+        let until = |samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(4_000), ("One two".to_owned(), false));
+        assert_eq!(until(8_000), ("One two three four.".to_owned(), true));
     }
 
     #[test]
