@@ -137,7 +137,7 @@ impl Realtime {
                 self.say(json!({"type": "input_audio_buffer.cleared"}), out);
             }
             FromClient::CreateItem { item, previous_item_id } => {
-                self.on_create_item(item, previous_item_id.as_deref(), out)?
+                self.on_create_item(item, previous_item_id.as_deref(), out)?;
             }
             FromClient::RetrieveItem { item_id } => {
                 let item = self.conversation.shown(&item_id).ok_or_else(|| Wrong::no_item(&item_id, true))?;
