@@ -92,7 +92,7 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
     let forged = format!("{known}{}", if last == "0" { "1" } else { "0" });
     let mut told = String::from("\n");
     for route in ROUTES {
-        let path = route.path.replace('{', "").replace('}', "") + "?after=0";
+        let path = route.path.replace(['{', '}'], "") + "?after=0";
         let refused = |key: Option<&str>| matches!(served.ask(route.method, &path, key, "").0, 401 | 403);
         let is_open = !refused(None);
         for key in [&revoked, &forged, "rk_", ""] {

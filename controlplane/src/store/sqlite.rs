@@ -39,36 +39,35 @@ impl Sqlite {
     /// # Errors
     /// It can't be opened, or a newer program has made it.
     pub fn open(path: &Path, bounds: Bounds) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(path).map_err(error)?;
-        connection.busy_timeout(bounds.patience).map_err(error)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
+        let mut connection = Connection::open(path).map_err(StoreError::from)?;
+        connection.busy_timeout(bounds.patience).map_err(StoreError::from)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(StoreError::from)?;
         // What was answered for is on the disk: a power cut loses nothing that somebody was told.
-        connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(error)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(StoreError::from)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(StoreError::from)?;
         migrate(&mut connection)?;
         if let Some(pages) = bounds.max_pages {
-            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(error)?;
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(StoreError::from)?;
         }
         Ok(Self { connection: Mutex::new(connection) })
     }
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(error)?;
-    let form: usize =
-        transaction
-            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
-            .map_err(error)
-            .and_then(|form| usize::try_from(form).map_err(|_| StoreError::altered("its form is negative")))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+    let form: usize = transaction
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .map_err(StoreError::from)
+        .and_then(|form| usize::try_from(form).map_err(|_| StoreError::altered("its form is negative")))?;
     if form > MIGRATIONS.len() {
         let says = format!("its form is {form}, and this program knows {}: use a newer one", MIGRATIONS.len());
         return Err(StoreError::Damaged(says));
     }
     for step in &MIGRATIONS[form..] {
-        transaction.execute_batch(step).map_err(error)?;
+        transaction.execute_batch(step).map_err(StoreError::from)?;
     }
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(error)?;
-    transaction.commit().map_err(error)
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(StoreError::from)?;
+    transaction.commit().map_err(StoreError::from)
 }
 
 impl Store for Sqlite {
@@ -79,27 +78,27 @@ impl Store for Sqlite {
         };
         // A panic in between has rolled back: dropping a transaction does.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = connection.transaction_with_behavior(behavior).map_err(error)?;
+        let mut transaction = connection.transaction_with_behavior(behavior).map_err(StoreError::from)?;
         work(&mut transaction)?;
-        Ok(transaction.commit().map_err(error)?)
+        Ok(transaction.commit().map_err(StoreError::from)?)
     }
 }
 
 impl Transaction for rusqlite::Transaction<'_> {
     fn execute(&mut self, sql: &'static str, values: &[Value]) -> Result<u64, StoreError> {
-        let mut statement = self.prepare_cached(sql).map_err(error)?;
-        let changed = statement.execute(params_from_iter(values.iter().map(owned))).map_err(error)?;
+        let mut statement = self.prepare_cached(sql).map_err(StoreError::from)?;
+        let changed = statement.execute(params_from_iter(values.iter().map(owned))).map_err(StoreError::from)?;
         Ok(changed as u64)
     }
 
     fn query(&mut self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        let mut statement = self.prepare_cached(sql).map_err(error)?;
+        let mut statement = self.prepare_cached(sql).map_err(StoreError::from)?;
         let columns = statement.column_count();
-        let mut rows = statement.query(params_from_iter(values.iter().map(owned))).map_err(error)?;
+        let mut rows = statement.query(params_from_iter(values.iter().map(owned))).map_err(StoreError::from)?;
         let mut all = Vec::new();
-        while let Some(row) = rows.next().map_err(error)? {
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
             let values: Result<Vec<Value>, StoreError> =
-                (0..columns).map(|column| taken(row.get_ref(column).map_err(error)?)).collect();
+                (0..columns).map(|column| taken(row.get_ref(column).map_err(StoreError::from)?)).collect();
             all.push(Row(values?));
         }
         Ok(all)
@@ -126,12 +125,14 @@ fn taken(value: ValueRef<'_>) -> Result<Value, StoreError> {
     }
 }
 
-fn error(error: rusqlite::Error) -> StoreError {
-    let says = error.to_string();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
-        Some(ErrorCode::DiskFull) => StoreError::Full,
-        Some(ErrorCode::ConstraintViolation) => StoreError::Contradicts(says),
-        _ => StoreError::Damaged(says),
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let says = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+            Some(ErrorCode::DiskFull) => StoreError::Full,
+            Some(ErrorCode::ConstraintViolation) => StoreError::Contradicts(says),
+            _ => StoreError::Damaged(says),
+        }
     }
 }
