@@ -12,6 +12,7 @@ mod explain;
 mod format;
 mod gates;
 mod lint;
+mod livekit;
 mod new;
 mod outcome;
 mod over;
@@ -67,6 +68,8 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Serve(serve::Serve),
+    #[command(name = "livekit-check")]
+    LiveKitCheck(livekit::LiveKitCheck),
     Token(token::Token),
     Replay(replay::Replay),
     Diff(diff::Diff),
@@ -103,6 +106,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
+        Command::LiveKitCheck(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Replay(command) => command.run(registry, &interrupt),
         Command::Diff(command) => command.run(),

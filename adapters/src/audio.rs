@@ -30,7 +30,7 @@ pub use decay::{MAX_DECAY_MS, decay};
 pub use g711::Law;
 pub use jitter::{Arrival, Jitter, JitterCounts, JitterProfile, Next};
 pub use keypad::{Digit, MAX_DIALLED_DIGITS, dial};
-pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter};
+pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter, opus_samples};
 pub use rechunk::{Rechunker, UnsupportedRate};
 pub use wav::{read_call, write_stereo};
 

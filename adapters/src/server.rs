@@ -3,7 +3,8 @@
 //! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
 //! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
 //! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
-//! the life of one WebSocket, `parking` keeps sessions whose connection is lost.
+//! the life of one peer and `socket` what it is heard by, `parking` keeps sessions whose connection is lost, and `reception`
+//! is for peers that come by other ways.
 
 mod accept;
 mod attendant;
@@ -11,7 +12,9 @@ mod console;
 mod limits;
 mod metrics;
 mod parking;
+mod reception;
 mod routes;
+mod socket;
 mod tape;
 mod webhooks;
 
@@ -28,7 +31,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use limits::Limits;
+pub use reception::{Guest, Place, Reception};
 pub use routes::{DOORS, Door, Knock, Opens};
+pub use socket::{Came, Gone, Socket};
 
 use crate::bridge::{Bridge, Opening, Pipeline, Session};
 use crate::notes::Notes;
@@ -115,6 +120,7 @@ pub struct Server {
     tls: Option<tokio_rustls::TlsAcceptor>,
     house: Arc<House>,
     address: SocketAddr,
+    guests: Vec<Guest>,
 }
 
 /// What all connections share.
@@ -207,7 +213,12 @@ impl Server {
             draining: CancellationToken::new(),
             over: CancellationToken::new(),
         };
-        Ok(Self { runtime, listener, tls, house: Arc::new(house), address })
+        Ok(Self { runtime, listener, tls, house: Arc::new(house), address, guests: Vec::new() })
+    }
+
+    /// Somebody works beside the doors while the server runs.
+    pub fn invite(&mut self, guest: Guest) {
+        self.guests.push(guest);
     }
 
     /// Where it listens, with the port that it was given.
@@ -218,8 +229,11 @@ impl Server {
     /// Serves until it is `asked` to end; then takes no new calls, lets those that are there come to an end for so long, and
     /// ends.
     pub fn run(self, asked: &CancellationToken, drain: Duration) {
-        let Self { runtime, listener, tls, house, .. } = self;
+        let Self { runtime, listener, tls, house, guests, .. } = self;
         runtime.block_on(async {
+            for guest in guests {
+                tokio::spawn(guest(Reception(Arc::clone(&house))));
+            }
             tokio::select! {
                 () = accept::accept(listener, tls, Arc::clone(&house)) => {}
                 () = asked.cancelled() => {}

@@ -21,7 +21,7 @@ use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use json::Json;
 pub(super) use json::read_pcm;
-use story::Story;
+pub use story::{Story, Told, TurnChange, Who};
 
 /// The version of the protocol that is spoken.
 pub const VERSION: u32 = 1;
@@ -122,7 +122,7 @@ pub enum FromServer {
         epoch: EgressEpoch,
     },
     /// What the session says.
-    Told(story::Told),
+    Told(Told),
     /// Something was refused.
     Error(Refusal),
     /// The line is over.
