@@ -34,6 +34,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 const FRAME: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_secs(4);
 const MEASURED: Duration = Duration::from_secs(15);
+/// Of each answer, before its frames come one by one.
+const FIRST_FRAMES: u64 = 4;
 /// From one `talk` of a caller to the next.
 const TALKS_EVERY: Duration = Duration::from_secs(1);
 
@@ -103,7 +105,7 @@ fn pin(process: u32, core: u32) {
 fn run_server() {
     let folder = tempfile::tempdir().expect("there is room");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("there is room");
-    let says = "This is a long answer that goes on and on and does not say very much at all. ".repeat(12);
+    let says = "This is a long answer that goes on and on and does not say very much at all. ".repeat(3);
     let bind = format!("bind: {{stt: 'captions:none.yaml', llm: 'say:{says}', tts: 'tone:'}}\n");
     write("pipeline.yaml", &format!("{SPEC}{bind}"));
     write("none.yaml", "kind: Captions\ncaptions:\n  - {from_ms: 3500000, to_ms: 3500001, words: none}\n");
@@ -167,16 +169,24 @@ struct Measured {
     late: Vec<u64>,
     round_trips: Vec<u64>,
     frames: u64,
+    /// Answers that ended before their end.
+    cut_short: u64,
+    /// What was said of one of them.
+    why: Option<String>,
 }
 
 impl Measured {
     fn shown(mut self, kind: &str, callers: usize, kib_each: f64) -> String {
         let seconds = MEASURED.as_secs_f64();
         let mut text = format!(
-            "{kind}: {callers} callers, {:.0} frames a second to them of {} wanted, {kib_each:.1} KiB of memory each\n",
+            "{kind}: {callers} callers, {:.0} frames a second to them of {} wanted, {} answers cut short, {kib_each:.1} KiB of memory each\n",
             self.frames as f64 / seconds,
-            callers * 50
+            callers * 50,
+            self.cut_short,
         );
+        if let Some(why) = self.why {
+            text += &format!("  cut short: {why}\n");
+        }
         for (name, values) in [("late", &mut self.late), ("there and back", &mut self.round_trips)] {
             values.sort_unstable();
             let at = |share: f64| {
@@ -208,6 +218,10 @@ async fn call(kind: &'static str, address: SocketAddr, count: usize, process: u3
             all.late.extend(caller.lateness());
             all.round_trips.extend(&caller.measured.round_trips);
             all.frames += caller.measured.frames;
+            all.cut_short += caller.measured.cut_short;
+            if all.cut_short > 0 && all.why.is_none() {
+                all.why = caller.said.take();
+            }
         }));
     }
     tokio::time::sleep_until((start + WARM_UP + MEASURED).into()).await;
@@ -231,6 +245,8 @@ struct Caller {
     talked_at: Option<Instant>,
     talks_at: Instant,
     presses: bool,
+    /// What the server said when it ended the call, or when it refused something.
+    said: Option<String>,
     measured: Measured,
 }
 
@@ -251,7 +267,19 @@ impl Caller {
         let talks_at = begins + WARM_UP + TALKS_EVERY * (number as u32 % 101) / 101;
         let measured = Measured::default();
         let (arrivals, sent) = (Vec::new(), Vec::new());
-        Self { is_echo, socket, begins, arrivals, sent, came: 0, talked_at: None, talks_at, presses: true, measured }
+        Self {
+            is_echo,
+            socket,
+            begins,
+            arrivals,
+            sent,
+            came: 0,
+            talked_at: None,
+            talks_at,
+            presses: true,
+            said: None,
+            measured,
+        }
     }
 
     async fn run(&mut self) {
@@ -272,7 +300,7 @@ impl Caller {
                 }
                 message = self.socket.next() => match message {
                     Some(Ok(message)) => self.on_message(message, ends).await,
-                    other => panic!("the server hung up: {other:?}"),
+                    other => panic!("the server hung up: {other:?}; it had said {:?}", self.said),
                 },
             }
         }
@@ -325,21 +353,32 @@ impl Caller {
                 {
                     self.measured.round_trips.push((now - talked_at).as_micros() as u64);
                 }
-                if text.contains(r#""state":"committed""#) {
+                let aborted = text.contains(r#""state":"aborted""#);
+                if aborted {
+                    self.measured.cut_short += 1;
+                    self.said = Some(text.to_string());
+                }
+                if aborted || text.contains(r#""state":"committed""#) {
                     self.ask().await;
                 }
+                if text.contains(r#""type":"refused""#) {
+                    self.said = Some(text.to_string());
+                }
             }
+            Message::Close(frame) => self.said = Some(format!("{frame:?}")),
             _ => {}
         }
     }
 
-    /// How much later each frame came than by the clock of the one that came earliest; of each turn by itself.
+    /// How much later each frame came than by the clock of the one that came earliest; of each turn by itself, and from
+    /// where it is under way: its first frames come at once, so that the peer has something in hand.
     fn lateness(&self) -> Vec<u64> {
         let mut all = Vec::new();
         for turn in self.arrivals.chunk_by(|a, b| a.0 == b.0) {
+            let under_way = || turn.iter().filter(|(_, place, _)| self.is_echo || *place >= FIRST_FRAMES);
             let offset = |(_, place, at): &(u32, u64, Instant)| *at - FRAME * *place as u32;
-            let Some(earliest) = turn.iter().map(offset).min() else { continue };
-            all.extend(turn.iter().map(|arrival| (offset(arrival) - earliest).as_micros() as u64));
+            let Some(earliest) = under_way().map(offset).min() else { continue };
+            all.extend(under_way().map(|arrival| (offset(arrival) - earliest).as_micros() as u64));
         }
         all
     }

@@ -17,7 +17,7 @@ use rspp::specs::ids::Slot;
 use rspp::specs::plan::Plan;
 use rspp::specs::time::Micros;
 use rspp::specs::timeline::{Input, SessionOpen};
-use rspp::{Batch, Core, Registry, compile, core};
+use rspp::{Batch, Core, NotTaken, Registry, compile, core};
 
 /// Kernel state of a session, apart from declared buffers: what the issue allows.
 const MAX_SESSION_KIB: f64 = 16.0;
@@ -92,10 +92,18 @@ fn hear(core: &mut Core, slots: &[Slot]) {
     tick(core, Micros::from_ms(20), slots.iter().map(|slot| (*slot, Input::CallerAudio(frame.clone()))));
 }
 
+/// What comes at one time, in as many ticks as it takes.
 fn tick(core: &mut Core, now: Micros, inputs: impl Iterator<Item = (Slot, Input)>) {
     let mut batch = Batch::default();
     for (slot, input) in inputs {
-        batch.push(slot, input).expect("a tick takes a frame of each session");
+        match batch.push(slot, input) {
+            Ok(()) => {}
+            Err(NotTaken::Full { slot, input }) => {
+                core.tick(now, &mut batch, &mut Vec::new());
+                batch.push(slot, *input).expect("a new tick has room");
+            }
+            Err(refused) => panic!("{refused}"),
+        }
     }
     core.tick(now, &mut batch, &mut Vec::new());
 }

@@ -120,12 +120,14 @@ class Call {
     if (who === "caller") {
       this.partial ??= say("caller partial", "", "you");
       this.partial.lastChild.textContent = text;
+      follow();
       if (isFinal) this.partial.classList.remove("partial");
       return;
     }
     const item = this.captions.get(turn);
     if (item) item.lastChild.textContent += ` ${text}`;
     else this.captions.set(turn, say("agent", text, `the agent, turn ${turn}`));
+    follow();
   }
 
   /** What nobody heard is struck out: the conversation does not remember it. */
@@ -180,8 +182,19 @@ function say(kind, words, whose) {
   const list = $("captions");
   list.append(item);
   if (list.children.length > MAX_CAPTIONS) list.firstChild.remove();
-  list.scrollTop = list.scrollHeight;
+  follow();
   return item;
+}
+
+// Whoever reads further up is left there; everybody else sees the newest words, also those that are added to a line.
+let isAtTheEnd = true;
+$("captions").onscroll = ({ target }) => {
+  isAtTheEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
+};
+
+function follow() {
+  const list = $("captions");
+  if (isAtTheEnd) list.scrollTop = list.scrollHeight;
 }
 
 function latencies(story) {

@@ -13,7 +13,7 @@
 
 pub use rspp_adapters as adapters;
 pub use rspp_compiler::{Findings, NodeType, Registry, compile, compile_bound, explain};
-pub use rspp_engine::{Batch, Core, View};
+pub use rspp_engine::{Batch, Core, NotTaken, View};
 pub use rspp_livekit as livekit;
 pub use rspp_operators::{Context, Node, harness};
 pub use rspp_specs as specs;

@@ -189,6 +189,9 @@ impl Server {
             std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
+            // Workers wake the sockets' tasks from their own threads. Left alone, the runtime looks at such tasks only once in
+            // a while as long as sockets that have come in keep it busy: callers would be heard, and not answered.
+            .global_queue_interval(2)
             .worker_threads(limits.io_threads.max(1))
             .thread_name("sockets")
             .enable_all()

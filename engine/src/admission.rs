@@ -48,11 +48,7 @@ impl Session {
     /// A proposal does not pass: it waits if that may help, and is gone otherwise.
     pub(crate) fn turn_away(&mut self, desk: &mut Desk<'_>, obstacle: Signal, proposal: TurnProposal) {
         let Signal::Defer { refusal, retry_after: Some(after) } = &obstacle else {
-            match obstacle {
-                Signal::Shed(_) | Signal::DeauthorizedDrain => self.say_here(desk, obstacle),
-                _ => self.say(desk, obstacle),
-            }
-            return;
+            return self.say(desk, obstacle);
         };
         let since = proposal.waits_since.unwrap_or(desk.now);
         let given_up = if desk.now.since(since) >= Micros::from_ms(MAX_PROPOSAL_WAIT_MS) {

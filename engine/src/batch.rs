@@ -58,6 +58,11 @@ impl Batch {
         Ok(())
     }
 
+    /// How many data inputs it has.
+    pub fn data(&self) -> usize {
+        self.data.len()
+    }
+
     /// Whose data it has, input by input.
     pub(crate) fn data_slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.data.iter().map(|(slot, _)| *slot)

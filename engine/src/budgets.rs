@@ -136,10 +136,10 @@ impl Session {
 
     /// What the plan wants, as far as there is something left to do.
     fn possible(&self, then: BudgetOutcome, node: Option<NodeIndex>) -> BudgetOutcome {
-        // A turn that is cancelled softly begins nothing new, and ends soon.
-        let is_closing = self.turn.as_ref().is_some_and(|turn| turn.closing.is_some());
+        // A turn that ends in this tick, or soon because it is cancelled softly, begins nothing new.
+        let is_over = self.end.is_some() || self.turn.as_ref().is_some_and(|turn| turn.closing.is_some());
         match then {
-            BudgetOutcome::Degrade | BudgetOutcome::Fallback if is_closing => BudgetOutcome::Continue,
+            BudgetOutcome::Degrade | BudgetOutcome::Fallback if is_over => BudgetOutcome::Continue,
             BudgetOutcome::Degrade if self.next_step().is_none() => BudgetOutcome::Continue,
             BudgetOutcome::Fallback if node.is_none_or(|node| !self.can_turn_elsewhere(node)) => {
                 BudgetOutcome::Continue

@@ -41,9 +41,10 @@ impl Session {
         }
     }
 
-    /// What is on hold is not being said: then there is nothing to be soft about.
+    /// What is on hold is not being said: then there is nothing to be soft about. Nor is there in a turn that ends in this
+    /// very tick.
     fn cancel_softly(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, reason: CancelReason) {
-        let Some(turn) = &mut self.turn else { return };
+        let Some(turn) = self.turn.as_mut().filter(|_| self.end.is_none()) else { return };
         if turn.held {
             return self.note_end(AbortReason::Cancelled, reason, cause);
         }

@@ -89,8 +89,12 @@ impl Session {
         self.turn.is_some() && self.plan.turn_policy().degrade.contains(&DegradeStep::Skip(node))
     }
 
-    /// All steps are taken up to the one that skips the node; if it is skipped already, nothing is left to do.
+    /// All steps are taken up to the one that skips the node; if it is skipped already, or the turn ends in this very tick,
+    /// nothing is left to do.
     pub(crate) fn on_node_lost(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, node: NodeIndex) {
+        if self.end.is_some() {
+            return;
+        }
         let skip = self.plan.turn_policy().degrade.iter().position(|step| *step == DegradeStep::Skip(node));
         while let Some(place) = self.next_step().filter(|place| skip.is_some_and(|skip| *place <= skip)) {
             self.take_step(desk, cause, place);

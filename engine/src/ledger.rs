@@ -313,13 +313,25 @@ fn whole_words(text: &str, heard: u64, length: u64) -> &str {
     }
     let chars = text.chars().count() as u64;
     let count = (chars * heard.min(length) / length) as usize;
-    let Some((cut, next)) = text.char_indices().nth(count) else { return text };
-    let before = text[..cut].chars().next_back();
-    let splits_a_word = next.is_alphanumeric() && before.is_some_and(char::is_alphanumeric);
-    if !splits_a_word {
+    let Some((cut, _)) = text.char_indices().nth(count) else { return text };
+    if !splits_a_word(text, cut) {
         return text[..cut].trim_end();
     }
-    text[..cut].rfind(|c: char| !c.is_alphanumeric() && c != '\'').map_or("", |end| text[..end].trim_end())
+    let between_words = |c: char| !c.is_alphanumeric() && !APOSTROPHES.contains(&c);
+    text[..cut].rfind(between_words).map_or("", |end| text[..end].trim_end())
+}
+
+/// What stands in the middle of words such as "don't".
+const APOSTROPHES: [char; 2] = ['\'', '\u{2019}'];
+
+/// Whether a word goes on across this place.
+fn splits_a_word(text: &str, cut: usize) -> bool {
+    let is_letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_apostrophe = |c: Option<char>| c.is_some_and(|c| APOSTROPHES.contains(&c));
+    let (mut back, mut on) = (text[..cut].chars().rev(), text[cut..].chars());
+    let (before, next) = (back.next(), on.next());
+    (is_letter(before) || is_apostrophe(before) && is_letter(back.next()))
+        && (is_letter(next) || is_apostrophe(next) && is_letter(on.next()))
 }
 
 /// The conversation as the caller has lived it.

@@ -213,7 +213,7 @@ impl Session {
 
     /// What can be done instead of a call that failed, if anything.
     fn alternative(&self, desk: &Desk<'_>, row: &Invocation, outcome: Outcome) -> Option<Alternative> {
-        if !self.is_unused(row) || self.is_closing(row.cancelled_with) {
+        if !self.is_unused(row) || self.is_closing(row.cancelled_with) || self.is_ending(row) {
             return None;
         }
         let policy = &self.plan.node(row.node).provider;

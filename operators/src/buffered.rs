@@ -155,6 +155,11 @@ impl Node for Buffered {
         self.node.holds() || self.buffers.iter().flatten().any(EdgeBuffer::has_items)
     }
 
+    /// What waits in its buffers says itself what becomes of it.
+    fn keeps(&self) -> usize {
+        self.node.keeps()
+    }
+
     fn flush(&mut self, scope: Scope) -> Vec<(PortIndex, Dropped)> {
         let mut flushed = self.node.flush(scope);
         for (port, buffer) in (0u8..).map(PortIndex).zip(&mut self.buffers) {

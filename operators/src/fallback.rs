@@ -130,6 +130,10 @@ impl Node for Fallback {
     fn holds(&self) -> bool {
         self.carries.is_none() && !self.waiting.is_empty()
     }
+
+    fn keeps(&self) -> usize {
+        self.waiting.iter().filter(|(_, item)| !item.is_mark()).count()
+    }
 }
 
 #[cfg(test)]

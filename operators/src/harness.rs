@@ -232,6 +232,11 @@ impl<N: Node> Harness<N> {
         self.node.holds()
     }
 
+    /// How many items the node keeps that are lost with it.
+    pub fn keeps(&self) -> usize {
+        self.node.keeps()
+    }
+
     /// The turn's capability.
     pub fn capability(&self) -> TurnCapability {
         self.capability

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rspp_specs::buffer::FLUSHED;
 use rspp_specs::dataflow::{Ask, AskKind, AskQueue, ControlRow, Directive, Flushed, NodeFailure};
 use rspp_specs::event::{Delivery, DeliveryContent, Event, Origin};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope as EventScope, Slot, TurnCapability};
@@ -385,7 +386,12 @@ impl Seats {
         }
         let origin = chair.origin(row);
         self.reacting = Some(origin);
-        chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, &row.directive));
+        chair.react(&self.hosted, &origin, None, outbox, |node, cx| {
+            node.on_directive(cx, &row.directive);
+            if node.keeps() > 0 {
+                cx.dropped(node.keeps() as u32, FLUSHED);
+            }
+        });
         chair.seat.node = None;
         for (port, mark) in chair.marks() {
             chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));

@@ -67,7 +67,11 @@ impl Node for Join {
     }
 
     fn holds(&self) -> bool {
-        self.inputs.iter().any(|branch| !branch.items.is_empty())
+        self.keeps() > 0
+    }
+
+    fn keeps(&self) -> usize {
+        self.inputs.iter().map(|branch| branch.items.len()).sum()
     }
 }
 

@@ -65,6 +65,12 @@ pub trait Node {
     fn holds(&self) -> bool {
         false
     }
+
+    /// How many items it keeps that nobody hears of when it is taken out of a turn that goes on: the host says so many lost.
+    /// Only nodes that keep several, or say themselves what becomes of them, need to look.
+    fn keeps(&self) -> usize {
+        usize::from(self.holds())
+    }
 }
 
 /// What a node's reaction produces, until the host sends it on.

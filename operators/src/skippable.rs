@@ -111,6 +111,10 @@ impl Node for Skippable {
         self.node.as_ref().is_some_and(|node| node.holds())
     }
 
+    fn keeps(&self) -> usize {
+        self.node.as_ref().map_or(0, |node| node.keeps())
+    }
+
     fn flush(&mut self, scope: Scope) -> Vec<(PortIndex, Dropped)> {
         self.node.as_mut().map(|node| node.flush(scope)).unwrap_or_default()
     }

@@ -109,6 +109,10 @@ impl Node for Timed {
         self.node.holds()
     }
 
+    fn keeps(&self) -> usize {
+        self.node.keeps()
+    }
+
     fn flush(&mut self, scope: Scope) -> Vec<(PortIndex, Dropped)> {
         self.node.flush(scope)
     }

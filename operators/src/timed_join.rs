@@ -97,7 +97,11 @@ impl Node for TimedJoin {
     }
 
     fn holds(&self) -> bool {
-        !self.waiting.is_empty()
+        self.keeps() > 0
+    }
+
+    fn keeps(&self) -> usize {
+        self.waiting.len()
     }
 }
 

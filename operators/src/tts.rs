@@ -89,6 +89,10 @@ impl Node for Tts {
     }
 
     fn holds(&self) -> bool {
-        self.speaking.iter().any(|speech| !speech.early.is_empty())
+        self.keeps() > 0
+    }
+
+    fn keeps(&self) -> usize {
+        self.speaking.iter().map(|speech| speech.early.len()).sum()
     }
 }

@@ -48,7 +48,8 @@ impl FromStr for Seeds {
     }
 }
 
-/// The runs of a corpus, one a line: seed, sessions, minutes, faults. `#` begins a comment.
+/// The runs of a corpus, one a line: seed, sessions, minutes, faults, and a session's number where that one alone is meant.
+/// `#` begins a comment.
 ///
 /// # Errors
 /// Names the line that is none.
@@ -58,14 +59,20 @@ pub fn corpus(text: &str) -> Result<Vec<Options>, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let wrong =
             || format!("line {number}: `{line}` is no run; write seed, sessions, minutes and faults: 7 20 2 all");
-        let [seed, sessions, minutes, faults] = words[..] else { return Err(wrong()) };
+        let ([seed, sessions, minutes, faults], only) = match words[..] {
+            [seed, sessions, minutes, faults] => ([seed, sessions, minutes, faults], None),
+            [seed, sessions, minutes, faults, only] => ([seed, sessions, minutes, faults], Some(only)),
+            _ => return Err(wrong()),
+        };
+        let sessions = sessions.parse().map_err(|_| wrong())?;
+        let only = only.map(|only| only.parse().ok().filter(|only| *only < sessions).ok_or_else(wrong)).transpose()?;
         Ok(Options {
             spec: None,
             seed: seed.parse().map_err(|_| wrong())?,
-            sessions: sessions.parse().map_err(|_| wrong())?,
+            sessions,
             minutes: minutes.parse().map_err(|_| wrong())?,
             faults: faults.parse().map_err(|_| wrong())?,
-            only: None,
+            only,
         })
     })
     .collect()

@@ -20,11 +20,20 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 # In this order, and the first that fails has caught the mutant: the quickest stand first.
 TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "sim"]
 # Of these files, only the tests that judge what the core does.
 ONLY = {"sim": ["the_seeds_break_nothing"]}
+# What is built beside them is optimized: a simulation is then several times as fast.
+OPTIMIZED = [
+    f"--config=profile.dev.package.{name}.opt-level=2"
+    for name in ["rspp", "rspp-adapters", "rspp-checker", "rspp-engine", "rspp-operators", "rspp-specs"]
+]
+# How much slower a mutant may be than nothing, and how much memory it may take, before it counts as caught.
+MAX_SLOWER = 4
+MAX_KILOBYTES = 6 << 20
 # Packages without mutants need not be looked at to see which mutants compile.
 OTHERS = ["rspp", "rspp-adapters", "rspp-compiler", "rspp-checker", "custom-node"]
 LIBS = ["rspp_engine", "rspp_operators"]
@@ -46,6 +55,15 @@ def listed(copy):
     command = ["cargo", "mutants", "--workspace", "--list", "--json"]
     output = subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
     return json.loads(output)
+
+
+def keyed(mutants):
+    """Gives each mutant a name that does not change when lines above it do."""
+    seen = collections.Counter()
+    for mutant in mutants:
+        what = mutant["name"].split(": ", 1)[1]
+        seen[mutant["file"], what] += 1
+        mutant["key"] = f"{mutant['file']}: {what} ({seen[mutant['file'], what]})"
 
 
 class Text:
@@ -149,16 +167,18 @@ def original(copy, file):
     return subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
 
 
-def prepare(copy, env):
+def prepare(copy, env, unchecked):
     for file in {mutant["file"] for mutant in listed(copy)}:
         (copy / file).write_text(original(copy, file))
     mutants = listed(copy)
     for number, mutant in enumerate(mutants, start=1):
         mutant["id"] = number
         mutant["selector"] = "crate" if mutant["file"].startswith("specs/") else "rspp_specs"
+    keyed(mutants)
     originals = {mutant["file"]: original(copy, mutant["file"]) for mutant in mutants}
     kept = copy / "unviable.json"
-    skipped = {int(number): why for number, why in json.loads(kept.read_text()).items()} if kept.exists() else {}
+    names = set(json.loads(kept.read_text())) if kept.exists() else set()
+    skipped = {mutant["id"]: "unviable" for mutant in mutants if mutant["key"] in names}
     for mutant in mutants:
         name = (mutant.get("function") or {}).get("function_name")
         if name is None:
@@ -171,12 +191,12 @@ def prepare(copy, env):
             path = copy / file
             path.write_text(text)
             path.write_text(rewritten(path, [it for it in mutants if it["file"] == file], skipped))
-        found, orphans = unviable(copy, env)
+        found, orphans = (set(), []) if unchecked else unviable(copy, env)
         print(f"{len(found)} more do not compile", file=sys.stderr)
         if not found:
             break
         skipped.update((number, "unviable") for number in found)
-        kept.write_text(json.dumps(skipped))
+        kept.write_text(json.dumps([it["key"] for it in mutants if skipped.get(it["id"]) == "unviable"]))
     if orphans:
         sys.exit("".join(orphans))
     for mutant in mutants:
@@ -187,7 +207,7 @@ def prepare(copy, env):
 
 def binaries(copy, env):
     tests = [flag for name in TESTS if name != "unit" for flag in ("--test", name)]
-    command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--lib", *tests]
+    command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--lib", *tests, *OPTIMIZED]
     output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=True).stdout
     found = {}
     for line in output.splitlines():
@@ -200,26 +220,38 @@ def binaries(copy, env):
     return found
 
 
+def bounded(command):
+    """The command, with as much memory as it may take: a mutant may ask for it without end."""
+    return ["sh", "-c", f'ulimit -v {MAX_KILOBYTES}; exec "$@"', "sh", *command]
+
+
 def judged(number, tests, seconds):
-    """Which test catches this mutant, or None."""
-    env = {**os.environ, "RSPP_MUTANT": str(number), "RUST_BACKTRACE": "0"}
+    """Which test catches this mutant, or None. `seconds` has what each of them takes when nothing is wrong, and learns it
+    from the first run, which is without a mutant."""
+    env = {**os.environ, "RSPP_MUTANT": str(number), "RUST_BACKTRACE": "0", "MALLOC_ARENA_MAX": "2"}
     for name in TESTS:
         for executable, folder in tests.get(name, []):
-            command = [executable, "-q", *ONLY.get(name, [])]
+            command = bounded([executable, "-q", *ONLY.get(name, [])])
+            limit = seconds[name] * MAX_SLOWER + 20 if number else None
+            begun = time.monotonic()
             try:
-                run = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=seconds)
+                run = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=limit)
             except subprocess.TimeoutExpired:
                 return f"{name} (too slow)"
             if run.returncode != 0:
                 return name
+            if not number:
+                seconds[name] = max(seconds.get(name, 0), time.monotonic() - begun)
     return None
 
 
 def run(copy, env, arguments):
     mutants = json.loads((copy / "mutants.json").read_text())
     tests = binaries(copy, env)
-    if (failed := judged(0, tests, arguments.seconds)) is not None:
+    seconds = {}
+    if (failed := judged(0, tests, seconds)) is not None:
         sys.exit(f"{failed} fails without any mutant")
+    print("seconds: " + ", ".join(f"{name} {took:.1f}" for name, took in seconds.items()), file=sys.stderr)
     shard, shards = map(int, arguments.shard.split("/"))
     results_path = copy / "results.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
@@ -227,15 +259,15 @@ def run(copy, env, arguments):
     if arguments.file:
         chosen = [it for it in chosen if any(it["file"].endswith(file) for file in arguments.file)]
     if arguments.survivors:
-        chosen = [it for it in chosen if results.get(str(it["id"]), "") is None]
+        chosen = [it for it in chosen if results.get(it["key"], "") is None]
     elif not arguments.again:
-        chosen = [it for it in chosen if str(it["id"]) not in results]
+        chosen = [it for it in chosen if it["key"] not in results]
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        running = {pool.submit(judged, it["id"], tests, arguments.seconds): it for it in chosen}
+        running = {pool.submit(judged, it["id"], tests, seconds): it for it in chosen}
         for done in concurrent.futures.as_completed(running):
             mutant = running[done]
-            results[str(mutant["id"])] = done.result()
-            results_path.write_text(json.dumps(results))
+            results[mutant["key"]] = done.result()
+            results_path.write_text(json.dumps(results, indent=1))
             if done.result() is None:
                 print(f"missed {mutant['id']}: {mutant['name']}", flush=True)
     report(mutants, results)
@@ -246,9 +278,9 @@ def report(mutants, results):
     for mutant in mutants:
         row = files[mutant["file"]]
         row[2] += mutant["skipped"] is None
-        if str(mutant["id"]) in results:
+        if mutant["key"] in results and mutant["skipped"] is None:
             row[1] += 1
-            row[0] += results[str(mutant["id"])] is not None
+            row[0] += results[mutant["key"]] is not None
     print("| file | caught | judged | mutants |\n| --- | --- | --- | --- |")
     for file, (caught, all_judged, viable) in sorted(files.items()):
         print(f"| `{file}` | {caught} | {all_judged} | {viable} |")
@@ -260,16 +292,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["prepare", "run"])
     parser.add_argument("copy", type=pathlib.Path, help="a copy of the repository, which is changed")
+    parser.add_argument("--unchecked", action="store_true", help="take it that only those known do not compile")
     parser.add_argument("--shard", default="0/1", help="which part, of how many")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seconds", type=int, default=120, help="what one file of tests may take")
     parser.add_argument("--file", action="append", help="only mutants of files that end so")
     parser.add_argument("--survivors", action="store_true", help="only those that were missed before")
     parser.add_argument("--again", action="store_true", help="also those that were judged before")
     arguments = parser.parse_args()
     copy = arguments.copy.resolve()
     if arguments.action == "prepare":
-        prepare(copy, dict(os.environ))
+        prepare(copy, dict(os.environ), arguments.unchecked)
     else:
         run(copy, dict(os.environ), arguments)
 

@@ -135,6 +135,11 @@ impl Client {
         self.until_told("ready", &[])
     }
 
+    /// Whoever hears nothing for so long from now on takes the line for closed.
+    pub(crate) fn patience(&mut self, patience: Duration) {
+        self.socket.get_mut().set_read_timeout(Some(patience)).expect("it is a socket");
+    }
+
     /// The socket itself, for who wants to break it.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         self.socket.get_mut()

@@ -33,6 +33,8 @@ pub(crate) struct Row {
     tells: bool,
     /// What providers that answer at once have answered, and nobody has taken yet.
     pub(crate) answered: Schedule,
+    /// The worker knows that something of that waits.
+    pub(crate) is_in_line: bool,
     at_once: BTreeMap<InvocationId, Box<dyn Provider>>,
     running: BTreeMap<InvocationId, Running>,
     /// Its peer does not read, and the core was told.
@@ -67,6 +69,7 @@ impl Row {
             tape,
             tells,
             answered: Schedule::default(),
+            is_in_line: false,
             at_once: BTreeMap::new(),
             running: BTreeMap::new(),
             stalled: false,

@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use rspp_engine::{Batch, Core, NotTaken};
 use rspp_specs::event::ProviderResult;
 use rspp_specs::ids::Slot;
+use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{Input, Record, SessionOpen};
@@ -35,6 +37,10 @@ pub(crate) enum Message {
 const MAX_MESSAGES: usize = 4_096;
 /// Inputs that may wait for the next tick; while there are more, no message is taken.
 const MAX_HELD: usize = 8_192;
+/// Of a tick's data, what providers gave at once may be so much: the other half is for sockets and threads.
+const MAX_ANSWERS: usize = MAX_TICK_DATA_INPUTS / 2;
+/// And of one session's so much: what is left of its share is for its caller.
+const MAX_ANSWERS_OF_SESSION: usize = MAX_TICK_SESSION_DATA_INPUTS / 4;
 /// A worker that has nothing to do looks around so often.
 const LOOK_EVERY: Micros = Micros::from_ms(500);
 
@@ -58,9 +64,38 @@ pub(crate) struct Worker {
     /// Inputs that follow from effects.
     follow: Vec<(Key, Input)>,
     /// Sessions for which a provider that answers at once has answered.
-    answered: Vec<Key>,
+    answered: VecDeque<Key>,
     looked_around: Micros,
+    pace: Pace,
     stopping: bool,
+}
+
+/// How often a worker ticks.
+///
+/// A tick costs the same for one input as for many, near enough, and so does waking the thread that reads what it says. A
+/// worker with many sessions has an input every few microseconds: by letting them gather for a moment, it does the same
+/// work in a fraction of the time, at the price of that moment. A worker with little to do ticks at once, and several times
+/// in a row where one thing follows from another.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the ticks so far would be over if each took [`Pace::TICK`].
+    spent_until: Micros,
+}
+
+impl Pace {
+    /// From one tick to the next, of a worker that has a lot to do.
+    const TICK: Micros = Micros(1_000);
+    /// Ticks that may follow one another at once.
+    const BURST: u64 = 8;
+
+    /// When the next tick may be.
+    fn next_at(&self) -> Micros {
+        Micros(self.spent_until.0.saturating_sub(Self::TICK.0 * Self::BURST))
+    }
+
+    fn on_tick(&mut self, now: Micros) {
+        self.spent_until = self.spent_until.max(now) + Self::TICK;
+    }
 }
 
 impl Worker {
@@ -86,8 +121,9 @@ impl Worker {
             touched: Vec::new(),
             held: VecDeque::new(),
             follow: Vec::new(),
-            answered: Vec::new(),
+            answered: VecDeque::new(),
             looked_around: Micros(0),
+            pace: Pace::default(),
             stopping: false,
         }
     }
@@ -96,6 +132,7 @@ impl Worker {
     pub(crate) fn run(mut self) {
         while !self.stopping {
             let first = self.wait();
+            self.gather();
             let now = self.clock.now();
             self.load.looked_at.store(now.0, Ordering::Relaxed);
             self.take_all(now, first);
@@ -117,6 +154,15 @@ impl Worker {
         self.messages.recv_deadline(self.clock.instant(at)).ok()
     }
 
+    /// Lets inputs gather, where there were many ticks just now.
+    fn gather(&mut self) {
+        let (now, next_at) = (self.clock.now(), self.pace.next_at());
+        if now < next_at {
+            std::thread::sleep(Duration::from_micros(next_at.since(now).0));
+        }
+        self.pace.on_tick(now.max(next_at));
+    }
+
     /// Takes what waits, within bounds: what did not fit last time first.
     fn take_all(&mut self, now: Micros, first: Option<Message>) {
         for (key, _) in &self.held {
@@ -130,9 +176,7 @@ impl Worker {
         for (key, input) in std::mem::take(&mut self.follow) {
             self.offer(key, input);
         }
-        for key in std::mem::take(&mut self.answered) {
-            self.take_answers(now, key);
-        }
+        self.take_answers(now);
         if let Some(message) = first {
             self.take(message);
         }
@@ -206,10 +250,24 @@ impl Worker {
         }
     }
 
-    fn take_answers(&mut self, now: Micros, key: Key) {
-        let Some(slot) = self.slots.get(&key).copied() else { return };
-        while let Some(input) = self.rows[slot.0 as usize].as_mut().and_then(|row| row.answered.pop_until(now)) {
-            self.offer(key, input);
+    /// Takes what providers gave at once, from one session after the other, as long as that is at most its part of the tick.
+    /// The rest stays where it is: a long answer that is given at once keeps nobody waiting, its own caller neither.
+    fn take_answers(&mut self, now: Micros) {
+        for _ in 0..self.answered.len() {
+            if self.batch.data() >= MAX_ANSWERS {
+                return;
+            }
+            let Some(key) = self.answered.pop_front() else { return };
+            let Some(slot) = self.slots.get(&key).copied() else { continue };
+            for _ in 0..MAX_ANSWERS_OF_SESSION {
+                let Some(row) = self.rows[slot.0 as usize].as_mut().filter(|row| !row.behind) else { break };
+                let Some(input) = row.answered.pop_until(now) else { break };
+                self.offer(key, input);
+            }
+            if let Some(row) = self.rows[slot.0 as usize].as_mut() {
+                row.is_in_line = row.answered.next_at().is_some();
+                self.answered.extend(row.is_in_line.then_some(key));
+            }
         }
     }
 
@@ -238,8 +296,8 @@ impl Worker {
         let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
         let over = row.perform(&mut Surroundings { now, inbox, counts, follow });
         let key = row.key;
-        if row.answered.next_at().is_some() {
-            self.answered.push(key);
+        if row.answered.next_at().is_some() && !std::mem::replace(&mut row.is_in_line, true) {
+            self.answered.push_back(key);
         }
         if let Some(end) = over {
             self.slots.remove(&key);
@@ -255,5 +313,35 @@ impl Worker {
         self.looked_around = now;
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When ticks happen that are wanted at these times, in microseconds.
+    fn paced(wanted: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut pace = Pace::default();
+        let tick = |at| {
+            let at = pace.next_at().max(Micros(at));
+            pace.on_tick(at);
+            at.0
+        };
+        wanted.into_iter().map(tick).collect()
+    }
+
+    #[test]
+    fn a_worker_with_little_to_do_ticks_at_once_and_so_do_the_ticks_that_follow_from_one() {
+        let frames = (0..50).map(|frame| 7_000 + frame * 20_000);
+        assert_eq!(paced(frames.clone()), frames.collect::<Vec<_>>());
+        assert_eq!(paced([40_000; 8]), [40_000; 8]);
+    }
+
+    #[test]
+    fn a_worker_with_much_to_do_ticks_a_thousand_times_a_second() {
+        let at = paced((0..200_000).map(|number| 1_000_000 + number / 20));
+        let ticks = |from: u64, to: u64| at.iter().filter(|at| (from..to).contains(*at)).count();
+        assert_eq!(ticks(1_100_000, 1_110_000), 10);
     }
 }

@@ -227,11 +227,12 @@ impl Attendant {
 
     /// Something is not taken: the peer is told, so often.
     fn on_refusal(&mut self, refusal: Refusal) -> Result<(), Over> {
-        self.house.traffic.refuse(refusal.code);
         self.refusals += 1;
         if refusal.fatal || self.refusals > self.house.limits.refusals {
+            // It is counted where the line ends.
             return Err(Over::Refused(Refusal { fatal: true, ..refusal }));
         }
+        self.house.traffic.refuse(refusal.code);
         self.transport.refuse(self.house.bridge.now(), &refusal, &mut self.out);
         Ok(())
     }

@@ -207,7 +207,7 @@ fn enter(
 }
 
 /// A socket's own buffers. A message of 20 ms has less than a kilobyte.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 2_048;
 const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
 /// A browser says which page it speaks for: any page in the world could otherwise speak with a server on this machine.

@@ -80,9 +80,34 @@ pub(crate) fn spares_what_is_not_the_turns(scene: &Scene<'_>, row: Row<'_>, out:
     let Some((name, invocation)) = scene.facts.invocation_of(row) else { return };
     if invocation.write {
         out.add(Rule::CancelScope, row, format!("#{} runs a committed write", name.number));
-    } else if name.kind == RECOGNISER && scene.tick.signal("abort").is_some() && !session_ends(scene.tick) {
+    } else if name.kind == RECOGNISER
+        && scene.tick.signal("abort").is_some()
+        && !session_ends(scene.tick)
+        && !cancelled_by_name(scene, row)
+        && !is_let_go(scene, row)
+    {
         out.add(Rule::CancelScope, row, format!("stt#{} belongs to the session, not to the turn", name.number));
     }
+}
+
+/// Whether somebody has cancelled this call, or the node that made it, and not the turn.
+fn cancelled_by_name(scene: &Scene<'_>, row: Row<'_>) -> bool {
+    scene.tick.before(row).any(|before| match before.signal() {
+        Some("invocation_cancelled") => is_the_same(before, row),
+        name => name == Some("node_cancelled"),
+    })
+}
+
+/// Whether this call's time is over, or the turn gets by without it.
+fn is_let_go(scene: &Scene<'_>, row: Row<'_>) -> bool {
+    scene.tick.before(row).any(|before| match before.signal() {
+        Some("provider_budget") => is_the_same(before, row),
+        name => name == Some("degraded"),
+    })
+}
+
+fn is_the_same(one: Row<'_>, other: Row<'_>) -> bool {
+    one.invocation().map(|name| name.number) == other.invocation().map(|name| name.number)
 }
 
 fn session_ends(tick: Tick<'_>) -> bool {
@@ -124,14 +149,22 @@ pub(crate) fn complete(scene: &Scene<'_>, out: &mut Findings) {
 }
 
 /// The steps, in order: acceptance (or drain), writes revoked, invocations cancelled by id, transport cleared, fence
-/// applied, playback cancelled, what was heard, abort, close. Only the first two may be several.
+/// applied, playback cancelled, what was heard, abort, close. Only the first two may be several. What was let go
+/// before anybody asked for the turn's end, or is cancelled by name, is no step of it.
 pub(crate) fn in_order(scene: &Scene<'_>, out: &mut Findings) {
     let Some(close) = scene.tick.signal("close") else { return };
     let Some(turn) = close.turn() else { return };
     let Some(accepted) = scene.tick.cancellation_of(turn) else { return };
     for row in scene.tick.before(accepted) {
-        let early =
-            matches!(row.signal(), Some("tool_revoked" | "fence_applied")) || row.effect() == Some("cancel_invocation");
+        let before = || scene.tick.before(row);
+        let asked = || before().any(|before| asks_for_the_end(before, turn));
+        let softly = || before().any(|before| before.is_signal_of("soft_cancel", turn));
+        let early = match (row.signal(), row.effect()) {
+            (Some("fence_applied"), _) => true,
+            (Some("tool_revoked"), _) => !softly(),
+            (_, Some("cancel_invocation")) => !cancelled_by_name(scene, row) && (asked() || !is_let_go(scene, row)),
+            _ => false,
+        };
         if early && step(scene, row, turn).is_some() {
             out.add(Rule::CancelOrder, row, format!("{} comes before the cancellation is accepted", row.line.name));
         }
@@ -143,6 +176,16 @@ pub(crate) fn in_order(scene: &Scene<'_>, out: &mut Findings) {
             out.add(Rule::CancelOrder, row, format!("{} comes after what it precedes", row.line.name));
         }
         reached = reached.max(step);
+    }
+}
+
+/// Whether this may be why the turn is cancelled.
+fn asks_for_the_end(row: Row<'_>, turn: u32) -> bool {
+    match row.input() {
+        Some("cancel") => row.cancels_the_turn() && !row.flag("soft"),
+        Some("wake") => row.ends_the_grace_of(turn),
+        Some("interruption_confirmed") => row.turn() == Some(turn),
+        input => matches!(input, Some("session_end" | "authority_revoked" | "turn_open_proposed")),
     }
 }
 
