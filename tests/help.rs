@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 33] = [
     &[],
     &["demo"],
     &["new"],
@@ -35,6 +35,7 @@ const COMMANDS: [&[&str]; 32] = [
     &["sim"],
     &["run"],
     &["serve"],
+    &["livekit-check"],
     &["token"],
     &["replay"],
     &["diff"],

@@ -199,3 +199,27 @@ fn a_call_in_a_room_over_two_peer_connections_that_asks_for_the_agent_by_name() 
     eprintln!("{saw}");
     check(&saw);
 }
+
+/// What `rspp livekit-check` says with this secret, and its exit code.
+fn told(rooms: &Rooms, secret: &str) -> (String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rspp"));
+    command.args(["livekit-check", &rooms.url()]).env("LIVEKIT_API_KEY", KEY).env("LIVEKIT_API_SECRET", secret);
+    let output = command.output().expect("cargo has built the program");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(!said.contains(secret), "a secret is shown nowhere: {said}");
+    (said, output.status.code())
+}
+
+#[test]
+#[ignore = "needs livekit-server"]
+fn livekit_check_says_what_works_and_what_does_not() {
+    let rooms = Rooms::open();
+    let (said, code) = told(&rooms, SECRET);
+    let works = ["works: register as a worker", "works: join a room by /rtc/v1", "works: join a room by /rtc"];
+    assert!(code == Some(0) && works.iter().all(|step| said.contains(step)), "{code:?}: {said}");
+    let (said, code) = told(&rooms, "another-secret-that-the-server-has-not");
+    assert!(
+        code == Some(1) && said.contains("FAILS: register as a worker") && said.contains("401"),
+        "{code:?}: {said}"
+    );
+}

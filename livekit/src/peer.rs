@@ -174,15 +174,14 @@ impl Peer {
         }
     }
 
-    /// A datagram came; whether it is for this connection.
-    pub(crate) fn on_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
-        let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) else { return false };
-        let input = Input::Receive(now, receive);
-        if !self.rtc.accepts(&input) {
-            return false;
+    /// A datagram came. What is none of this connection's is dropped.
+    pub(crate) fn on_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) {
+            let input = Input::Receive(now, receive);
+            if self.rtc.accepts(&input) {
+                self.handle(input);
+            }
         }
-        self.handle(input);
-        true
     }
 
     pub(crate) fn on_time(&mut self, now: Instant) {
@@ -199,7 +198,7 @@ impl Peer {
     }
 
     /// A packet of the voice, at once.
-    pub(crate) fn speak(&mut self, now: Instant, spoken: Spoken) {
+    pub(crate) fn speak(&mut self, now: Instant, spoken: &Spoken) {
         let Some(mid) = self.voice else { return };
         let Some(pt) = self.rtc.media(mid).and_then(|media| media.remote_pts().first().copied()) else { return };
         let mut direct = self.rtc.direct_api();

@@ -18,7 +18,6 @@ use livekit_protocol::{
 use prost::Message as _;
 use rspp_adapters::server::{Came, Gone, Socket};
 use rspp_adapters::transport::{Ended, Message};
-use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use crate::joining::MEDIA_PATIENCE;
@@ -42,10 +41,6 @@ const REJOIN_EVERY: Duration = Duration::from_millis(250);
 const REJOIN_FOR: Duration = Duration::from_secs(20);
 /// Media that does not flow for so long does not come back by itself.
 const SILENT_FOR: Duration = Duration::from_secs(3);
-/// A datagram of media has at most the 1,500 bytes of Ethernet.
-const MAX_DATAGRAM_BYTES: usize = 2_048;
-/// Datagrams that are read before others have their turn.
-const DATAGRAMS_AT_ONCE: usize = 64;
 /// Packets of data that wait for their channel.
 const MAX_WAITING_PACKETS: usize = 64;
 
@@ -54,7 +49,8 @@ pub struct Room {
     joining: Joining,
     signals: Signals,
     mode: Mode,
-    ports: Ports,
+    /// A socket for each of the peers: a server has one port for all, so nothing else tells theirs apart.
+    ports: Vec<Ports>,
     /// The one that we publish with, and the one of the server's where there are two.
     peers: Vec<Peer>,
     me: ParticipantInfo,
@@ -95,9 +91,9 @@ impl Room {
     /// # Errors
     /// The server can't be reached, refuses the token, or media finds no way.
     pub async fn join(joining: &Joining) -> Result<Self, JoinError> {
-        let ports = Ports::open(&joining.endpoint).await.map_err(JoinError::Socket)?;
+        let mut ports = vec![Ports::open(&joining.endpoint).await.map_err(JoinError::Socket)?];
         let now = Instant::now().into_std();
-        let mut publisher = Peer::new(SignalTarget::Publisher, ports.local, now);
+        let mut publisher = Peer::new(SignalTarget::Publisher, ports[0].local, now);
         let offered = publisher.offer(|changes| {
             changes.open_channels();
             changes.hear();
@@ -106,9 +102,10 @@ impl Room {
         let joined = join(&joining.endpoint, &joining.token, joining.mode, &offer).await?;
         let mut peers = vec![publisher];
         if joined.mode == Mode::TwoConnections {
+            ports.push(Ports::open(&joining.endpoint).await.map_err(JoinError::Socket)?);
             peers = vec![
-                Peer::new(SignalTarget::Publisher, ports.local, now),
-                Peer::new(SignalTarget::Subscriber, ports.local, now),
+                Peer::new(SignalTarget::Publisher, ports[0].local, now),
+                Peer::new(SignalTarget::Subscriber, ports[1].local, now),
             ];
         }
         let mut room = Self::of(joined, joining.clone(), ports, peers);
@@ -124,7 +121,7 @@ impl Room {
         }
     }
 
-    fn of(joined: Joined, joining: Joining, ports: Ports, peers: Vec<Peer>) -> Self {
+    fn of(joined: Joined, joining: Joining, ports: Vec<Ports>, peers: Vec<Peer>) -> Self {
         let Joined { signals, response, mode } = joined;
         let JoinResponse { room, participant, other_participants, .. } = response;
         let people = People::new(joining.caller.clone());
@@ -297,27 +294,18 @@ impl Room {
     }
 
     fn hear_datagrams(&mut self, cx: &mut Context<'_>) {
-        let mut bytes = [0; MAX_DATAGRAM_BYTES];
-        for _ in 0..DATAGRAMS_AT_ONCE {
-            let mut datagram = ReadBuf::new(&mut bytes);
-            match self.ports.udp.poll_recv_from(cx, &mut datagram) {
-                Poll::Ready(Ok(from)) => {
-                    let now = Instant::now().into_std();
-                    let _ = self.peers.iter_mut().any(|peer| peer.on_datagram(now, from, datagram.filled()));
-                }
-                // A datagram of ours came back: nobody is there, and a timeout says so.
-                Poll::Ready(Err(_)) => {}
-                Poll::Pending => return,
+        for (ports, peer) in self.ports.iter().zip(&mut self.peers) {
+            if !ports.hear(cx, peer) {
+                // There is more, and others have their turn before.
+                cx.waker().wake_by_ref();
             }
         }
-        cx.waker().wake_by_ref();
     }
 
     fn transmit(&mut self) {
-        for peer in &mut self.peers {
+        for (ports, peer) in self.ports.iter().zip(&mut self.peers) {
             while let Some(transmit) = peer.next_transmit() {
-                // What a full buffer refuses is lost, as on any wire.
-                let _ = self.ports.udp.try_send_to(&transmit.contents, transmit.destination);
+                ports.transmit(&transmit);
             }
         }
     }
@@ -600,7 +588,7 @@ impl Socket for Room {
         match message {
             Message::Binary(bytes) => {
                 if let Some(spoken) = Spoken::read(&bytes) {
-                    self.peers[0].speak(Instant::now().into_std(), spoken);
+                    self.peers[0].speak(Instant::now().into_std(), &spoken);
                 }
             }
             Message::Text(text) => {

@@ -122,7 +122,7 @@ impl Reader {
         }
         match packet.value? {
             Value::StreamHeader(header) => self.open(header),
-            Value::StreamChunk(chunk) => self.add(chunk),
+            Value::StreamChunk(chunk) => self.add(&chunk),
             Value::StreamTrailer(trailer) => return self.close(&trailer),
             Value::ChatMessage(chat) if !chat.deleted && !chat.generated => {
                 return Some(FromRoom::Text { text: chat.message });
@@ -143,7 +143,7 @@ impl Reader {
         }
     }
 
-    fn add(&mut self, chunk: Chunk) {
+    fn add(&mut self, chunk: &Chunk) {
         let Some(content) = self.open.get_mut(&chunk.stream_id) else { return };
         if content.len() + chunk.content.len() > MAX_STREAM_BYTES {
             self.open.remove(&chunk.stream_id);

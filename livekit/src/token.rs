@@ -46,7 +46,6 @@ pub struct Grant {
     pub can_update_own_metadata: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
