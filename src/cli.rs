@@ -1,7 +1,9 @@
 //! The `rspp` command line, usable from a binary with nodes of its own. Each command is a file: its arguments, its
 //! examples, and what it does.
 
+mod audit;
 mod bundle;
+mod control_plane;
 mod corpus;
 mod demo;
 mod diff;
@@ -17,17 +19,23 @@ mod new;
 mod outcome;
 mod over;
 mod pages;
+mod publish;
+mod reach;
 mod recorded;
 mod recordings;
 mod replay;
 mod resolve;
+mod rollout;
 mod run;
 mod serve;
+mod sessions;
 mod sim;
 mod summary;
 mod timeline;
 mod token;
 mod trace;
+mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -70,6 +78,15 @@ enum Command {
     Serve(serve::Serve),
     #[command(name = "livekit-check")]
     LiveKitCheck(livekit::LiveKitCheck),
+    ControlPlane(control_plane::ControlPlane),
+    Worker(worker::Worker),
+    Publish(publish::Publish),
+    Rollout(rollout::Rollout),
+    Rollback(rollout::Rollback),
+    Sessions(sessions::Sessions),
+    Workers(workers::Workers),
+    Drain(workers::Drain),
+    Audit(audit::Audit),
     Token(token::Token),
     Replay(replay::Replay),
     Diff(diff::Diff),
@@ -107,6 +124,15 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
         Command::LiveKitCheck(command) => command.run(),
+        Command::ControlPlane(command) => command.run(registry, &interrupt),
+        Command::Worker(command) => command.run(registry, &interrupt),
+        Command::Publish(command) => command.run(registry),
+        Command::Rollout(command) => command.run(),
+        Command::Rollback(command) => command.run(),
+        Command::Sessions(command) => command.run(),
+        Command::Workers(command) => command.run(),
+        Command::Drain(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Replay(command) => command.run(registry, &interrupt),
         Command::Diff(command) => command.run(),

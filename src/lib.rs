@@ -13,6 +13,7 @@
 
 pub use rspp_adapters as adapters;
 pub use rspp_compiler::{Findings, NodeType, Registry, compile, compile_bound, explain};
+pub use rspp_controlplane as controlplane;
 pub use rspp_engine::{Batch, Core, NotTaken, View};
 pub use rspp_livekit as livekit;
 pub use rspp_operators::{Context, Node, harness};
@@ -27,6 +28,7 @@ pub mod doctor;
 pub mod drawing;
 pub mod engines;
 mod files;
+pub mod fleet;
 pub mod format;
 pub mod gates;
 pub mod junit;

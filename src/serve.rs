@@ -1,5 +1,7 @@
 //! `rspp serve`: a pipeline behind the server's doors.
 
+mod built_in;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use rspp_livekit::room::Mode;
 use rspp_livekit::token::Keys;
 use rspp_livekit::worker;
 use rspp_specs::binding::{Endpoint, KeyReference};
+
+pub use built_in::BuiltIn;
 
 use crate::drawing::graph_svg;
 use crate::run::dialogue_of;
@@ -173,10 +177,11 @@ pub fn serve(
         graph: graph_svg(&plan),
         telephones: telephones(options, folder)?,
         notes,
+        authority: None,
     };
     let mut server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
     if let Some(livekit) = &options.livekit {
-        server.invite(worker::guest(work_for(livekit, folder)?));
+        server.invite(worker::companion(work_for(livekit, folder)?));
     }
     interrupt.may_take(options.drain + LAST_MOMENTS);
     let _ending = interrupt.ending();

@@ -1,5 +1,5 @@
 //! Clients that nobody here wrote, at the doors of `rspp serve`: streamdouble plays Twilio, a script that Pipecat's
-//! serializers judge plays Telnyx and Plivo, and Pipecat's own client library speaks RTVI.
+//! serializers judge plays Telnyx and Plivo, and Pipecat's own client library speaks RTVI, in Node and in Chromium.
 //!
 //! `cargo test --workspace --test clients -- --ignored`, which `.ci/run` does where `ci/setup` has installed them.
 
@@ -41,7 +41,12 @@ impl Stage {
         );
         std::fs::write(folder.path().join("spec.yaml"), spec).expect("a file can be written");
         write_voice(&folder.path().join("caller.wav"), rate_hz);
-        let options = rspp::serve::Serve { spec: folder.path().join("spec.yaml"), ..House::options() };
+        let options = rspp::serve::Serve {
+            spec: folder.path().join("spec.yaml"),
+            // A page of the test's own speaks for its caller.
+            allowed_origins: vec!["*".to_owned()],
+            ..House::options()
+        };
         Self { house: House::with(options), folder }
     }
 
@@ -167,4 +172,17 @@ fn an_rtvi_call_with_pipecats_own_client() {
     for expected in ["ready", "user-started", "user-stopped", "transcript", "llm-started", "tts-started", "output"] {
         assert!(names.contains(&expected), "{expected} is not in {names:?}");
     }
+}
+
+#[test]
+#[ignore = "needs Chromium, node and Pipecat's client library"]
+fn chromium_holds_a_call_with_pipecats_own_client() {
+    let stage = Stage::set(16_000);
+    let mut node = Command::new("node");
+    node.arg(repository().join("tests/clients/rtvi/browser.mjs")).arg(stage.url("/v1/rtvi"));
+    let saw = run(node.arg(repository().join("specs/examples/restaurant.caller.wav")));
+    assert_eq!((saw["errors"].to_string(), saw["problems"].to_string()), ("[]".into(), "[]".into()), "{saw}");
+    assert_eq!((&saw["ready"]["version"], &saw["texts"][0]), (&"2.1.0".into(), &HEARS[0].into()), "{saw}");
+    let spoken = saw["outputs"].as_array().is_some_and(|all| all.len() >= 2);
+    assert!(spoken, "{saw}");
 }

@@ -9,11 +9,11 @@ mod rootless;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use insta::assert_snapshot;
 use machine::{Machine, Ran};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const ESPEAK: (&str, &str) = ("espeak-ng", "echo 'eSpeak NG text-to-speech: 1.51  Data at: /usr/share'");
 
@@ -96,18 +96,22 @@ impl Drop for Group {
 }
 
 /// Starts an installation that waits at a package, reads what it says up to there, and kills it with all that it
-/// started.
+/// started: of that, what fetches has a group of its own, and is known to wait.
 fn interrupted(machine: &Machine, package: &str, meanwhile: impl FnOnce()) {
-    machine.touch(&format!("hang-{package}"));
+    let hang = machine.path(&format!("hang-{package}"));
+    assert!(Command::new("mkfifo").arg(&hang).status().is_ok_and(|status| status.success()), "there is room");
     let mut command = machine.command("engines install");
     let started = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut group = Group(started.expect("cargo has built the program"));
     let stderr = BufReader::new(group.0.stderr.take().expect("it is piped"));
     let mut lines = stderr.lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains(&format!("fetching {package}"))), "it gets that far");
+    let fetches = std::fs::read_to_string(&hang).expect("it is a pipe");
+    let fetches = fetches.trim().parse().ok().and_then(Pid::from_raw).expect("its number");
     meanwhile();
     drop(group);
-    std::fs::remove_file(machine.path(&format!("hang-{package}"))).expect("it is there");
+    kill_process(fetches, Signal::KILL).expect("it sleeps");
+    std::fs::remove_file(&hang).expect("it is there");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["demo"],
     &["new"],
@@ -36,6 +36,15 @@ const COMMANDS: [&[&str]; 33] = [
     &["run"],
     &["serve"],
     &["livekit-check"],
+    &["control-plane"],
+    &["worker"],
+    &["publish"],
+    &["rollout"],
+    &["rollback"],
+    &["sessions"],
+    &["workers"],
+    &["drain"],
+    &["audit"],
     &["token"],
     &["replay"],
     &["diff"],

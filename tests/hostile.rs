@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use client::{Client, PATIENCE, Seen};
 use house::House;
+use rspp::adapters::doors::rtvi::{WireAudio, WireFrame, WireKind};
 use rspp::adapters::server::Limits;
 use serde_json::json;
-use tungstenite::Message;
+use tungstenite::{Message, WebSocket};
 
 /// A server with limits that a test reaches.
 fn strict(change: impl FnOnce(&mut Limits)) -> House {
@@ -46,6 +47,12 @@ fn raw(house: &House) -> TcpStream {
     let stream = TcpStream::connect(house.address).expect("the server listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
     stream
+}
+
+/// A WebSocket without a client's ideas of what comes over it.
+fn tungstenite_line(house: &House, path: &str) -> WebSocket<TcpStream> {
+    let request = format!("ws://{}{path}", house.address);
+    tungstenite::client(request, raw(house)).expect("the server lets us in").0
 }
 
 fn rest(mut stream: TcpStream) -> String {
@@ -113,17 +120,132 @@ fn audio_that_is_none_is_refused() {
 }
 
 #[test]
+fn a_rate_that_is_not_spoken_is_refused_at_every_door() {
+    let house = strict(|_| {});
+    let mut realtime = Client::try_connect(house.address, "/v1/realtime", "").expect("it is let in");
+    let format = json!({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 44_100}}}});
+    realtime.say(&json!({"type": "session.update", "session": format}).to_string());
+    let error = realtime.until_told("error", &[]);
+    assert_eq!(error["error"]["code"], "invalid_value", "{error}");
+    let mut rtvi = tungstenite_line(&house, "/v1/rtvi");
+    let audio = vec![0; 640].into();
+    let frame = WireAudio { audio, sample_rate: 7, num_channels: 1, ..WireAudio::default() };
+    // The first opens the session, and nobody listens before.
+    for _ in 0..2 {
+        rtvi.send(Message::binary(WireFrame::write(WireKind::Audio(frame.clone())))).expect("the server reads");
+    }
+    let said = loop {
+        if let Message::Binary(bytes) = rtvi.read().expect("it is told why") {
+            break WireFrame::read(bytes);
+        }
+    };
+    let Some(WireKind::Message(said)) = said else { panic!("an error is a message: {said:?}") };
+    assert!(said.data.contains("unsupported: "), "{}", said.data);
+    for (path, format) in [
+        ("/v1/twilio", json!({"encoding": "audio/x-l16", "sampleRate": 96_000})),
+        ("/v1/telnyx", json!({"encoding": "AMR-WB", "sample_rate": 16_000})),
+        ("/v1/plivo", json!({"encoding": "audio/x-mulaw", "sampleRate": 1})),
+    ] {
+        let mut line = Client::try_connect(house.address, path, "").expect("it is let in");
+        let start = json!({"callSid": "C", "callId": "C", "call_control_id": "C", "streamId": "S",
+            "mediaFormat": format, "media_format": format});
+        line.say(&json!({"event": "start", "streamSid": "S", "stream_id": "S", "start": start}).to_string());
+        let (code, reason) = line.until_closed().expect("it is told why");
+        assert!(code == 1003 && reason.starts_with("unsupported: "), "{path}: {code} {reason}");
+    }
+    good_call(&house);
+}
+
+#[test]
+fn half_a_message_and_half_a_connection_end_it() {
+    let house = strict(|_| {});
+    // A message in pieces, and another one before its last piece.
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.stream().write_all(b"\x01\x81abcd\x00\x81\x81abcd\x00").expect("the server is there");
+    assert_eq!(client.until_closed().map(|(code, _)| code), Some(1007), "it is told why");
+    // A WebSocket of which one half is closed, and one of which nothing but the half is left.
+    let mut half = Client::connect(house.address);
+    half.hello();
+    half.stream().shutdown(std::net::Shutdown::Write).expect("it is open");
+    half.until_closed();
+    let mut request = raw(&house);
+    request.write_all(b"GET /v1/rspp HTTP/1.1\r\nhost: x\r\n").expect("the server listens");
+    request.shutdown(std::net::Shutdown::Write).expect("it is open");
+    rest(request);
+    good_call(&house);
+}
+
+#[test]
+fn a_reader_that_never_reads_is_parted_from_and_its_session_ends() {
+    let house = strict(|limits| {
+        limits.messages_per_second = 1_000_000;
+        limits.bytes_per_second = 1_000_000_000;
+        limits.idle = Duration::from_secs(20);
+    });
+    // Each ping is answered; the answers fill the socket, because nobody reads them.
+    let mut deaf = Client::connect(house.address);
+    deaf.hello();
+    let ping = json!({"type": "ping", "id": u64::MAX}).to_string();
+    deaf.stream().set_write_timeout(Some(PATIENCE)).expect("it is a socket");
+    while deaf.send(Message::text(ping.as_str())).is_ok() {}
+    let began = Instant::now();
+    while !house.get("/metrics").contains("rspp_refusals_total{code=\"slow_reader\"} 1\n") {
+        assert!(began.elapsed() < PATIENCE, "nobody noticed");
+        std::thread::yield_now();
+    }
+    good_call(&house);
+}
+
+#[test]
+fn ten_thousand_connections_are_taken_or_told_that_there_is_no_room() {
+    let house = strict(|limits| {
+        limits.connections = 64;
+        limits.idle = PATIENCE;
+    });
+    let mut good = Client::connect(house.address);
+    good.hello();
+    let address = house.address;
+    let attempts = move || {
+        let mut answered = 0;
+        for _ in 0..2_500 {
+            let Ok(mut stream) = TcpStream::connect(address) else { continue };
+            stream.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            let told = ["HTTP/1.1 200 ", "HTTP/1.1 503 "].iter().any(|status| answer.starts_with(status));
+            answered += usize::from(told);
+        }
+        answered
+    };
+    let attackers: Vec<_> = (0..4).map(|_| std::thread::spawn(attempts)).collect();
+    let answered: usize = attackers.into_iter().map(|attacker| attacker.join().expect("it ends")).sum();
+    assert_eq!(answered, 10_000, "who is not taken is told so");
+    good.say(r#"{"type":"text","text":"what are your opening hours"}"#);
+    good.until("an answer", |seen| matches!(seen, Seen::Audio { from_sample: 3_200.., .. }));
+    good.say(r#"{"type":"end"}"#);
+    assert_eq!(good.until_closed(), Some((1000, "done".to_owned())));
+    let metrics = house.get("/metrics");
+    assert!(metrics.contains("\nrspp_sessions 0\n"), "{metrics}");
+}
+
+#[test]
 fn who_says_nothing_is_not_waited_for() {
     let house = strict(|_| {});
-    // Nothing at all, half a request, and a request that drips.
+    // Nothing at all, half a request, and a request that drips: a byte whenever the server has said nothing for a moment.
     let mut slow = raw(&house);
     slow.write_all(b"GET /v1/rspp HTTP/1.1\r\nhost: x\r\nx-drip: ").expect("the server listens");
+    slow.set_read_timeout(Some(Duration::from_millis(20))).expect("it is a socket");
+    let began = Instant::now();
+    while !matches!(slow.read(&mut [0; 256]), Ok(0)) && slow.write_all(b"x").is_ok() {
+        assert!(began.elapsed() < PATIENCE, "a request may drip for ever");
+    }
     let silent = raw(&house);
     // A WebSocket without a hello.
     let mut mute = Client::connect(house.address);
     let (code, reason) = mute.until_closed().expect("it is told why");
     assert!(code == 4408 && reason.starts_with("handshake_timeout: "), "{code} {reason}");
-    rest(slow);
     rest(silent);
     assert!(house.get("/metrics").contains("rspp_refusals_total{code=\"handshake_timeout\"}"));
     good_call(&house);

@@ -1,7 +1,7 @@
 //! Rooms of a real LiveKit server, with a caller that nobody here wrote: LiveKit's own library for Python.
 //!
 //! `cargo test --workspace --test livekit -- --ignored`, which `.ci/run` does where `ci/setup` has installed the server into
-//! `.livekit` and the library into `.venv-livekit`; `RSPP_LIVEKIT_SERVER` and `RSPP_LIVEKIT_PYTHON` name others.
+//! `.livekit` and the library into `.venv-rooms`; `RSPP_LIVEKIT_SERVER` and `RSPP_LIVEKIT_PYTHON` name others.
 
 /// What the engine has to know of a call.
 mod call {
@@ -132,7 +132,7 @@ impl Stage {
 
     /// A caller's call: what it saw.
     fn call(&self, room: &str, agent: &str) -> Value {
-        let mut caller = Command::new(installed("RSPP_LIVEKIT_PYTHON", ".venv-livekit/bin/python"));
+        let mut caller = Command::new(installed("RSPP_LIVEKIT_PYTHON", ".venv-rooms/bin/python"));
         caller.arg(repository().join("tests/livekit/caller.py")).args([&self.rooms.url(), KEY, SECRET, room]);
         caller.arg(self.folder.path().join("voice.wav")).arg(agent);
         let output = caller.output().unwrap_or_else(|error| panic!("{caller:?}: {error}; run ci/setup"));

@@ -1,5 +1,6 @@
-//! The OpenAI Realtime protocol, spoken by a client that nobody here wrote: the `openai` package for Python. `ci/setup`
-//! installs it into `.venv-realtime`; `RSPP_REALTIME` names another interpreter that has it.
+//! The OpenAI Realtime protocol, spoken by clients that nobody here wrote: the `openai` package for Python, OpenAI's agents
+//! library for Node, and LiveKit's plugin. `ci/setup` installs them; `RSPP_REALTIME` names another interpreter that has the
+//! first.
 
 #[path = "serve/house.rs"]
 mod house;
@@ -9,6 +10,7 @@ use std::process::Command;
 
 use house::House;
 use rspp::adapters::audio::{Rechunker, read_call};
+use serde_json::{Value, json};
 
 fn python() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv-realtime/bin/python");
@@ -43,4 +45,46 @@ fn the_openai_sdk_holds_a_call() {
     let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.starts_with("ok: "), "{said}\n{wrong}");
     eprintln!("{said}");
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The last line that it prints, which is JSON.
+fn saw(command: &mut Command) -> Value {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run ci/setup"));
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let last = said.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {said}\n{wrong}"))
+}
+
+#[test]
+#[ignore = "needs the package of tests/clients/agents"]
+fn the_agents_library_holds_a_call() {
+    let house = House::open();
+    let mut node = Command::new("node");
+    node.arg(repository().join("tests/clients/agents/call.mjs")).arg(format!("ws://{}/v1/realtime", house.address));
+    let saw = saw(&mut node);
+    assert_eq!((&saw["ok"], &saw["errors"]), (&json!(true), &json!([])), "{saw}");
+    assert_eq!((&saw["status"], &saw["truncated"]), (&json!("cancelled"), &json!(true)), "{saw}");
+    assert!(saw["wholeBytes"].as_u64() > Some(48_000), "{saw}");
+    let said = saw["answers"][0].as_str().unwrap_or_default();
+    assert!(!said.is_empty(), "{saw}");
+    assert_eq!(saw["history"][1], json!(["assistant", said]), "{saw}");
+}
+
+#[test]
+#[ignore = "needs the packages of ci/livekit.txt"]
+fn livekits_plugin_holds_a_call() {
+    let house = House::open();
+    let mut python = Command::new(repository().join(".venv-livekit/bin/python"));
+    python.arg(repository().join("tests/realtime/livekit_client.py")).arg(house.address.to_string());
+    let saw = saw(&mut python);
+    assert_eq!((&saw["errors"], &saw["warnings"]), (&json!([]), &json!([])), "{saw}");
+    for answer in ["first", "second"] {
+        let (words, samples) = (&saw[answer]["words"], &saw[answer]["samples"]);
+        assert!(words.as_str().is_some_and(|words| !words.is_empty()), "{saw}");
+        assert!(samples.as_u64() > Some(24_000), "{saw}");
+    }
 }

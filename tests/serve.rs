@@ -7,6 +7,7 @@ mod house;
 
 use client::{Client, Seen};
 use house::House;
+use rspp::serve::{BuiltIn, Serve};
 use serde_json::json;
 
 const ASK: &str = r#"{"type":"text","text":"what are your opening hours"}"#;
@@ -70,6 +71,18 @@ fn operators_see_how_it_is() {
     assert_eq!(refused.0, 400);
     assert!(refused.1.starts_with("unsupported: "), "{}", refused.1);
     assert!(house.get("/metrics").contains("rspp_refusals_total{code=\"unsupported\"} 1\n"));
+}
+
+#[test]
+fn a_bundled_pipeline_is_there_where_none_is_named() {
+    let built_in = BuiltIn::unpack().expect("there is room");
+    assert!(built_in.bindings.iter().any(|(node, _)| node == "tts"), "{:?}", built_in.notes);
+    // Engines differ from machine to machine; what it has in their place is the same everywhere.
+    let house = House::with(Serve { spec: built_in.spec.clone(), ..House::options() });
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.say(ASK);
+    client.until("an answer", |seen| matches!(seen, Seen::Audio { from_sample: 3_200.., .. }));
 }
 
 #[test]

@@ -13,7 +13,15 @@ use serde_json::json;
 fn claims(session: &str) -> Claims {
     let word = |text: &str| text.to_owned();
     let (iat, exp) = (now(), now() + 60);
-    Claims { aud: word(AUDIENCE), tenant: word("acme"), pipeline: word("served"), session: word(session), iat, exp }
+    Claims {
+        aud: word(AUDIENCE),
+        tenant: word("acme"),
+        pipeline: word("served"),
+        session: word(session),
+        iat,
+        exp,
+        lease: None,
+    }
 }
 
 fn at(house: &House, path: &str, token: &str) -> Result<Client, (u16, String)> {

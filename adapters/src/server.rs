@@ -8,6 +8,7 @@
 
 mod accept;
 mod attendant;
+mod authority;
 mod console;
 mod limits;
 mod metrics;
@@ -25,21 +26,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::timeline::DEFAULT_FAIRNESS_KEY;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use authority::{Authority, Begun, Witness};
 pub use limits::Limits;
-pub use reception::{Guest, Place, Reception};
+pub use reception::{Companion, Place, Reception};
 pub use routes::{DOORS, Door, Knock, Opens};
 pub use socket::{Came, Gone, Socket};
 
-use crate::bridge::{Bridge, Opening, Pipeline, Session};
+use crate::bridge::{Bridge, Opening, Pipeline};
 use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::{Refusal, RefusalCode};
+use authority::{Alone, Guest};
 use parking::Parking;
 
 /// What is served, and how.
@@ -62,6 +64,8 @@ pub struct Options {
     pub telephones: Telephones,
     /// Words to people.
     pub notes: Notes,
+    /// Who says under which lease, and with which version, a session begins; nobody is asked, if there is none.
+    pub authority: Option<Box<dyn Authority>>,
 }
 
 /// Who is let in.
@@ -120,13 +124,15 @@ pub struct Server {
     tls: Option<tokio_rustls::TlsAcceptor>,
     house: Arc<House>,
     address: SocketAddr,
-    guests: Vec<Guest>,
+    companions: Vec<Companion>,
 }
 
 /// What all connections share.
 struct House {
     bridge: Bridge,
+    /// Of a fleet's worker, the first that it had.
     pipeline: Pipeline,
+    authority: Box<dyn Authority>,
     limits: Limits,
     parking: Parking,
     record: Option<PathBuf>,
@@ -175,7 +181,9 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes } = options;
+        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes, authority } =
+            options;
+        let authority = authority.unwrap_or_else(|| Box::new(Alone(pipeline.clone())));
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
             Entry::Everybody => {
@@ -203,6 +211,7 @@ impl Server {
         let house = House {
             bridge,
             pipeline,
+            authority,
             limits,
             parking: Parking::default(),
             record,
@@ -216,12 +225,12 @@ impl Server {
             draining: CancellationToken::new(),
             over: CancellationToken::new(),
         };
-        Ok(Self { runtime, listener, tls, house: Arc::new(house), address, guests: Vec::new() })
+        Ok(Self { runtime, listener, tls, house: Arc::new(house), address, companions: Vec::new() })
     }
 
     /// Somebody works beside the doors while the server runs.
-    pub fn invite(&mut self, guest: Guest) {
-        self.guests.push(guest);
+    pub fn invite(&mut self, companion: Companion) {
+        self.companions.push(companion);
     }
 
     /// Where it listens, with the port that it was given.
@@ -232,10 +241,10 @@ impl Server {
     /// Serves until it is `asked` to end; then takes no new calls, lets those that are there come to an end for so long, and
     /// ends.
     pub fn run(self, asked: &CancellationToken, drain: Duration) {
-        let Self { runtime, listener, tls, house, guests, .. } = self;
+        let Self { runtime, listener, tls, house, companions, .. } = self;
         runtime.block_on(async {
-            for guest in guests {
-                tokio::spawn(guest(Reception(Arc::clone(&house))));
+            for companion in companions {
+                tokio::spawn(companion(Reception(Arc::clone(&house))));
             }
             tokio::select! {
                 () = accept::accept(listener, tls, Arc::clone(&house)) => {}
@@ -283,8 +292,9 @@ impl House {
     }
 
     /// Opens a session for a caller.
-    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Session, Refusal> {
+    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Guest, Refusal> {
         let refused = |error: TokenError| Refusal::fatal(RefusalCode::Unauthorized, error.to_string());
+        let begun = self.authority.begin(claims)?;
         let (session, tenant) = match claims {
             Some(claims) => {
                 self.guard.spend(claims, token::now()).map_err(refused)?;
@@ -292,17 +302,19 @@ impl House {
             }
             None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
         };
-        let session: Arc<str> = session.into();
+        let session: Arc<str> = begun.session.unwrap_or(session).into();
         let record = self.record.as_ref();
         let opening = Opening {
             tape: record
-                .and_then(|folder| tape::Recorder::begin(folder, &session, &self.pipeline.plan, self.notes.clone())),
+                .and_then(|folder| tape::Recorder::begin(folder, &session, &begun.pipeline.plan, self.notes.clone())),
             session,
             fairness_key: tenant.into(),
-            epoch: LeaseEpoch::default(),
-            pipeline: self.pipeline.clone(),
+            epoch: begun.epoch,
+            pipeline: begun.pipeline,
             tells,
         };
-        self.bridge.open(opening).map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))
+        let opened = self.bridge.open(opening);
+        let session = opened.map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))?;
+        Ok(Guest::new(session, begun.witness))
     }
 }

@@ -40,6 +40,22 @@ pub struct Claims {
     pub iat: u64,
     /// Until when a session may be opened with it.
     pub exp: u64,
+    /// Under which lease it runs, if a control plane has routed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseClaim>,
+}
+
+/// What a control plane's route says of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseClaim {
+    /// Under which epoch it is held: a higher one ends this.
+    pub epoch: u64,
+    /// By which worker.
+    pub worker: String,
+    /// By which of the processes that had the worker's name.
+    pub incarnation: u64,
+    /// Which version of the pipeline it runs.
+    pub digest: String,
 }
 
 /// Why a token is not taken.
@@ -173,11 +189,14 @@ struct Header {
     alg: String,
 }
 
+/// What a token opens: a customer's session, under an epoch.
+type Opened = (String, String, u64);
+
 /// Lets in who has a token.
 pub struct Guard {
     keys: Vec<PublicKey>,
     pipeline: String,
-    used: Mutex<BTreeMap<(String, String), u64>>,
+    used: Mutex<BTreeMap<Opened, u64>>,
 }
 
 impl Guard {
@@ -212,7 +231,8 @@ impl Guard {
     /// It was opened before.
     pub fn spend(&self, claims: &Claims, now: u64) -> Result<(), TokenError> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = (claims.tenant.clone(), claims.session.clone());
+        let epoch = claims.lease.as_ref().map_or(0, |lease| lease.epoch);
+        let name = (claims.tenant.clone(), claims.session.clone(), epoch);
         if used.get(&name).is_some_and(|exp| *exp > now) {
             return Err(TokenError::Replayed);
         }
@@ -255,7 +275,7 @@ mod tests {
     fn claims() -> Claims {
         let word = |text: &str| text.to_owned();
         let (tenant, pipeline, session) = (word("acme"), word("assistant"), word("call-1"));
-        Claims { aud: word(AUDIENCE), tenant, pipeline, session, iat: NOW, exp: NOW + 300 }
+        Claims { aud: word(AUDIENCE), tenant, pipeline, session, iat: NOW, exp: NOW + 300, lease: None }
     }
 
     fn guard(issuer: &Issuer) -> Guard {

@@ -158,6 +158,10 @@ pub enum RefusalCode {
     NoSession,
     /// The server has as many as it can have.
     Full,
+    /// Not now: later it may go.
+    Deferred,
+    /// Somebody else has the session now: its route says who.
+    Moved,
     /// The peer did not say what it wants in time.
     HandshakeTimeout,
     /// Nothing came for too long.
@@ -183,6 +187,8 @@ impl RefusalCode {
             RefusalCode::Unauthorized => "unauthorized",
             RefusalCode::NoSession => "no_session",
             RefusalCode::Full => "full",
+            RefusalCode::Deferred => "deferred",
+            RefusalCode::Moved => "moved",
             RefusalCode::HandshakeTimeout => "handshake_timeout",
             RefusalCode::Idle => "idle",
             RefusalCode::SlowReader => "slow_reader",

@@ -28,7 +28,7 @@ impl Session {
         if row.kind != Kind::Tool {
             let candidates = self.candidates(node);
             // Where nobody is left, the last one is tried all the same: failing is all that would be left to do.
-            let floor = self.floor(node).min(candidates.len() - 1);
+            let floor = self.floor(node);
             let choice = (floor..candidates.len()).find(|choice| self.circuits.admits(&candidates[*choice], desk.now));
             row.choice = choice.unwrap_or(candidates.len() - 1);
             row.binding = Arc::clone(&candidates[row.choice]);

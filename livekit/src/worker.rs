@@ -1,6 +1,6 @@
 //! The agent worker: LiveKit's server knows it, asks it when a room wants an agent, and sends it there.
 //!
-//! It answers by what the server that it is a guest of can take on, keeps a place for each job that it says yes to, and tells
+//! It answers by what the server that it is a companion of can take on, keeps a place for each job that it says yes to, and tells
 //! how busy it is. When no new calls are taken it says so, and stays until the last of its rooms is over.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use livekit_protocol::{
     AvailabilityRequest, AvailabilityResponse, Job, JobAssignment, JobStatus, JobType, ParticipantPermission,
     RegisterWorkerRequest, ServerMessage, UpdateJobStatus, UpdateWorkerStatus, WorkerMessage, WorkerPing, WorkerStatus,
 };
-use rspp_adapters::server::{Guest, Place, Reception};
+use rspp_adapters::server::{Companion, Place, Reception};
 use rspp_specs::binding::Endpoint;
 use rspp_specs::time::Micros;
 use tokio::sync::mpsc;
@@ -56,8 +56,8 @@ pub struct Options {
     pub mode: Mode,
 }
 
-/// A guest that brings in rooms until the server goes down.
-pub fn guest(options: Options) -> Guest {
+/// A companion of a server that brings in rooms until it goes down.
+pub fn companion(options: Options) -> Companion {
     Box::new(move |reception| Box::pin(Worker { options: Arc::new(options), reception }.work()))
 }
 

@@ -34,39 +34,36 @@ pub(super) struct Bundle {
 impl Bundle {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let plan = read_plan(&self.spec, registry).map_err(|error| Failure::Input(error.to_string()))?;
-        let text = json_of(&bundle(&plan, &self.files(&plan)?, env!("CARGO_PKG_VERSION")))?;
+        let text = json_of(&bundle(&plan, &files_of(&self.spec, &plan)?, env!("CARGO_PKG_VERSION")))?;
         let Some(path) = &self.output else { return Ok(text) };
         crate::files::replace(path, text.as_bytes()).map_err(|error| {
             Failure::Run(format!("{} can't be written ({error}): check that its folder exists", path.display()))
         })?;
         Ok(String::new())
     }
+}
 
-    /// Every file that the pipeline needs, by its path from the spec's folder.
-    fn files(&self, plan: &Plan) -> Result<BTreeMap<String, (String, Vec<u8>)>, Failure> {
-        let folder = self.spec.parent().unwrap_or(Path::new(""));
-        let name = self.spec.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let spec = read(&self.spec, "a pipeline's spec")?;
-        let mut files = BTreeMap::new();
-        for path in imported(&String::from_utf8_lossy(&spec)) {
-            let bytes = read(&folder.join(&path), "a module")?;
-            files.insert(path, ("module".to_owned(), bytes));
-        }
-        files.insert(name, ("spec".to_owned(), spec));
-        let bindings = plan
-            .nodes()
-            .iter()
-            .flat_map(|node| node.kind.binding().into_iter().chain(node.provider.fallback.iter().map(String::as_str)));
-        for binding in bindings {
-            if let Some((role @ ("dialogue" | "captions"), path)) = binding.split_once(':') {
-                files.insert(
-                    path.to_owned(),
-                    (role.to_owned(), read(&folder.join(path), "a file that a binding names")?),
-                );
-            }
-        }
-        Ok(files)
+/// Every file that the pipeline needs, by its path from the spec's folder.
+pub(super) fn files_of(path: &Path, plan: &Plan) -> Result<BTreeMap<String, (String, Vec<u8>)>, Failure> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let spec = read(path, "a pipeline's spec")?;
+    let mut files = BTreeMap::new();
+    for module in imported(&String::from_utf8_lossy(&spec)) {
+        let bytes = read(&folder.join(&module), "a module")?;
+        files.insert(module, ("module".to_owned(), bytes));
     }
+    files.insert(name, ("spec".to_owned(), spec));
+    let bindings = plan
+        .nodes()
+        .iter()
+        .flat_map(|node| node.kind.binding().into_iter().chain(node.provider.fallback.iter().map(String::as_str)));
+    for binding in bindings {
+        if let Some((role @ ("dialogue" | "captions"), path)) = binding.split_once(':') {
+            files.insert(path.to_owned(), (role.to_owned(), read(&folder.join(path), "a file that a binding names")?));
+        }
+    }
+    Ok(files)
 }
 
 fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, Failure> {

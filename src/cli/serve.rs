@@ -15,19 +15,21 @@ use rspp_specs::binding::{BindingError, KeyReference};
 use super::livekit::Rooms;
 use super::outcome::{Failure, Outcome};
 use super::over::LaidOver;
-use crate::serve::{self, ServeError, serve};
+use crate::serve::{self, BuiltIn, ServeError, serve};
+use crate::spec::Over;
 
 /// Serve a pipeline: callers come in over WebSockets.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
+    rspp serve                 a bundled pipeline, with the engines of this machine\n  \
     rspp serve specs/pipelines/voice-assistant.yaml\n  \
     rspp serve mine/pipeline.yaml --listen 0.0.0.0:8443 --cert chain.pem --key key.pem --record calls\n\n\
     docs/protocol.md tells what is spoken. /healthz, /readyz and /metrics are for operators.\n\
     Ctrl-C and SIGTERM let the calls come to an end; a second one does not wait.\n\
     Exit code 2: the spec, a file or an address is wrong. 1: an engine is missing.")]
 pub(super) struct Serve {
-    /// The pipeline's spec.
-    spec: PathBuf,
+    /// The pipeline's spec; a bundled restaurant's phone line if none is named.
+    spec: Option<PathBuf>,
     #[command(flatten)]
     over: LaidOver,
     /// Where to listen.
@@ -77,9 +79,12 @@ impl Serve {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let is_tls = self.cert.is_some();
         let (recorded, is_open) = (self.record.clone(), self.token_key.is_empty());
+        let mut over = self.over.over();
+        // As long as it is served.
+        let built_in = if self.spec.is_none() { Some(built_in(&mut over)?) } else { None };
         let options = serve::Serve {
-            spec: self.spec,
-            over: self.over.over(),
+            spec: self.spec.or_else(|| built_in.as_ref().map(|built_in| built_in.spec.clone())).unwrap_or_default(),
+            over,
             listen: self.listen,
             certificate: self.cert.zip(self.key).map(|(chain, key)| Certificate { chain, key }),
             record: self.record,
@@ -117,6 +122,15 @@ impl Serve {
             Err(error) => Err(failure(&error)),
         }
     }
+}
+
+/// The bundled pipeline, below what is laid over it; says what it is.
+fn built_in(over: &mut Over) -> Result<BuiltIn, Failure> {
+    let built_in = BuiltIn::unpack().map_err(|error| Failure::Run(error.to_string()))?;
+    over.bindings.splice(0..0, built_in.bindings.iter().cloned());
+    eprintln!("no spec is named: a bundled restaurant's phone line is served");
+    built_in.notes.iter().for_each(|note| eprintln!("{note}"));
+    Ok(built_in)
 }
 
 fn telephone(argument: &str) -> Result<(Provider, KeyReference), String> {

@@ -90,7 +90,7 @@ impl Issue {
         let issuer = Issuer::from_pem(&text).map_err(|error| wrong(error.to_string()))?;
         let iat = token::now();
         let Self { tenant, pipeline, session, valid, .. } = self;
-        let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + valid };
+        let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + valid, lease: None };
         Ok(issuer.issue(&claims) + "\n")
     }
 }

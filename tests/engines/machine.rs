@@ -16,7 +16,8 @@ fn program(path: &Path, script: &str) {
 }
 
 /// A Python that answers the program's questions as one would, and plays pip. It writes the packages that it fetches
-/// into `fetched`, fails for those of which there is a file `lacks-NAME`, and sleeps where there is a file `hang-NAME`.
+/// into `fetched`, fails for those of which there is a file `lacks-NAME`, and sleeps where there is a pipe `hang-NAME`, into
+/// which it writes its process number first.
 const PYTHON: &str = r#"
 here=FOLDER
 missing='{"missing": true}'
@@ -27,7 +28,7 @@ case "$1 $2 $3" in
     "-m pip --version") exit 0 ;;
     "-m pip download")
         name=${last%%==*}
-        [ -e "$here/hang-$name" ] && exec /bin/sleep 600
+        [ -p "$here/hang-$name" ] && { echo $$ > "$here/hang-$name"; exec /bin/sleep 600; }
         [ -e "$here/lacks-$name" ] && { echo "ERROR: No matching distribution found for $last" >&2; exit 1; }
         [ -e "$here/offline" ] && { echo "ERROR: Connection to the index failed" >&2; exit 1; }
         echo "$last" >> "$here/fetched" ;;

@@ -18,20 +18,26 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
-import time
 
 # In this order, and the first that fails has caught the mutant: the quickest stand first.
-TESTS = ["unit", "golden", "peers", "sharing", "failover", "lifecycle", "permutation", "sim"]
-# Of these files, only the tests that judge what the core does.
-ONLY = {"sim": ["the_seeds_break_nothing"]}
+TESTS = ["unit", "golden", "lifecycle", "peers", "permutation", "sharing", "failover", "sim"]
+# Of these files, only the tests that judge what the core does. Who changes no golden trace breaks no rule in one either.
+ONLY = {"golden": ["every_scenario"], "peers": ["every_trace"], "sim": ["the_seeds_break_nothing"]}
+# Before all of them, these golden traces one by one: most mutants change one of them, and one takes a hundredth of a second.
+FIRST = [
+    "interruption", "buffer-block", "cancel-scopes", "provider-retry", "buffer-credit", "degrade", "fan-ins", "part-budgets",
+    "tool-interrupted", "admission-waits", "soft-cancel", "fallback-in-the-middle-of-a-sentence", "buffer-flush", "reconnect",
+    "takeover", "session-end", "provider-circuit", "authority-and-cancel", "false-interruption", "immediate-after-commit",
+]
 # What is built beside them is optimized: a simulation is then several times as fast.
 OPTIMIZED = [
     f"--config=profile.dev.package.{name}.opt-level=2"
     for name in ["rspp", "rspp-adapters", "rspp-checker", "rspp-engine", "rspp-operators", "rspp-specs"]
 ]
-# How much slower a mutant may be than nothing, and how much memory it may take, before it counts as caught.
+# How much more time of a processor a mutant may take than nothing, and how much memory, before it counts as caught.
 MAX_SLOWER = 4
 MAX_KILOBYTES = 6 << 20
 # Packages without mutants need not be looked at to see which mutants compile.
@@ -209,7 +215,7 @@ def binaries(copy, env):
     tests = [flag for name in TESTS if name != "unit" for flag in ("--test", name)]
     command = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--lib", *tests, *OPTIMIZED]
     output = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, check=True).stdout
-    found = {}
+    program, found = None, {}
     for line in output.splitlines():
         message = json.loads(line) if line.startswith("{") else {}
         if message.get("executable") and message.get("profile", {}).get("test"):
@@ -217,41 +223,77 @@ def binaries(copy, env):
             kind = message["target"]["kind"][0]
             if kind == "test" or name in LIBS:
                 found.setdefault(name if kind == "test" else "unit", []).append((message["executable"], folder))
-    return found
+        elif message.get("executable") and message["target"]["name"] == "rspp":
+            program = message["executable"]
+    return program, found
 
 
-def bounded(command):
-    """The command, with as much memory as it may take: a mutant may ask for it without end."""
-    return ["sh", "-c", f'ulimit -v {MAX_KILOBYTES}; exec "$@"', "sh", *command]
+def bounded(command, seconds):
+    """The command, with as much time and memory as it may take: a mutant may ask for them without end."""
+    limits = f"ulimit -v {MAX_KILOBYTES}; ulimit -t {int(seconds * MAX_SLOWER) + 3}"
+    return ["sh", "-c", f'{limits}; exec "$@"', "sh", *command]
 
 
-def judged(number, tests, seconds):
-    """Which test catches this mutant, or None. `seconds` has what each of them takes when nothing is wrong, and learns it
-    from the first run, which is without a mutant."""
-    env = {**os.environ, "RSPP_MUTANT": str(number), "RUST_BACKTRACE": "0", "MALLOC_ARENA_MAX": "2"}
-    for name in TESTS:
-        for executable, folder in tests.get(name, []):
-            command = bounded([executable, "-q", *ONLY.get(name, [])])
-            limit = seconds[name] * MAX_SLOWER + 20 if number else None
-            begun = time.monotonic()
-            try:
-                run = subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=limit)
-            except subprocess.TimeoutExpired:
-                return f"{name} (too slow)"
-            if run.returncode != 0:
+def ran(command, folder, number, seconds):
+    """What the command prints, or None where it fails under this mutant."""
+    env = {**os.environ, "RSPP_MUTANT": str(number), "RUST_BACKTRACE": "0", "NO_COLOR": "1", "MALLOC_ARENA_MAX": "2"}
+    run = subprocess.run(bounded(command, seconds), cwd=folder, env=env, capture_output=True)
+    return run.stdout if run.returncode == 0 else None
+
+
+class Judges:
+    """The golden traces one by one, then the tests."""
+
+    def __init__(self, copy, env):
+        self.copy = copy
+        self.program, self.tests = binaries(copy, env)
+        self.golden = {name: (copy / f"tests/golden/{name}.trace").read_bytes() for name in FIRST}
+        # What a test takes when nothing is wrong.
+        self.seconds = {}
+        # Which traces have caught mutants, by file and by function.
+        self.caught = collections.defaultdict(collections.Counter)
+
+    def without_a_mutant(self):
+        """Which test fails without any mutant, or None."""
+        if (changed := self.changed_trace({"id": 0, "file": "", "function": {"function_name": ""}})) is not None:
+            return changed
+        for name in TESTS:
+            begun = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            if self.fails(name, 0, 1_000):
                 return name
-            if not number:
-                seconds[name] = max(seconds.get(name, 0), time.monotonic() - begun)
-    return None
+            self.seconds[name] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - begun
+        return None
+
+    def judged(self, mutant):
+        """What catches this mutant, or None."""
+        if (changed := self.changed_trace(mutant)) is not None:
+            return changed
+        return next((name for name in TESTS if self.fails(name, mutant["id"], self.seconds[name])), None)
+
+    def fails(self, name, number, seconds):
+        runs = ([executable, "-q", *ONLY.get(name, [])] for executable, _ in self.tests.get(name, []))
+        folders = (folder for _, folder in self.tests.get(name, []))
+        return any(ran(command, folder, number, seconds) is None for command, folder in zip(runs, folders))
+
+    def changed_trace(self, mutant):
+        """The first trace that is another: those first that caught others in the same function, and in the same file."""
+        places = (mutant["file"], mutant["function"]["function_name"]), (mutant["file"], "")
+        likely = [name for place in places for name, _ in self.caught[place].most_common(4)]
+        for name in dict.fromkeys([*likely, *FIRST]):
+            command = [self.program, "trace", f"tests/golden/{name}.yaml"]
+            if ran(command, self.copy, mutant["id"], 0) != self.golden[name]:
+                for place in places:
+                    self.caught[place][name] += 1
+                return f"trace {name}"
+        return None
 
 
 def run(copy, env, arguments):
     mutants = json.loads((copy / "mutants.json").read_text())
-    tests = binaries(copy, env)
-    seconds = {}
-    if (failed := judged(0, tests, seconds)) is not None:
+    judges = Judges(copy, env)
+    if (failed := judges.without_a_mutant()) is not None:
         sys.exit(f"{failed} fails without any mutant")
-    print("seconds: " + ", ".join(f"{name} {took:.1f}" for name, took in seconds.items()), file=sys.stderr)
+    print("seconds: " + ", ".join(f"{name} {took:.1f}" for name, took in judges.seconds.items()), file=sys.stderr)
     shard, shards = map(int, arguments.shard.split("/"))
     results_path = copy / "results.json"
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
@@ -263,7 +305,7 @@ def run(copy, env, arguments):
     elif not arguments.again:
         chosen = [it for it in chosen if it["key"] not in results]
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        running = {pool.submit(judged, it["id"], tests, seconds): it for it in chosen}
+        running = {pool.submit(judges.judged, it): it for it in chosen}
         for done in concurrent.futures.as_completed(running):
             mutant = running[done]
             results[mutant["key"]] = done.result()

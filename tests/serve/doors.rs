@@ -54,7 +54,7 @@ pub(crate) enum Reads {
 }
 
 /// All of them.
-pub(crate) const DOORS: [Door; 6] = [
+pub(crate) const DOORS: [Door; 7] = [
     Door {
         name: "rspp, JSON",
         path: "/v1/rspp",
@@ -66,6 +66,25 @@ pub(crate) const DOORS: [Door; 6] = [
         reads: |message| match message {
             Message::Binary(bytes) => audio(bytes.len() - 16, 2, 16_000),
             message if value(message)["type"] == "clear" => Reads::Clear,
+            _ => Reads::Other,
+        },
+    },
+    Door {
+        name: "rspp, protobuf",
+        path: "/v1/rspp",
+        subprotocol: "rspp.v1.protobuf",
+        kin: "clear",
+        hello: || vec![field(1, &[0x08, 1])],
+        ask: || vec![field(2, &[&[0x0a, 5], &b"go on"[..]].concat())],
+        speech: |_, loud| field(9, &pcm(loud, 16_000)),
+        reads: |message| match fields(message).find(|(number, _)| *number >= 3) {
+            Some((4, inner)) => {
+                let inner = Message::binary(inner);
+                fields(&inner)
+                    .find(|(number, _)| *number == 4)
+                    .map_or(Reads::Other, |(_, pcm)| audio(pcm.len(), 2, 16_000))
+            }
+            Some((5, _)) => Reads::Clear,
             _ => Reads::Other,
         },
     },
@@ -164,6 +183,41 @@ fn text(value: &Value) -> Message {
 
 fn value(message: &Message) -> Value {
     message.to_text().ok().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// A message of protobuf with one field that has a length: all that a client of ours says.
+fn field(number: u8, value: &[u8]) -> Message {
+    let (low, high) = (value.len() as u8 & 0x7f, value.len() >> 7);
+    let length = if high == 0 { vec![low] } else { vec![low | 0x80, high as u8] };
+    Message::binary([vec![number << 3 | 2], length, value.to_vec()].concat())
+}
+
+/// The fields that have a length, with their numbers, as far as they can be read.
+fn fields(message: &Message) -> impl Iterator<Item = (u8, Vec<u8>)> {
+    let mut rest = match message {
+        Message::Binary(bytes) => bytes.to_vec(),
+        _ => Vec::new(),
+    };
+    std::iter::from_fn(move || {
+        loop {
+            let tag = *rest.first()?;
+            let number_at = |rest: &[u8]| -> Option<(usize, usize)> {
+                let length = rest.iter().position(|byte| *byte < 0x80)? + 1;
+                let value = rest[..length].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+                Some((value, length))
+            };
+            match tag & 7 {
+                0 => drop(rest.drain(..1 + number_at(rest.get(1..)?)?.1)),
+                1 => drop(rest.drain(..9)),
+                _ => {
+                    let (value, length) = number_at(rest.get(1..)?)?;
+                    let inner = rest.get(1 + length..1 + length + value)?.to_vec();
+                    rest.drain(..1 + length + value);
+                    return Some((tag >> 3, inner));
+                }
+            }
+        }
+    })
 }
 
 fn audio(bytes: usize, each: usize, rate_hz: u32) -> Reads {

@@ -19,7 +19,7 @@ use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
 use serde_json::{Value, json};
 
-use crate::audio::{CALL_RATE_HZ, Outbound, Rechunker, WireFormat};
+use crate::audio::{CALL_RATE_HZ, Encoding, Inbound, Outbound, WireFormat};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use conversation::{Conversation, Item};
 use events::{FromClient, Wrong};
@@ -35,7 +35,7 @@ pub struct Realtime {
     /// Makes identifiers of this session's.
     name: String,
     numbers: u64,
-    caller: Rechunker,
+    caller: Inbound,
     agent: Outbound,
     /// Audio that came since the last utterance was complete.
     heard_samples: u64,
@@ -69,6 +69,17 @@ struct Spoken {
     sent_again: u64,
 }
 
+/// What is spoken until a client says otherwise.
+const PCM: WireFormat = WireFormat::pcm(WIRE_RATE_HZ);
+
+fn inbound(format: WireFormat) -> Inbound {
+    Inbound::new(format, CALL_RATE_HZ).expect("a session has no format but those that are converted")
+}
+
+fn outbound(format: WireFormat) -> Outbound {
+    Outbound::new(format).expect("a session has no format but those that are converted")
+}
+
 /// Items of audio that a client may still truncate.
 const MAX_SPOKEN: usize = 16;
 
@@ -80,8 +91,8 @@ impl Realtime {
             bound: false,
             name: String::new(),
             numbers: 0,
-            caller: Rechunker::new(CALL_RATE_HZ).expect("the call's rate is one that is supported"),
-            agent: Outbound::new(WireFormat::pcm(WIRE_RATE_HZ)).expect("the rate is one that is converted"),
+            caller: inbound(PCM),
+            agent: outbound(PCM),
             heard_samples: 0,
             all_samples: 0,
             pressed: false,
@@ -107,7 +118,15 @@ impl Realtime {
     fn on_event(&mut self, event: FromClient, out: &mut Exchange) -> Result<(), Wrong> {
         match event {
             FromClient::SessionUpdate { session } => {
+                let before = self.session.formats();
                 self.session.update(&session)?;
+                let (input, output) = self.session.formats();
+                if input != before.0 {
+                    self.caller = inbound(input);
+                }
+                if output != before.1 {
+                    self.agent = outbound(output);
+                }
                 let session = self.session.shown();
                 self.say(json!({"type": "session.updated", "session": session}), out);
             }
@@ -117,7 +136,9 @@ impl Realtime {
                 self.heard_samples = 0;
                 self.say(json!({"type": "input_audio_buffer.cleared"}), out);
             }
-            FromClient::CreateItem { item, previous_item_id } => self.on_create_item(item, previous_item_id, out)?,
+            FromClient::CreateItem { item, previous_item_id } => {
+                self.on_create_item(item, previous_item_id.as_deref(), out)?
+            }
             FromClient::RetrieveItem { item_id } => {
                 let item = self.conversation.shown(&item_id).ok_or_else(|| Wrong::no_item(&item_id, true))?;
                 self.say(json!({"type": "conversation.item.retrieved", "item": item}), out);
@@ -143,9 +164,11 @@ impl Realtime {
     fn on_append(&mut self, audio: &str, out: &mut Exchange) -> Result<(), Wrong> {
         let wrong = |says: &str| Wrong { param: Some("audio"), ..Wrong::new("invalid_value", says) };
         let bytes = STANDARD.decode(audio).map_err(|_| wrong("audio is base64"))?;
-        let pcm = super::rspp::read_pcm(&bytes).map_err(|refusal| wrong(&refusal.says))?;
-        let rate_hz = self.session.input_rate_hz();
-        let frames = self.caller.push_pcm(&pcm, rate_hz, None).map_err(|error| wrong(&error.to_string()))?;
+        let is_pcm = self.session.formats().0.encoding == Encoding::Pcm16Le;
+        if bytes.is_empty() || is_pcm && !bytes.len().is_multiple_of(2) {
+            return Err(wrong("PCM of 16 bits has an even number of bytes, and some"));
+        }
+        let frames = self.caller.push(&bytes).map_err(|error| wrong(&error.to_string()))?;
         if self.session.is_manual() && !std::mem::replace(&mut self.pressed, true) {
             out.give(Input::Talk(Talk::Press));
         }
@@ -166,12 +189,12 @@ impl Realtime {
         Ok(())
     }
 
-    fn on_create_item(&mut self, item: Value, previous: Option<String>, out: &mut Exchange) -> Result<(), Wrong> {
+    fn on_create_item(&mut self, item: Value, previous: Option<&str>, out: &mut Exchange) -> Result<(), Wrong> {
         let fresh = self.id("item");
         let item = Item::of_client(item, fresh)?;
         let id = item.id.clone();
-        let previous = previous.or_else(|| self.conversation.last());
-        self.conversation.add(item);
+        self.conversation.insert(item, previous);
+        let previous = self.conversation.before(&id);
         self.tell_item(&id, previous.as_deref(), out);
         Ok(())
     }

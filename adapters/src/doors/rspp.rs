@@ -5,7 +5,12 @@
 //! last and how far it has played, and hears everything once.
 
 mod json;
+mod protobuf;
 mod story;
+// Made by prost-build: its style is not ours to choose, and rustfmt would make it differ from what is generated.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+#[rustfmt::skip]
+mod wire;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,7 +25,7 @@ use rspp_specs::timeline::{AckOccasion, EgressEpoch, Entry, Input, PlayoutAck, S
 use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use json::Json;
-pub(super) use json::read_pcm;
+use protobuf::Protobuf;
 pub use story::{Story, Told, TurnChange, Who};
 
 /// The version of the protocol that is spoken.
@@ -35,16 +40,19 @@ pub const MAX_KEPT_AUDIO: Micros = Micros::from_ms(MAX_UNHEARD_MS);
 pub enum Form {
     /// Text messages of JSON, and binary ones of audio.
     Json,
+    /// Binary messages of protobuf.
+    Protobuf,
 }
 
 impl Form {
     /// All of them, the one that is taken when nobody asks first.
-    pub const ALL: [Form; 1] = [Form::Json];
+    pub const ALL: [Form; 2] = [Form::Json, Form::Protobuf];
 
     /// Its subprotocol.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Form::Json => "rspp.v1.json",
+            Form::Protobuf => "rspp.v1.protobuf",
         }
     }
 }
@@ -160,7 +168,8 @@ enum State {
 struct Kept {
     story: Story,
     seq: u64,
-    messages: VecDeque<(u64, Message)>,
+    /// What was said lately, in no form: a client may come back with another.
+    messages: VecDeque<(u64, Micros, FromServer)>,
     audio: VecDeque<Audio>,
     /// The last turn that is complete: of one that is not, the core itself sends again what was not heard.
     committed: Option<TurnId>,
@@ -170,25 +179,25 @@ struct Kept {
 impl Rspp {
     /// A connection on which this form was agreed on.
     pub fn new(form: Form) -> Self {
-        let rechunker = Rechunker::new(CALL_RATE_HZ).expect("the call's rate is one that is supported");
+        let rechunker = Rechunker::live(CALL_RATE_HZ).expect("the call's rate is one that is supported");
         Self { form, state: State::New, rechunker, rate_hz: CALL_RATE_HZ, resume: None, kept: Kept::default() }
     }
 
     fn write(&self, seq: u64, at: Micros, says: &FromServer) -> Message {
         match self.form {
             Form::Json => Json::write(seq, at, says),
+            Form::Protobuf => Protobuf::write(seq, at, says),
         }
     }
 
     /// Says something that counts: a client that comes back is told again what it has missed of it.
-    fn say(&mut self, at: Micros, says: &FromServer, out: &mut Exchange) {
+    fn say(&mut self, at: Micros, says: FromServer, out: &mut Exchange) {
         self.kept.seq += 1;
-        let message = self.write(self.kept.seq, at, says);
+        out.messages.push_back(self.write(self.kept.seq, at, &says));
         if self.kept.messages.len() == MAX_KEPT_MESSAGES {
             self.kept.messages.pop_front();
         }
-        self.kept.messages.push_back((self.kept.seq, message.clone()));
-        out.messages.push_back(message);
+        self.kept.messages.push_back((self.kept.seq, at, says));
     }
 
     /// Says something about the connection itself, which has no number.
@@ -239,16 +248,17 @@ impl Rspp {
         }
     }
 
-    fn audio_message(&self, audio: &Audio) -> Message {
+    fn audio_message(&self, now: Micros, audio: &Audio) -> Message {
         match self.form {
             Form::Json => Json::audio(audio),
+            Form::Protobuf => Protobuf::audio(now, audio),
         }
     }
 
     /// What a client that came back has missed, each once.
-    fn catch_up(&mut self, resume: &ResumeFrom, out: &mut Exchange) {
-        for (_, message) in self.kept.messages.iter().filter(|(seq, _)| *seq > resume.last_seq) {
-            out.messages.push_back(message.clone());
+    fn catch_up(&mut self, now: Micros, resume: &ResumeFrom, out: &mut Exchange) {
+        for (seq, at, says) in self.kept.messages.iter().filter(|(seq, ..)| *seq > resume.last_seq) {
+            out.messages.push_back(self.write(*seq, *at, says));
         }
         if let Some((turn, heard_samples)) = resume.played {
             let ack = PlayoutAck { turn, heard_samples, occasion: AckOccasion::Cleared };
@@ -258,7 +268,7 @@ impl Rspp {
         let committed = self.kept.committed;
         self.kept.audio.retain(|audio| Some(audio.turn) == committed);
         for audio in &self.kept.audio {
-            out.messages.push_back(self.audio_message(audio));
+            out.messages.push_back(self.audio_message(now, audio));
         }
     }
 }
@@ -273,7 +283,7 @@ impl Transport for Rspp {
     fn on_bound(&mut self, now: Micros, bound: &Bound, out: &mut Exchange) {
         self.state = State::Bound;
         let resume = self.resume.take().filter(|_| bound.resumed);
-        let oldest = self.kept.messages.front().map_or(self.kept.seq + 1, |(seq, _)| *seq);
+        let oldest = self.kept.messages.front().map_or(self.kept.seq + 1, |(seq, ..)| *seq);
         let missed = resume.as_ref().map_or(0, |resume| oldest.saturating_sub(resume.last_seq + 1));
         let ready = FromServer::Ready {
             session: bound.session.clone(),
@@ -284,13 +294,14 @@ impl Transport for Rspp {
         };
         self.say_now(now, &ready, out);
         if let Some(resume) = resume {
-            self.catch_up(&resume, out);
+            self.catch_up(now, &resume, out);
         }
     }
 
     fn on_message(&mut self, now: Micros, message: Message, out: &mut Exchange) -> Result<(), Refusal> {
         let said = match self.form {
             Form::Json => Json::read(&message)?,
+            Form::Protobuf => Protobuf::read(&message)?,
         };
         match said {
             FromClient::Hello(hello) => return self.greet(hello, out),
@@ -316,18 +327,18 @@ impl Transport for Rspp {
         Ok(())
     }
 
-    fn send(&mut self, _now: Micros, audio: &Audio, out: &mut Exchange) {
+    fn send(&mut self, now: Micros, audio: &Audio, out: &mut Exchange) {
         let most = MAX_KEPT_AUDIO.as_ms() / FRAME_MS;
         if self.kept.audio.len() as u64 >= most {
             self.kept.audio.pop_front();
         }
         self.kept.audio.push_back(audio.clone());
-        out.messages.push_back(self.audio_message(audio));
+        out.messages.push_back(self.audio_message(now, audio));
     }
 
     fn fence(&mut self, now: Micros, turn: TurnId, epoch: EgressEpoch, out: &mut Exchange) {
         self.kept.audio.retain(|audio| audio.epoch >= epoch);
-        self.say(now, &FromServer::Clear { turn, epoch }, out);
+        self.say(now, FromServer::Clear { turn, epoch }, out);
     }
 
     fn tell(&mut self, at: Micros, entry: &Entry, out: &mut Exchange) {
@@ -335,12 +346,12 @@ impl Transport for Rspp {
             self.kept.committed = *turn;
         }
         for told in self.kept.story.of(entry).into_iter().flatten() {
-            self.say(at, &FromServer::Told(told), out);
+            self.say(at, FromServer::Told(told), out);
         }
     }
 
     fn on_missed(&mut self, now: Micros, number: u32, out: &mut Exchange) {
-        self.say(now, &FromServer::Missed(number), out);
+        self.say(now, FromServer::Missed(number), out);
     }
 
     fn refuse(&mut self, now: Micros, refusal: &Refusal, out: &mut Exchange) {

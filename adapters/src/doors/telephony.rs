@@ -103,7 +103,8 @@ impl Telephony {
             label: Some(start.call.clone()),
             ..Bind::default()
         };
-        self.line = Some(Line::new(start).map_err(|error| unsupported(&error))?);
+        let line = Line::new(start).map_err(|error| Refusal::fatal(RefusalCode::Unsupported, error.to_string()))?;
+        self.line = Some(line);
         out.bind(bind);
         Ok(())
     }

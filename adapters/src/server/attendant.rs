@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::House;
 use super::accept::Counted;
+use super::authority::Guest;
 use super::limits::Allowance;
 use super::parking::{Displace, Found, Parked};
 use super::routes::random_name;
@@ -78,7 +79,7 @@ pub(super) struct Attendant {
 
 /// The session that the peer is bound to.
 struct Line {
-    session: Session,
+    session: Guest,
     connection: Connection,
     secret: Option<String>,
     asked: mpsc::Receiver<Displace>,
@@ -320,13 +321,14 @@ impl Attendant {
         Ok(())
     }
 
-    fn attach(&mut self, session: Session, connection: Connection, secret: Option<String>, resumed: bool) {
+    fn attach(&mut self, session: Guest, connection: Connection, secret: Option<String>, resumed: bool) {
         let asked = match &secret {
             Some(secret) => self.house.parking.attend(secret),
             None => mpsc::channel(1).1,
         };
         let bound = Bound { session: session.name().to_string(), resumed, resume: secret.clone() };
         let now = session.now();
+        session.on_connected();
         self.line = Some(Line { session, connection, secret, asked, drains: false });
         self.transport.on_bound(now, &bound, &mut self.out);
     }
@@ -346,6 +348,9 @@ impl Attendant {
         };
         self.house.traffic.resumed.fetch_add(1, Ordering::Relaxed);
         let Parked { session, mut connection, memory } = parked;
+        if session.is_over() {
+            return Err(Over::refused(RefusalCode::Moved, "another worker has the session: ask for its route"));
+        }
         if let Some(memory) = memory {
             self.transport.adopt(memory);
         }
@@ -461,6 +466,11 @@ impl Attendant {
         if self.house.over.is_cancelled() {
             return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));
         }
+        if let Some(line) = self.line.as_ref().filter(|line| line.session.is_over()) {
+            // The core is told first, so that nothing of its turn is left to be heard.
+            let _ = line.session.give(Input::AuthorityRevoked);
+            return Err(Over::refused(RefusalCode::Moved, "another worker has the session: ask for its route"));
+        }
         if self.line.is_none() && now - self.began > limits.hello {
             return Err(Over::refused(
                 RefusalCode::HandshakeTimeout,
@@ -530,6 +540,7 @@ impl Attendant {
     /// What another connection goes on with.
     fn give_up_session(&mut self) -> Option<Parked> {
         let Line { session, mut connection, .. } = self.line.take()?;
+        session.on_parted();
         connection.on_lost();
         if let Some(state) = connection.news() {
             let _ = session.give(Input::Connection(state));

@@ -9,12 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bridge::Session;
+use super::authority::Guest;
 use crate::transport::connection::Connection;
 
 /// All that is left of a connection.
 pub(super) struct Parked {
-    pub(super) session: Session,
+    pub(super) session: Guest,
     pub(super) connection: Connection,
     /// What its transport wants the next one to know.
     pub(super) memory: Option<Box<dyn Any + Send>>,

@@ -1,4 +1,4 @@
-//! The way in for peers that do not come through a door: who is a guest of the server brings them, each with a dialect and
+//! The way in for peers that do not come through a door: a companion of the server brings them, each with a dialect and
 //! a [`Socket`], and they are attended like all others.
 
 use std::future::Future;
@@ -17,9 +17,9 @@ use crate::notes::Notes;
 use crate::transport::{Refusal, RefusalCode, Transport};
 
 /// Who works beside the doors, on the server's runtime, until the server goes down: then it is dropped wherever it is.
-pub type Guest = Box<dyn FnOnce(Reception) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+pub type Companion = Box<dyn FnOnce(Reception) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// Where guests bring peers in.
+/// Where companions bring peers in.
 #[derive(Clone)]
 pub struct Reception(pub(super) Arc<House>);
 
@@ -78,7 +78,7 @@ impl Reception {
 }
 
 impl Place {
-    /// Attends a peer, to its end. The guest vouches for who it is.
+    /// Attends a peer, to its end. The companion vouches for who it is.
     pub async fn attend(self, transport: Box<dyn Transport>, socket: Box<dyn Socket>) {
         let Place { house, counted } = self;
         Attendant::attend(Visit { house, transport, claims: None, vouched: true, counted }, socket).await;

@@ -73,7 +73,7 @@ const KEY_SUBPROTOCOL: &str = "openai-insecure-api-key.";
 pub const DOORS: &[Door] = &[
     Door {
         path: "/v1/rspp",
-        subprotocols: &[Form::Json.subprotocol()],
+        subprotocols: &[Form::Json.subprotocol(), Form::Protobuf.subprotocol()],
         token_in_message: true,
         open: |knock| {
             let form = Form::ALL.into_iter().find(|form| Some(form.subprotocol()) == knock.subprotocol);
@@ -133,6 +133,9 @@ async fn readyz(State(house): State<Arc<House>>) -> Response {
     if house.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining: no new calls are taken\n").into_response();
     }
+    if let Err(says) = house.authority.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{says}\n")).into_response();
+    }
     healthz(State(house)).await
 }
 
@@ -148,7 +151,8 @@ async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Respo
     let Some(issuer) = &house.issuer else { return StatusCode::NOT_FOUND.into_response() };
     let (iat, session) = (token::now(), format!("dev-{}", random_name()));
     let (tenant, pipeline) = ("dev".to_owned(), house.pipeline.plan.name().to_owned());
-    let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS };
+    let claims =
+        Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS, lease: None };
     ([(CONTENT_TYPE, "text/plain")], issuer.issue(&claims)).into_response()
 }
 
@@ -227,7 +231,8 @@ pub(super) fn refused(house: &House, refusal: &Refusal) -> Response {
     let status = match refusal.code {
         RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalCode::NoSession => StatusCode::NOT_FOUND,
-        RefusalCode::Full | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::Moved => StatusCode::GONE,
+        RefusalCode::Full | RefusalCode::Deferred | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

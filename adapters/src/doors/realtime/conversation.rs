@@ -7,6 +7,9 @@ use super::events::Wrong;
 /// Items that are kept; the oldest leave first.
 const MAX_ITEMS: usize = 256;
 
+/// What clients call the place before the first item.
+const ROOT: &str = "root";
+
 /// One item.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
@@ -71,10 +74,20 @@ pub(super) struct Conversation {
 
 impl Conversation {
     pub(super) fn add(&mut self, item: Item) {
+        self.insert(item, None);
+    }
+
+    /// Behind this item; before all of them if it is [`ROOT`]; behind all of them if there is none of that name.
+    pub(super) fn insert(&mut self, item: Item, after: Option<&str>) {
         if self.items.len() == MAX_ITEMS {
             self.items.remove(0);
         }
-        self.items.push(item);
+        let place = after.and_then(|after| self.items.iter().position(|item| item.id == after));
+        let at = match after {
+            Some(ROOT) => 0,
+            _ => place.map_or(self.items.len(), |place| place + 1),
+        };
+        self.items.insert(at, item);
     }
 
     /// The last item's identifier.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::WIRE_RATE_HZ;
 use super::events::Wrong;
+use crate::audio::{Encoding, Law, WireFormat};
 
 /// The longest instructions, tools and all else of a session, as JSON.
 const MAX_SESSION_BYTES: usize = 64 * 1024;
@@ -57,14 +58,21 @@ impl Session {
         }
         let mut shown = self.shown.clone();
         lay_over(&mut shown, changes);
+        // A format is replaced as a whole: G.711 has no rate.
+        for side in ["input", "output"] {
+            if let Some(format) = changes["audio"][side].get("format").filter(|format| format.is_object()) {
+                shown["audio"][side]["format"] = format.clone();
+            }
+        }
         // Who the session is does not change.
         for fixed in ["id", "object", "type"] {
             shown[fixed] = self.shown[fixed].clone();
         }
         for side in ["input", "output"] {
-            let format = &shown["audio"][side]["format"];
-            if format["type"] != "audio/pcm" || format["rate"] != WIRE_RATE_HZ {
-                let says = format!("audio.{side}.format: only audio/pcm at {WIRE_RATE_HZ} Hz is spoken here");
+            if format_of(&shown["audio"][side]["format"]).is_none() {
+                let says = format!(
+                    "audio.{side}.format: audio/pcm at {WIRE_RATE_HZ} Hz, audio/pcmu and audio/pcma are spoken here"
+                );
                 return Err(wrong(&says));
             }
         }
@@ -78,9 +86,11 @@ impl Session {
         Ok(())
     }
 
-    /// Samples a second of the caller's audio.
-    pub(super) fn input_rate_hz(&self) -> u32 {
-        WIRE_RATE_HZ
+    /// How the caller's audio is written, and the agent's.
+    pub(super) fn formats(&self) -> (WireFormat, WireFormat) {
+        let of = |side: &str| format_of(&self.shown["audio"][side]["format"]);
+        let both = of("input").zip(of("output"));
+        both.expect("what is not spoken here is not taken over")
     }
 
     /// Whether the client says where utterances end.
@@ -114,6 +124,16 @@ impl Session {
         } else {
             json!({"type": "audio", "transcript": words})
         }
+    }
+}
+
+/// PCM at one rate, or G.711, which has one.
+fn format_of(format: &Value) -> Option<WireFormat> {
+    match format["type"].as_str()? {
+        "audio/pcm" if format["rate"] == WIRE_RATE_HZ => Some(WireFormat::pcm(WIRE_RATE_HZ)),
+        "audio/pcmu" => Some(WireFormat::MU_LAW),
+        "audio/pcma" => Some(WireFormat { encoding: Encoding::G711(Law::A), ..WireFormat::MU_LAW }),
+        _ => None,
     }
 }
 

@@ -190,3 +190,49 @@ fn a_client_that_says_when_presses_and_releases() {
     assert_eq!(errors.last().map(|event| &event["error"]["code"]), Some(&json!("response_cancel_not_active")));
     assert!(errors.iter().all(|event| event["error"]["event_id"] == "mine"));
 }
+
+#[test]
+fn telephones_speak_g711() {
+    for (format, silence) in [("audio/pcmu", 0xff), ("audio/pcma", 0xd5_u8)] {
+        let mut line = Line::new();
+        let format = json!({"type": format});
+        let audio = json!({"input": {"format": format}, "output": {"format": format}});
+        line.hears(&json!({"type": "session.update", "session": {"audio": audio}}));
+        let updated = line.said.last().expect("it is answered");
+        assert_eq!(updated["session"]["audio"]["output"]["format"], format, "{updated}");
+        let chunk = json!({"type": "input_audio_buffer.append", "audio": STANDARD.encode([silence; 160])});
+        line.hears(&chunk);
+        line.hears(&chunk);
+        let heard = line.inputs.iter().map(|input| match input {
+            Input::CallerAudio(frame) => (frame.rate_hz, frame.samples.len()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), [(CALL_RATE_HZ, 320); 2], "{format}");
+        line.speaks(5);
+        let delta = |event: &&Value| event["type"] == "response.output_audio.delta";
+        let sent: usize = line
+            .said
+            .iter()
+            .filter(delta)
+            .map(|event| STANDARD.decode(event["delta"].as_str().expect("it has one")).expect("it is base64").len())
+            .sum();
+        // The filter keeps the last milliseconds until the answer is over.
+        assert!((700..=800).contains(&sent), "{sent} bytes of {format} for 100 ms");
+    }
+}
+
+#[test]
+fn an_item_goes_where_the_client_wants_it() {
+    let mut line = Line::new();
+    for (id, after) in
+        [("a", json!(null)), ("b", json!("a")), ("c", json!("root")), ("d", json!("a")), ("e", json!("?"))]
+    {
+        let content = json!([{"type": "input_text", "text": id}]);
+        let item = json!({"id": id, "type": "message", "role": "user", "content": content});
+        line.hears(&json!({"type": "conversation.item.create", "previous_item_id": after, "item": item}));
+    }
+    let added = line.said.iter().filter(|event| event["type"] == "conversation.item.added");
+    let places: Vec<String> =
+        added.map(|event| format!("{}<{}", event["previous_item_id"], event["item"]["id"])).collect();
+    assert_eq!(places, [r#"null<"a""#, r#""a"<"b""#, r#"null<"c""#, r#""a"<"d""#, r#""b"<"e""#]);
+}

@@ -22,20 +22,42 @@ pub(super) struct Json;
 
 /// What a client may say, as it stands in JSON.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
-    Hello { version: u32, token: Option<String>, label: Option<String>, rate_hz: Option<u32>, resume: Option<Resume> },
-    Text { text: String },
-    Talk { state: Talk },
-    Mute { muted: bool },
-    Playout { turn: u32, heard_samples: u64, occasion: AckOccasion },
+pub(super) enum Said {
+    Hello {
+        version: u32,
+        token: Option<String>,
+        label: Option<String>,
+        rate_hz: Option<u32>,
+        resume: Option<Resume>,
+    },
+    Text {
+        text: String,
+    },
+    Talk {
+        #[cfg_attr(test, schemars(with = "TalkWord"))]
+        state: Talk,
+    },
+    Mute {
+        muted: bool,
+    },
+    Playout {
+        turn: u32,
+        heard_samples: u64,
+        #[cfg_attr(test, schemars(with = "OccasionWord"))]
+        occasion: AckOccasion,
+    },
     Cancel,
     End,
-    Ping { id: u64 },
+    Ping {
+        id: u64,
+    },
 }
 
 #[derive(Deserialize)]
-struct Resume {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Resume {
     secret: String,
     #[serde(default)]
     last_seq: u64,
@@ -43,9 +65,31 @@ struct Resume {
 }
 
 #[derive(Deserialize)]
-struct Played {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Played {
     turn: u32,
     heard_samples: u64,
+}
+
+/// The words of [`Talk`], for the document.
+#[cfg(test)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TalkWord {
+    Press,
+    Release,
+    EndOfUtterance,
+}
+
+/// The words of [`AckOccasion`], for the document.
+#[cfg(test)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OccasionWord {
+    Started,
+    Progress,
+    Drained,
+    Cleared,
 }
 
 #[derive(Serialize)]
@@ -64,8 +108,9 @@ fn is_zero(seq: &u64) -> bool {
 
 /// What is no [`Told`].
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Says<'a> {
+pub(super) enum Says<'a> {
     Ready {
         version: u32,
         session: &'a str,
@@ -127,6 +172,11 @@ impl Json {
     }
 }
 
+/// 16-bit little-endian PCM of these samples.
+pub(super) fn pcm_bytes(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+}
+
 fn read_text(text: &str) -> Result<Said, Refusal> {
     serde_json::from_str(text).map_err(|error| {
         let code = if error.is_data() { RefusalCode::Unknown } else { RefusalCode::Malformed };
@@ -135,7 +185,7 @@ fn read_text(text: &str) -> Result<Said, Refusal> {
 }
 
 /// 16-bit little-endian PCM.
-pub(in crate::doors) fn read_pcm(bytes: &[u8]) -> Result<Vec<i16>, Refusal> {
+pub(super) fn read_pcm(bytes: &[u8]) -> Result<Vec<i16>, Refusal> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(2) {
         return Err(Refusal::mild(RefusalCode::Malformed, "PCM of 16 bits has an even number of bytes, and some"));
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 /// Something that is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Told {
     /// The caller's words, or the agent's.
@@ -85,6 +86,7 @@ pub enum Told {
 
 /// Whose words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
     /// The caller's.
@@ -95,6 +97,7 @@ pub enum Who {
 
 /// What becomes of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TurnChange {
     /// It is open.

@@ -1,3 +1,7 @@
+use prost::Message as _;
+
+use super::story::{Told, TurnChange, Who};
+use super::wire::{from_client, from_server};
 use super::*;
 use crate::transport::conformance::{Peer, Reads, check};
 
@@ -72,4 +76,146 @@ impl Peer for Client {
 #[test]
 fn it_keeps_the_contract() {
     check(&|| Box::new(Rspp::new(Form::Json)), &Client);
+}
+
+/// A client that speaks protobuf.
+struct Binary;
+
+impl Binary {
+    fn says(says: from_client::Says) -> Message {
+        Message::Binary(wire::FromClient { says: Some(says) }.encode_to_vec().into())
+    }
+
+    fn hears(message: &Message) -> from_server::Says {
+        let Message::Binary(bytes) = message else { panic!("every message is binary: {message:?}") };
+        let read = wire::FromServer::decode(bytes.clone()).expect("the server writes what the schema says");
+        read.says.expect("it says something")
+    }
+
+    fn playout(sent: &[Message], occasion: &str) -> Vec<Message> {
+        let last = sent.iter().rev().find_map(|message| match Self::hears(message) {
+            from_server::Says::Audio(audio) => Some(audio),
+            _ => None,
+        });
+        let wire::Audio { turn, from_sample, pcm, .. } = last.expect("there was audio");
+        let heard_samples = from_sample + pcm.len() as u64 / 2;
+        let occasion = occasion.to_owned();
+        vec![Self::says(from_client::Says::Playout(wire::Playout { turn, heard_samples, occasion }))]
+    }
+}
+
+impl Peer for Binary {
+    fn hello(&self) -> Vec<Message> {
+        vec![Self::says(from_client::Says::Hello(wire::Hello { version: 1, ..wire::Hello::default() }))]
+    }
+
+    fn speech(&self) -> Message {
+        Self::says(from_client::Says::Audio(vec![0; 640].into()))
+    }
+
+    fn played(&self, sent: &[Message]) -> Vec<Message> {
+        Self::playout(sent, "drained")
+    }
+
+    fn cleared(&self, sent: &[Message]) -> Vec<Message> {
+        Self::playout(sent, "cleared")
+    }
+
+    fn goodbye(&self) -> Option<Message> {
+        Some(Self::says(from_client::Says::End(wire::End {})))
+    }
+
+    fn reads(&self, message: &Message) -> Reads {
+        match Self::hears(message) {
+            from_server::Says::Audio(audio) => {
+                Reads::Audio(Micros::of_samples(audio.pcm.len() as u64 / 2, CALL_RATE_HZ))
+            }
+            from_server::Says::Clear(_) => Reads::Clear,
+            _ => Reads::Other,
+        }
+    }
+
+    fn nonsense(&self) -> Vec<Message> {
+        let word = |state: &str| from_client::Says::Talk(wire::Talk { state: state.to_owned() });
+        let playout = wire::Playout { turn: 1, heard_samples: 1, occasion: "eaten".to_owned() };
+        vec![
+            Self::says(from_client::Says::Hello(wire::Hello { version: 1, ..wire::Hello::default() })),
+            Self::says(from_client::Says::Hello(wire::Hello { version: 2, ..wire::Hello::default() })),
+            Self::says(word("shout")),
+            Self::says(from_client::Says::Playout(playout)),
+            Self::says(from_client::Says::Audio(vec![0; 3].into())),
+            Message::Binary(Vec::new().into()),
+            Message::Text("{}".to_owned()),
+        ]
+    }
+}
+
+#[test]
+fn it_keeps_the_contract_as_protobuf() {
+    check(&|| Box::new(Rspp::new(Form::Protobuf)), &Binary);
+}
+
+/// Each message says the same in both forms: its fields, without those that a form leaves out, have the same values.
+#[test]
+fn both_forms_say_the_same() {
+    let refusal = Refusal::fatal(RefusalCode::TooFast, "slower");
+    let caption = Told::Caption { who: Who::Agent, turn: Some(3), text: "yes".to_owned(), is_final: true };
+    let opened =
+        Told::Turn { turn: 3, state: TurnChange::Open, text: Some("well".to_owned()), reason: Some("barge_in") };
+    let running = Told::Invocation { id: 9, kind: "llm", running: false, outcome: Some("timeout") };
+    for says in [
+        FromServer::Ready {
+            session: "s".to_owned(),
+            resumed: true,
+            resume: Some("r".to_owned()),
+            received_samples: 7,
+            missed: 2,
+        },
+        FromServer::Clear { turn: TurnId(3), epoch: EgressEpoch(4) },
+        FromServer::Error(refusal),
+        FromServer::Ended { reason: "done", says: "over".to_owned() },
+        FromServer::Pong(5),
+        FromServer::Missed(6),
+        FromServer::Told(caption),
+        FromServer::Told(opened),
+        FromServer::Told(running),
+        FromServer::Told(Told::Heard { turn: 3, text: "ye".to_owned(), cut: true }),
+        FromServer::Told(Told::Speech { speaking: true }),
+        FromServer::Told(Told::Tool { key: "k".to_owned(), name: Some("n".to_owned()), state: "revoked" }),
+        FromServer::Told(Told::Signal { name: "watermark", turn: Some(3) }),
+    ] {
+        let Message::Text(json) = Json::write(11, Micros(1_500), &says) else { panic!("JSON is text") };
+        let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        let protobuf = format!("{:?}", Binary::hears(&Protobuf::write(11, Micros(1_500), &says)));
+        for (field, value) in json.as_object().expect("a message is an object") {
+            let shown = match value {
+                serde_json::Value::String(word) => format!("{word:?}"),
+                other => other.to_string(),
+            };
+            let is_there = ["type", "seq", "at_ms"].contains(&field.as_str())
+                || protobuf.contains(&format!("{field}: {shown}"))
+                || protobuf.contains(&format!("{field}: Some({shown})"));
+            assert!(is_there, "{field} of {json} is not in {protobuf}");
+        }
+    }
+}
+
+#[test]
+fn who_comes_back_with_another_form_is_told_in_that() {
+    let mut out = Exchange::default();
+    let mut before = Rspp::new(Form::Json);
+    before.say(Micros(20), FromServer::Told(Told::Speech { speaking: true }), &mut out);
+    let mut after = Rspp::new(Form::Protobuf);
+    after.adopt(before.park().expect("it is kept"));
+    let resume = ResumeFrom { secret: "s".to_owned(), last_seq: 0, played: None };
+    let hello = Hello { version: VERSION, resume: Some(resume), ..Hello::default() };
+    after.greet(hello, &mut out).expect("the version is spoken");
+    out.messages.clear();
+    let bound = Bound { session: "s".to_owned(), resumed: true, resume: Some("s".to_owned()) };
+    after.on_bound(Micros(40), &bound, &mut out);
+    let said: Vec<from_server::Says> = out.messages.iter().map(Binary::hears).collect();
+    assert!(
+        matches!(&said[..], [from_server::Says::Ready(_), from_server::Says::Speech(wire::Speech { speaking: true })]),
+        "{said:?}"
+    );
 }
