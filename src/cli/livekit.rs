@@ -56,7 +56,8 @@ impl Rooms {
 
 /// Say what of a LiveKit server works from here.
 #[derive(Args)]
-#[command(after_help = "It registers as a worker, and joins a room of its own in both ways that servers have.\n\
+#[command(after_help = "Example:\n  rspp livekit-check wss://rooms.example.com\n\n\
+    It registers as a worker, and joins a room of its own in both ways that servers have.\n\
     Exit code 1: something does not work. 2: the address, or a key that is not there.")]
 pub(super) struct LiveKitCheck {
     /// The server, as `wss://rooms.example.com`.

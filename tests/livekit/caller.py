@@ -106,6 +106,11 @@ class Caller:
         await self.until(lambda: self.now() - self.loud_at > QUIET_SECONDS, "the answer does not end")
         return self.loud_at
 
+    def has_all(self):
+        """Both answers are written down, and the agent listens again."""
+        agents = [it for it in self.transcripts.values() if it["who"] == "agent"]
+        return len(agents) >= 2 and self.states[-1] == "listening"
+
     def saw(self):
         return {"agent": self.agent, "frames": self.frames, "states": self.states, "transcripts": self.transcripts}
 
@@ -145,8 +150,7 @@ async def main(url, key, secret, room, speech, dispatch):
     saw["cut_after"] = round(cut - interrupted, 3)
     second = await caller.until_heard(max(cut, interrupted + len(speech) / RATE))
     saw["answered_again_after"] = round(second - interrupted - len(speech) / RATE, 3)
-    await caller.until_quiet()
-    await asyncio.sleep(0.5)
+    await caller.until(caller.has_all, "the second answer does not end")
     saw |= caller.saw()
     await caller.room.disconnect()
     print(json.dumps(saw), flush=True)
