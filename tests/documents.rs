@@ -149,6 +149,60 @@ fn bundles_are_the_same_bytes_anywhere() {
 }
 
 #[test]
+fn a_published_version_is_not_changed_by_a_bundle() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    create("voice-assistant", folder.path(), "mine").expect("the folder is empty");
+    let bundle = |more: &str| {
+        let args = format!("bundle mine/pipeline.yaml{more}");
+        rspp(folder.path(), &args.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let first = bundle(" --output first.json");
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert_eq!(bundle(" --previous first.json").code, Some(0), "the same is no change");
+    let spec = folder.path().join("mine/pipeline.yaml");
+    let text = std::fs::read_to_string(&spec).expect("it was written");
+    let changed = text.replace("tts: \"tone:\"", "tts: \"say:x\"");
+    assert_ne!(text, changed, "the template has a voice");
+    std::fs::write(&spec, &changed).expect("it can be written");
+    let refused = bundle(" --previous first.json --output second.json");
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
+    for part in ["error[RSPP0071]", "mine/pipeline.yaml:5:10", "a minor change: write `version: 2`"] {
+        assert!(refused.stderr.contains(part), "no `{part}` in:\n{}", refused.stderr);
+    }
+    assert!(!folder.path().join("second.json").exists(), "nothing is published");
+    std::fs::write(&spec, changed.replace("version: 1", "version: 2")).expect("it can be written");
+    assert_eq!(bundle(" --previous first.json --output second.json").code, Some(0));
+}
+
+#[test]
+fn a_bundle_is_warned_of_what_goes_and_refused_when_it_has_gone() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it can be written");
+    write(
+        "compat.yaml",
+        "kind: CompatibilityPolicy\nname: x\nversion_skew: 1\ncompatible: []\ndeprecations:\n  - {path: \
+         PipelineSpec.prompt, instead: \"`nodes.llm.prompt`\", warned_from: \"2026-01-01\", refused_from: \
+         \"2026-07-01\", removed_in: \"0.3\"}\n",
+    );
+    write(
+        "a.yaml",
+        "kind: PipelineSpec\nname: a\nversion: 1\ntemplate: voice-assistant\n\
+         bind: {stt: \"tone:\", llm: \"say:b\", tts: \"tone:\"}\nprompt: Be kind.\n",
+    );
+    for (day, code, says) in [
+        ("2025-12-31", Some(0), ""),
+        ("2026-06-30", Some(0), "warning[RSPP0067]: prompt goes: it is refused from 2026-07-01 on"),
+        ("2026-07-01", Some(2), "error[RSPP0068]: prompt is not taken any more"),
+    ] {
+        let args = ["bundle", "a.yaml", "--compat", "compat.yaml", "--date", day].map(str::to_owned);
+        let ran = rspp(folder.path(), &args);
+        assert_eq!(ran.code, code, "{day}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says) && ran.stderr.is_empty() == says.is_empty(), "{day}: {}", ran.stderr);
+        assert_eq!(ran.stdout.is_empty(), code == Some(2), "{day}");
+    }
+}
+
+#[test]
 fn differences_say_which_version_they_need() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let write = |name: &str, version: u32, more: &str| {
@@ -165,7 +219,7 @@ fn differences_say_which_version_they_need() {
     write("old.yaml", 1, "");
     for (version, more, code, says) in [
         (1, "metadata: {owner: me}\n", 0, "nothing that a session does is different"),
-        (1, "nodes: {vad: {hangover_ms: 700}}\n", 1, "patch  nodes.vad.vad.hangover"),
+        (1, "nodes: {vad: {hangover_ms: 700}}\n", 1, "patch  nodes.vad.vad.hangover: 480 ms became 700 ms"),
         (2, "nodes: {vad: {hangover_ms: 700}}\n", 0, "version 1 becomes 2"),
         (2, "nodes: {vad: {detector: energy}}\n", 0, "minor"),
         (1, "tools: [{name: a, effect: write, binding: \"stdio:a\"}]\n", 1, "give the new one version 2"),

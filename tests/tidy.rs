@@ -38,7 +38,7 @@ mod source;
 use source::{Function, Source};
 
 /// The crates between the door and the effects.
-const CORE: [&str; 4] = ["specs", "operators", "compiler", "engine"];
+const CORE: [&str; 5] = ["specs", "sound", "operators", "compiler", "engine"];
 
 const MAX_MEDIAN_LINES: usize = 12;
 

@@ -8,12 +8,9 @@
 mod border;
 mod conceal;
 mod decay;
-mod g711;
 mod jitter;
 mod keypad;
 mod opus;
-mod rechunk;
-mod resample;
 mod riff;
 mod wav;
 
@@ -27,19 +24,15 @@ use thiserror::Error;
 pub use border::{Encoding, Inbound, MAX_WIRE_AUDIO_BYTES, Outbound, WireAudioError, WireFormat};
 pub use conceal::Concealer;
 pub use decay::{MAX_DECAY_MS, decay};
-pub use g711::Law;
 pub use jitter::{Arrival, Jitter, JitterCounts, JitterProfile, Next};
 pub use keypad::{Digit, MAX_DIALLED_DIGITS, dial};
 pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter, opus_samples};
-pub use rechunk::{Rechunker, UnsupportedRate};
+pub use rspp_sound::{Law, Rechunker, UnsupportedRate};
+pub use rspp_specs::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
 pub use wav::{read_call, write_stereo};
 
 /// Samples a second of the audio that a call is made of.
 pub const CALL_RATE_HZ: u32 = 16_000;
-/// The lowest rate that is converted from or to.
-pub const MIN_RATE_HZ: u32 = 8_000;
-/// The highest rate that is converted from or to.
-pub const MAX_RATE_HZ: u32 = 48_000;
 /// The longest call that is read from a file.
 pub const MAX_CALL_SECONDS: u64 = 3_600;
 /// The largest file that is opened.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::bundle::digest_of;
-use crate::compat::{Day, check_window, deprecated};
+use crate::compat::{Day, check_window, deprecated, gone_too_early, series};
 use crate::document::HEADS;
 use crate::finding::{Collector, Findings, meant};
 use crate::layers::PROFILES;
@@ -48,9 +48,9 @@ pub fn lint(request: &Request<'_>, registry: &Registry) -> (Option<&'static str>
     let kind = KINDS.into_iter().find(|kind| *kind == given);
     match kind {
         // A spec without a kind, or with a misspelt one, is told so by the spec's own check.
-        Some("PipelineSpec") => return (kind, request.check(registry).findings),
+        Some("PipelineSpec") => return (kind, request.checked(registry, false).findings),
         None if given.is_empty() || meant(given, KINDS.into_iter(), "").starts_with("did you mean `PipelineSpec") => {
-            return (None, request.check(registry).findings);
+            return (None, request.checked(registry, false).findings);
         }
         None => {
             let place = tree.locate("kind").unwrap_or(tree.place);
@@ -110,7 +110,7 @@ fn check(findings: &mut Collector<'_>, kind: &str, tree: &Tree, request: &Reques
         }
         _ => {
             if let Some(policy) = read::<CompatibilityPolicy>(findings, kind, tree) {
-                check_compatibility(findings, tree, &policy);
+                check_compatibility(findings, tree, &policy, request);
             }
         }
     }
@@ -197,7 +197,7 @@ fn check_digest(findings: &mut Collector<'_>, tree: &Tree, path: &str, text: &st
     }
 }
 
-fn check_bundle(findings: &mut Collector<'_>, tree: &Tree, bundle: &PipelineBundle) {
+pub(crate) fn check_bundle(findings: &mut Collector<'_>, tree: &Tree, bundle: &PipelineBundle) {
     for (index, file) in bundle.files.iter().enumerate() {
         check_digest(findings, tree, &format!("files[{index}].blake3"), &file.blake3);
     }
@@ -252,7 +252,7 @@ fn version_parts(text: &str) -> Option<Vec<u32>> {
     parts.filter(|parts| parts.len() == 3)
 }
 
-fn check_compatibility(findings: &mut Collector<'_>, tree: &Tree, policy: &CompatibilityPolicy) {
+fn check_compatibility(findings: &mut Collector<'_>, tree: &Tree, policy: &CompatibilityPolicy, request: &Request<'_>) {
     use SchemaChange::{AddRequiredField, ChangeType, NarrowBounds, RemoveField, RemoveWord};
     let breaking = [AddRequiredField, RemoveField, ChangeType, RemoveWord, NarrowBounds];
     for (index, change) in policy.compatible.iter().enumerate().filter(|(_, change)| breaking.contains(change)) {
@@ -286,6 +286,15 @@ fn check_compatibility(findings: &mut Collector<'_>, tree: &Tree, policy: &Compa
                 "it is refused before anybody is warned",
                 hint,
             );
+        }
+        if series(&deprecation.removed_in).is_none() {
+            let at = format!("{path}.removed_in");
+            findings.report("RSPP0065", tree.place, at, "this is no version of the program", "write `0.3`");
+        }
+        if let Some(early) = gone_too_early(deprecation, request) {
+            let at = format!("{path}.removed_in");
+            let hint = "a field goes only once it is refused: make it a later version, or wait";
+            findings.report("RSPP0065", tree.place, at, early, hint);
         }
         if seen.insert(&deprecation.path, index).is_some() {
             let message = format!("{} is deprecated twice", deprecation.path);

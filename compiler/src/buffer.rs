@@ -137,7 +137,7 @@ fn default_of(kind: &NodeKind, port: PortType) -> BufferSpec {
         (_, PortType::Audio) => audio(Micros::from_ms(1_000)),
         (_, PortType::Transcript | PortType::Speech) => BufferSpec { shed: Shed::LatestOnly, ..text },
         (_, PortType::Text) => text,
-        (_, PortType::Custom | PortType::Any) => {
+        (_, PortType::Custom | PortType::Control | PortType::ToolCall | PortType::Any) => {
             BufferSpec { max_bytes: 16 * MAX_TEXT_BYTES as u64, shed: Shed::DropOldest, ..text }
         }
     }

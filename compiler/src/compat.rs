@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rspp_specs::artifact::{CompatibilityPolicy, CompatibilityWindow, SchemaChange};
+use rspp_specs::artifact::{CompatibilityPolicy, CompatibilityWindow, Deprecation, SchemaChange};
 use serde_json::Value;
 
 use crate::difference::schema_changes;
@@ -123,9 +123,60 @@ fn find(tree: &Tree, steps: &[&str], path: &str, found: &mut Vec<(String, Place)
 }
 
 /// `0.1` of `0.1.7`, as numbers that compare.
-fn series(version: &str) -> Option<(u32, u32)> {
+pub(crate) fn series(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     Some((parts.next()??, parts.next()??))
+}
+
+/// Whether a field's time is over: the program has the version from which on it may be gone, and it is refused by now. Where
+/// nobody says which day it is, the version alone counts.
+fn is_over(deprecation: &Deprecation, runtime: &str, today: Option<Day>) -> bool {
+    let refused = Day::parse(&deprecation.refused_from);
+    let is_refused = today.is_none_or(|today| refused.is_some_and(|from| today >= from));
+    is_refused && series(runtime).is_some_and(|now| series(&deprecation.removed_in).is_some_and(|from| now >= from))
+}
+
+/// Says of a field that this version of the program may be without that it is not refused yet.
+pub(crate) fn gone_too_early(deprecation: &Deprecation, request: &Request<'_>) -> Option<String> {
+    let runtime = request.runtime.as_deref().unwrap_or(RUNTIME);
+    let too_early = is_over(deprecation, runtime, None) && !is_over(deprecation, runtime, request.today);
+    let Deprecation { path, removed_in, refused_from, .. } = deprecation;
+    too_early.then(|| {
+        format!(
+            "{path} may be gone from {removed_in} on, this is {runtime}, and it is refused from {refused_from} on only"
+        )
+    })
+}
+
+/// Whether this program may run what is for the programs of a window; and by how much they may differ.
+fn fits(findings: &mut Collector<'_>, window: &CompatibilityWindow, request: &Request<'_>) -> (bool, u32) {
+    let runtime = request.runtime.as_deref().unwrap_or(RUNTIME);
+    let skew = policy(findings, request).map_or(0, |policy| policy.version_skew);
+    let (least, most) = (series(&window.min_runtime), series(&window.max_runtime));
+    let fits = match (series(runtime), least, most) {
+        (Some((major, minor)), Some(least), Some(most)) => {
+            (major, minor + skew) >= least && (major, minor) <= (most.0, most.1 + skew) && least.0 <= major
+        }
+        _ => false,
+    };
+    (fits, skew)
+}
+
+/// Warns of a bundle that was published before, and that this program can't go back to.
+pub(crate) fn check_rollback(
+    findings: &mut Collector<'_>,
+    tree: &Tree,
+    window: &CompatibilityWindow,
+    request: &Request<'_>,
+) {
+    let (fits, skew) = fits(findings, window, request);
+    if !fits {
+        let (min, max) = (&window.min_runtime, &window.max_runtime);
+        let message = format!("there is no way back to this bundle: it is for programs {min} to {max}");
+        let hint =
+            format!("up to {skew} minor versions may lie between; publish its version anew with this program first");
+        findings.warn("RSPP0069", tree.place, "compatibility", message, hint);
+    }
 }
 
 /// Reports a bundle that this program is too old or too new for.
@@ -136,14 +187,7 @@ pub(crate) fn check_window(
     request: &Request<'_>,
 ) {
     let runtime = request.runtime.as_deref().unwrap_or(RUNTIME);
-    let skew = policy(findings, request).map_or(0, |policy| policy.version_skew);
-    let (least, most) = (series(&window.min_runtime), series(&window.max_runtime));
-    let fits = match (series(runtime), least, most) {
-        (Some((major, minor)), Some(least), Some(most)) => {
-            (major, minor + skew) >= least && (major, minor) <= (most.0, most.1 + skew) && least.0 <= major
-        }
-        _ => false,
-    };
+    let (fits, skew) = fits(findings, window, request);
     if !fits {
         let (min, max) = (&window.min_runtime, &window.max_runtime);
         let message = format!("the bundle is for programs {min} to {max}, and this one is {runtime}");
@@ -153,16 +197,16 @@ pub(crate) fn check_window(
 }
 
 /// The changes of a kind's schema that need a new major version: those that the policy does not call compatible, apart
-/// from fields whose time is over.
+/// from fields whose time is over: the removal gate.
 pub fn breaking_changes(
     policy: &CompatibilityPolicy,
-    runtime: &str,
+    (runtime, today): (&str, Option<Day>),
     kind: &str,
     (old, new): (&Value, &Value),
 ) -> Vec<(String, SchemaChange)> {
     let over = |path: &str| {
         let field = format!("{kind}{path}");
-        policy.deprecations.iter().any(|it| it.path == field && series(runtime) >= series(&it.removed_in))
+        policy.deprecations.iter().any(|it| it.path == field && is_over(it, runtime, today))
     };
     let changes = schema_changes(old, new).into_iter();
     changes

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rspp_specs::artifact::SchemaChange;
 use rspp_specs::buffer::BufferSpec;
 use rspp_specs::plan::{NodeKind, Plan, PlanEdge};
+use rspp_specs::time::Micros;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -150,6 +151,30 @@ fn shown(plan: &Plan, edge: &PlanEdge) -> String {
     format!("{}.{out} -> {}.{into}{when}", from.name, to.name)
 }
 
+/// The fields of a plan that are times: people think of them in milliseconds.
+const TIMES: [&str; 20] = [
+    "after",
+    "cancel",
+    "commit_point",
+    "first_result",
+    "hangover",
+    "hold",
+    "late_words",
+    "limit",
+    "lookahead",
+    "max_block",
+    "max_latency",
+    "max_queue",
+    "max_queued",
+    "max_wait",
+    "min_rejected_speech",
+    "pause",
+    "preroll",
+    "reconnect",
+    "stall",
+    "sustained",
+];
+
 /// The leaves that differ.
 fn leaves(path: &str, old: &Value, new: &Value, tell: &mut dyn FnMut(String, String)) {
     if old == new {
@@ -163,9 +188,11 @@ fn leaves(path: &str, old: &Value, new: &Value, tell: &mut dyn FnMut(String, Str
         }
         return;
     }
-    let shown = |value: &Value| match value {
-        Value::Null => "nothing".to_owned(),
-        value => value.to_string().chars().take(60).collect(),
+    let is_time = path.rsplit('.').next().is_some_and(|field| TIMES.contains(&field));
+    let shown = |value: &Value| match (value, value.as_u64()) {
+        (Value::Null, _) => "nothing".to_owned(),
+        (_, Some(time)) if is_time => format!("{} ms", Micros(time)),
+        (value, _) => value.to_string().chars().take(60).collect(),
     };
     tell(path.to_owned(), format!("{} became {}", shown(old), shown(new)));
 }
@@ -173,17 +200,40 @@ fn leaves(path: &str, old: &Value, new: &Value, tell: &mut dyn FnMut(String, Str
 /// What is different between two JSON Schemas, each with its path: the rules of schema evolution are judged by it
 /// (`F-028`).
 pub fn schema_changes(old: &Value, new: &Value) -> Vec<(String, SchemaChange)> {
-    let mut changes = Vec::new();
+    let mut changes = Changes { found: Vec::new(), new };
     compare("", old, new, &mut changes);
-    changes.sort();
-    changes
+    changes.found.sort();
+    changes.found
 }
 
-type Changes = Vec<(String, SchemaChange)>;
+struct Changes<'s> {
+    found: Vec<(String, SchemaChange)>,
+    /// The whole of the new schema, in which its names are looked up.
+    new: &'s Value,
+}
 
-fn compare(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
+impl Changes<'_> {
+    fn push(&mut self, change: (String, SchemaChange)) {
+        self.found.push(change);
+    }
+
+    fn extend(&mut self, changes: impl Iterator<Item = (String, SchemaChange)>) {
+        self.found.extend(changes);
+    }
+
+    /// Whether what was one type is now an alternative among others.
+    fn is_widened(&self, old: &Value, new: &Value) -> bool {
+        let name = new.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix("#/$defs/"));
+        let resolved = name.and_then(|name| self.new.get("$defs")?.get(name)).unwrap_or(new);
+        let branches = resolved.get("anyOf").and_then(Value::as_array);
+        old.get("$ref").is_some() && branches.into_iter().flatten().any(|branch| branch.get("$ref") == old.get("$ref"))
+    }
+}
+
+fn compare(path: &str, old: &Value, new: &Value, changes: &mut Changes<'_>) {
     if old.get("type") != new.get("type") || old.get("$ref") != new.get("$ref") {
-        changes.push((path.to_owned(), SchemaChange::ChangeType));
+        let is_widened = changes.is_widened(old, new);
+        changes.push((path.to_owned(), if is_widened { SchemaChange::AddWord } else { SchemaChange::ChangeType }));
     }
     let (before, after) = (words(old, "enum"), words(new, "enum"));
     if !before.is_empty() {
@@ -195,6 +245,14 @@ fn compare(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
     if let (Some(a), Some(b)) = (old.get("items"), new.get("items")) {
         compare(&format!("{path}[]"), a, b, changes);
     }
+    // What a map's values may be; a list of fields that was open and is closed takes less.
+    match (old.get("additionalProperties"), new.get("additionalProperties")) {
+        (Some(a @ Value::Object(_)), Some(b @ Value::Object(_))) => compare(&format!("{path}.*"), a, b, changes),
+        (a, b) if a != b && b == Some(&Value::Bool(false)) => {
+            changes.push((format!("{path}.*"), SchemaChange::RemoveField));
+        }
+        _ => {}
+    }
     compare_alternatives(path, old, new, changes);
 }
 
@@ -203,7 +261,7 @@ fn words(schema: &Value, key: &str) -> BTreeSet<String> {
     schema.get(key).and_then(Value::as_array).into_iter().flatten().map(Value::to_string).collect()
 }
 
-fn compare_bounds(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
+fn compare_bounds(path: &str, old: &Value, new: &Value, changes: &mut Changes<'_>) {
     let lower = [("minimum", true), ("minLength", true), ("minItems", true)];
     let upper = [("maximum", false), ("maxLength", false), ("maxItems", false)];
     for (key, is_lower) in lower.into_iter().chain(upper) {
@@ -218,7 +276,7 @@ fn compare_bounds(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
     }
 }
 
-fn compare_fields(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
+fn compare_fields(path: &str, old: &Value, new: &Value, changes: &mut Changes<'_>) {
     let (needed_before, needed) = (words(old, "required"), words(new, "required"));
     let quoted = |name: &str| Value::from(name).to_string();
     for map in ["properties", "$defs"] {
@@ -242,7 +300,7 @@ fn compare_fields(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
     }
 }
 
-fn compare_alternatives(path: &str, old: &Value, new: &Value, changes: &mut Changes) {
+fn compare_alternatives(path: &str, old: &Value, new: &Value, changes: &mut Changes<'_>) {
     for key in ["oneOf", "anyOf"] {
         let list = |schema: &Value| schema.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
         let (a, b) = (list(old), list(new));

@@ -71,6 +71,7 @@ fn what(kind: &NodeKind) -> String {
         NodeKind::Segmenter(params) => {
             format!("cuts the answer into sentences; words that wait for {} ms are spoken as they are", params.max_wait)
         }
+        NodeKind::Resample(form) => format!("brings audio to {}", form.in_words()),
         NodeKind::Tts { binding } => format!("speaks by {binding}"),
         NodeKind::Playout(params) => format!(
             "hands audio to the transport {} ms ahead; holds up to {} s",
@@ -117,7 +118,7 @@ fn write_edges(text: &mut String, plan: &Plan) -> std::fmt::Result {
             of.name,
             to.name,
             into.name,
-            of.port_type.name()
+            of.carries()
         )?;
     }
     let proposes = plan.find(|kind| matches!(kind, NodeKind::Utterance(_)));

@@ -304,12 +304,14 @@ pub(crate) fn did_you_mean<'k>(given: &str, known: impl Iterator<Item = &'k str>
     if let Some(name) = known.iter().copied().find(|name| unit(name) && !given.is_empty()) {
         return Some(name);
     }
+    // `ulaw` is nearer to `mulaw` than to `alaw`: what is left out is less than what is wrong.
+    let differs = |name: &str| !name.ends_with(given) && !name.starts_with(given);
     known
         .into_iter()
-        .map(|name| (edits(given, name), name))
-        .filter(|(edits, _)| *edits <= most)
+        .map(|name| (edits(given, name), differs(name), name))
+        .filter(|(edits, ..)| *edits <= most)
         .min()
-        .map(|(_, name)| name)
+        .map(|(.., name)| name)
 }
 
 /// What to do about a name that is not known: the one that was probably meant, else all there are.
@@ -347,6 +349,7 @@ mod tests {
     fn a_misspelt_name_finds_its_neighbour() {
         let known = ["merge", "join", "playout"];
         assert_eq!(did_you_mean("playuot", known.into_iter()), Some("playout"));
+        assert_eq!(did_you_mean("ulaw", ["alaw", "mulaw", "pcm16"].into_iter()), Some("mulaw"));
         assert_eq!(did_you_mean("jion", known.into_iter()), Some("join"));
         assert_eq!(did_you_mean("elephant", known.into_iter()), None);
         assert_eq!(did_you_mean("x", ["llm"].into_iter()), None);

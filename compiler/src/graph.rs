@@ -1,6 +1,6 @@
 //! The graph of a spec: built with petgraph, checked, ordered, and sealed as a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex as GraphIndex};
@@ -10,9 +10,10 @@ use rspp_specs::event::PortType;
 use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_METADATA_BYTES, MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
-    AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, Port, ProviderPolicy,
+    AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, ProviderPolicy,
     RecordingPolicy, TurnPolicy,
 };
+use rspp_specs::port::{Only, Port};
 
 use crate::budgets;
 use crate::buffer;
@@ -23,6 +24,7 @@ use crate::finding::{Collector, Place, meant};
 use crate::layers::DEFAULT_PROFILE;
 use crate::nodes::{self, NodeRow, TYPES};
 use crate::policy::{AdmissionDocument, ProviderDocument, TurnDocument};
+use crate::ports;
 use crate::providers::NodeFindings;
 use crate::recording;
 use crate::registry::Registry;
@@ -38,11 +40,18 @@ pub(crate) struct Vertex {
     pub(crate) place: Place,
     pub(crate) kind: NodeKind,
     pub(crate) inputs: Vec<Port>,
-    outputs: Vec<Port>,
+    pub(crate) outputs: Vec<Port>,
+    /// What follows from what the node is: of its inputs, and of its outputs, where it says nothing itself.
+    implied: [Option<Only>; 2],
     pub(crate) provider: ProviderPolicy,
 }
 
 impl Vertex {
+    /// What an input takes, or an output gives.
+    pub(crate) fn of_port<'v>(&'v self, port: &'v Port, is_output: bool) -> (PortType, Option<&'v Only>) {
+        (port.port_type, port.only.as_ref().or(self.implied[usize::from(is_output)].as_ref()))
+    }
+
     /// Whether what it is given can go on in its place.
     pub(crate) fn passes_on(&self) -> bool {
         match (self.inputs.as_slice(), self.outputs.as_slice()) {
@@ -54,11 +63,11 @@ impl Vertex {
 
 /// An edge of the graph.
 pub(crate) struct Link {
-    place: Place,
-    path: String,
-    from_port: usize,
-    to_port: usize,
-    when: Option<Condition>,
+    pub(crate) place: Place,
+    pub(crate) path: String,
+    pub(crate) from_port: usize,
+    pub(crate) to_port: usize,
+    pub(crate) when: Option<Condition>,
     pub(crate) buffer: Option<BufferSpec>,
     sync: Option<EdgeSync>,
 }
@@ -79,6 +88,7 @@ pub(crate) fn plan(
 ) -> Option<Plan> {
     let turns = Turns::read(findings, draft);
     let (graph, by_name) = build(findings, draft, registry);
+    ports::check(findings, &graph);
     check_size(findings, draft, &graph);
     check_cycles(findings, &graph);
     check_sync(findings, &graph, draft);
@@ -138,10 +148,11 @@ fn build<'d>(findings: &mut Collector<'_>, draft: &'d Draft, registry: &Registry
     let mut graph = Graph::new();
     let mut by_name = ByName::new();
     let mut shapes = BTreeMap::new();
+    let beginnings = draft.edges.iter().filter_map(|edge| edge.arrow.split("->").next()?.trim().split_once('.'));
+    let beginnings: BTreeSet<(&str, &str)> = beginnings.collect();
     for (name, (place, node)) in &draft.nodes {
-        let mut kinds = Kinds { findings, shapes: &mut shapes, registry, name, place: *place };
-        if let Some((kind, inputs, outputs, provider)) = kinds.kind_of(node) {
-            let vertex = Vertex { name: name.clone(), place: *place, kind, inputs, outputs, provider };
+        let mut kinds = Kinds { findings, shapes: &mut shapes, registry, beginnings: &beginnings, name, place: *place };
+        if let Some(vertex) = kinds.vertex_of(node) {
             by_name.insert(name.as_str(), graph.add_node(vertex));
         }
     }
@@ -153,21 +164,21 @@ fn build<'d>(findings: &mut Collector<'_>, draft: &'d Draft, registry: &Registry
     (graph, by_name)
 }
 
-type Kind = (NodeKind, Vec<Port>, Vec<Port>, ProviderPolicy);
-
 /// Finds out what one node is.
 struct Kinds<'k, 'a> {
     findings: &'k mut Collector<'a>,
     /// Of the types that were seen so far.
     shapes: &'k mut BTreeMap<&'static str, Shape>,
     registry: &'k Registry,
+    /// The outputs that edges name.
+    beginnings: &'k BTreeSet<(&'k str, &'k str)>,
     name: &'k str,
     place: Place,
 }
 
 impl Kinds<'_, '_> {
     /// A node's kind and ports; reports what is wrong with its fields.
-    fn kind_of(&mut self, node: &Tree) -> Option<Kind> {
+    fn vertex_of(&mut self, node: &Tree) -> Option<Vertex> {
         let path = format!("nodes.{}", self.name);
         check_name(self.findings, self.name, self.place);
         let Some(type_name) = node.get("type").and_then(Tree::as_text) else {
@@ -184,7 +195,7 @@ impl Kinds<'_, '_> {
         }
     }
 
-    fn built_in(&mut self, row: &'static NodeRow, path: &str, fields: &Tree) -> Option<Kind> {
+    fn built_in(&mut self, row: &'static NodeRow, path: &str, fields: &Tree) -> Option<Vertex> {
         let shape = self
             .shapes
             .entry(row.name)
@@ -201,12 +212,22 @@ impl Kinds<'_, '_> {
         let each_is_right = self.findings.count() == before;
         let (findings, place, node) = (&mut *self.findings, self.place, self.name);
         document.check(&mut NodeFindings { findings, place, each_is_right, node });
-        let ports = |ports: nodes::Ports| ports.iter().map(|(name, of)| Port::new(name, *of)).collect();
+        let port = |(name, of): &(&str, PortType), is_output| Port::new(name, *of).with(document.says(name, is_output));
+        let inputs = row.inputs.iter().map(|input| port(input, false)).collect();
+        let more = row.more.iter().filter(|(port, _)| self.begins_at(port));
+        let outputs = row.outputs.iter().chain(more).map(|output| port(output, true)).collect();
+        let implied = [document.implies(false), document.implies(true)];
         let provider = document.provider().map(ProviderDocument::policy).unwrap_or_default();
-        Some((document.kind(), ports(row.inputs), ports(row.outputs), provider))
+        let (name, place) = (self.name.to_owned(), self.place);
+        Some(Vertex { name, place, kind: document.kind(), inputs, outputs, implied, provider })
     }
 
-    fn custom(&mut self, type_name: &str, path: &str, place: Place, fields: &Tree) -> Option<Kind> {
+    /// Whether an edge begins at this output.
+    fn begins_at(&self, port: &str) -> bool {
+        self.beginnings.contains(&(self.name, port))
+    }
+
+    fn custom(&mut self, type_name: &str, path: &str, place: Place, fields: &Tree) -> Option<Vertex> {
         let Some(node_type) = self.registry.get(type_name) else {
             let known: Vec<&str> = TYPES.iter().map(|row| row.name).chain(self.registry.names()).collect();
             let hint = meant(type_name, known.into_iter(), "the program has none of this name; there are");
@@ -225,7 +246,9 @@ impl Kinds<'_, '_> {
             self.findings.report("RSPP0010", self.place, format!("{path}.config"), message, hint);
         }
         let kind = NodeKind::Custom { type_name: type_name.to_owned(), config };
-        Some((kind, node_type.inputs.clone(), node_type.outputs.clone(), ProviderPolicy::default()))
+        let (inputs, outputs) = (node_type.inputs.clone(), node_type.outputs.clone());
+        let (name, place, provider) = (self.name.to_owned(), self.place, ProviderPolicy::default());
+        Some(Vertex { name, place, kind, inputs, outputs, implied: [None, None], provider })
     }
 }
 
@@ -269,7 +292,8 @@ fn ends(
             return None;
         };
         let vertex = &mut graph[*index];
-        let grows = nodes::row(vertex.kind.type_name()).and_then(|row| row.grows);
+        let row = nodes::row(vertex.kind.type_name());
+        let grows = row.and_then(|row| row.grows);
         if let (Some(of), false) = (grows, output) {
             let name = port.map_or_else(|| format!("in{}", vertex.inputs.len()), str::to_owned);
             vertex.inputs.push(Port::new(&name, of));
@@ -278,27 +302,38 @@ fn ends(
         let ports = if output { &vertex.outputs } else { &vertex.inputs };
         let found = match port {
             Some(port) => ports.iter().position(|known| known.name == port),
-            None if ports.len() == 1 => Some(0),
+            None if ports.len() == 1 || output && row.is_some_and(|row| row.outputs.len() == 1) => Some(0),
             None => None,
         };
         if found.is_none() {
-            let known: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-            let which = if output { "output" } else { "input" };
-            let message = match port {
-                Some(port) => format!("{name} has no {which} named {port}"),
-                None => format!("{name} has {} {which}s, and the edge does not say which", ports.len()),
-            };
-            let hint = match port {
-                _ if known.is_empty() => "it has none".to_owned(),
-                Some(port) => meant(port, known.iter().copied(), "there is"),
-                None => format!("write `{name}.{}`; there is: {}", known[0], known.join(", ")),
-            };
-            findings.report_at("RSPP0013", place, path.clone(), message, hint);
+            no_port(findings, edge, vertex, port, output);
         }
         found.map(|port| (*index, port))
     };
     let (from, to) = (end(from, true), end(to, false));
     from.zip(to)
+}
+
+/// Reports an edge whose end says a port that the node does not have, or does not say which.
+fn no_port(findings: &mut Collector<'_>, edge: &DraftEdge, vertex: &Vertex, port: Option<&str>, output: bool) {
+    let (name, ports) = (&vertex.name, if output { &vertex.outputs } else { &vertex.inputs });
+    let row = nodes::row(vertex.kind.type_name()).filter(|_| output);
+    let more = row.map_or(&[][..], |row| row.more).iter().map(|(name, _)| *name);
+    let known: BTreeSet<&str> = ports.iter().map(|port| port.name.as_str()).chain(more).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    let (which, side) = if output { ("output", "begin at") } else { ("input", "end at") };
+    let message = match port {
+        Some(port) => format!("{name} has no {which} named {port}"),
+        None if known.is_empty() => format!("{name} has no {which}s"),
+        None if ports.is_empty() => format!("{name} has no {which} that an edge may leave unnamed"),
+        None => format!("{name} has {} {which}s, and the edge does not say which", ports.len()),
+    };
+    let hint = match port {
+        _ if known.is_empty() => format!("let the edge {side} another node"),
+        Some(port) => meant(port, known.iter().copied(), "there is"),
+        None => format!("write `{name}.{}`; there is: {}", known[0], known.join(", ")),
+    };
+    findings.report_at("RSPP0013", edge.place, edge.path.clone(), message, hint);
 }
 
 fn connect(
@@ -310,44 +345,19 @@ fn connect(
     registry: &Registry,
 ) {
     let (place, path) = (edge.place, edge.path.clone());
-    check_types(findings, graph, edge, (from, from_port), (to, to_port));
+    check_taken(findings, graph, edge, (to, to_port));
     let when = edge.rest.when.as_ref().and_then(|when| condition(findings, place, &path, when));
     let buffer = buffer::before(findings, (&graph[from], &graph[to]), to_port, edge, registry);
     let sync = edge.rest.sync.as_ref().map(SyncDocument::sync);
     graph.add_edge(from, to, Link { place, path, from_port, to_port, when, buffer, sync });
 }
 
-fn check_types(
-    findings: &mut Collector<'_>,
-    graph: &Graph,
-    edge: &DraftEdge,
-    (from, from_port): End,
-    (to, to_port): End,
-) {
-    let (offered, wanted) = (graph[from].outputs[from_port].port_type, graph[to].inputs[to_port].port_type);
-    if !offered.fits(wanted) {
-        let message =
-            format!("{} gives {}, and {} takes {}", graph[from].name, offered.name(), graph[to].name, wanted.name());
-        let hint = between(offered, wanted);
-        findings.report_at("RSPP0014", edge.place, edge.path.clone(), message, hint);
-    }
+fn check_taken(findings: &mut Collector<'_>, graph: &Graph, edge: &DraftEdge, (to, to_port): End) {
     let taken = graph.edges_directed(to, petgraph::Direction::Incoming).any(|link| link.weight().to_port == to_port);
     if taken {
         let message = format!("a second edge ends at the same input of {}", graph[to].name);
         let hint = "let a node of type merge or join bring them together";
         findings.report_at("RSPP0015", edge.place, edge.path.clone(), message, hint);
-    }
-}
-
-/// What stands between two ports that do not fit.
-fn between(offered: PortType, wanted: PortType) -> String {
-    let fits = |row: &&NodeRow| {
-        let takes = row.inputs.iter().any(|(_, of)| *of == offered) && offered != PortType::Any;
-        takes && row.outputs.iter().any(|(_, of)| *of == wanted)
-    };
-    match TYPES.iter().find(fits) {
-        Some(row) => format!("put a node of type {} between", row.name),
-        None => "put a node between that turns one into the other".to_owned(),
     }
 }
 
@@ -398,10 +408,11 @@ fn check_sync(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft) {
 
 /// Every node has all its inputs connected, so that it can be reached; and sources lead somewhere.
 fn check_ends(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft, by_name: &ByName<'_>) {
+    let written = written(draft);
     for index in graph.node_indices() {
         let vertex = &graph[index];
         let path = || format!("nodes.{}", vertex.name);
-        let excused = draft.has_broken_edges || mentioned_in_vain(graph, index, draft, by_name);
+        let excused = draft.has_broken_edges || mentioned_in_vain(graph, index, written.as_ref(), by_name);
         let is_source = matches!(vertex.kind, NodeKind::Caller | NodeKind::UserTurn);
         if vertex.inputs.is_empty() && !is_source && !excused {
             let message = format!("nothing reaches {}", vertex.name);
@@ -440,17 +451,33 @@ fn check_ends(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft, by_nam
     }
 }
 
+/// An edge as it is written: the nodes that it names, and its path.
+type Written<'d> = (&'d str, &'d str, &'d str);
+
+/// The edges as they are written; `None` if one of them joins no two nodes.
+fn written(draft: &Draft) -> Option<Vec<Written<'_>>> {
+    fn node(end: &str) -> &str {
+        end.trim().split('.').next().unwrap_or_default()
+    }
+    let edges = draft.edges.iter().map(|edge| {
+        let (from, to) = edge.arrow.split_once("->").filter(|(_, to)| !to.contains("->"))?;
+        Some((node(from), node(to), edge.path.as_str()))
+    });
+    edges.collect()
+}
+
 /// Whether an edge that was written to lead to the node has a finding of its own: to be told once is enough.
-fn mentioned_in_vain(graph: &Graph, index: GraphIndex, draft: &Draft, by_name: &ByName<'_>) -> bool {
-    let name = &graph[index].name;
-    draft.edges.iter().any(|edge| {
-        let ends: Vec<&str> = edge.arrow.split("->").map(str::trim).collect();
-        let &[from, to] = ends.as_slice() else { return true };
-        let node = |end: &str| end.split('.').next().unwrap_or_default().to_owned();
-        let from_is_known = by_name.contains_key(node(from).as_str());
-        let found =
-            graph.edges_directed(index, petgraph::Direction::Incoming).any(|link| link.weight().path == edge.path);
-        node(to) == *name && (!from_is_known || !found)
+fn mentioned_in_vain(
+    graph: &Graph,
+    index: GraphIndex,
+    written: Option<&Vec<Written<'_>>>,
+    by_name: &ByName<'_>,
+) -> bool {
+    let Some(written) = written else { return true };
+    let leads_here = written.iter().filter(|(_, to, _)| *to == graph[index].name);
+    leads_here.into_iter().any(|(from, _, path)| {
+        let mut incoming = graph.edges_directed(index, petgraph::Direction::Incoming);
+        !by_name.contains_key(from) || !incoming.any(|link| link.weight().path == *path)
     })
 }
 

@@ -14,6 +14,7 @@ use rspp_operators::kept::Kept;
 use rspp_operators::llm::Llm;
 use rspp_operators::merge::Merge;
 use rspp_operators::playout::Playout;
+use rspp_operators::resample::Resample;
 use rspp_operators::segmenter::Segmenter;
 use rspp_operators::select::Select;
 use rspp_operators::skippable::Skippable;
@@ -120,13 +121,21 @@ fn calls_providers(kind: &NodeKind, registry: &Registry) -> bool {
 /// Makes a node's state from its parameters in a session's plan.
 type Make = Rc<dyn Fn(&PlanNode) -> Box<dyn Node>>;
 
+/// The place of an output that a node has only where an edge begins at it.
+fn output(node: &PlanNode, name: &str) -> Option<PortIndex> {
+    (0..).map(PortIndex).zip(&node.outputs).find(|(_, port)| port.name == name).map(|(index, _)| index)
+}
+
 /// How to make a node's state for a session; `None` for sources, which the ingress is.
 fn factory(kind: &NodeKind, registry: &Registry) -> Option<Make> {
     /// Parameters come from the session's own plan, whose node at this place has the same type.
     macro_rules! make {
         ($kind:pat => $node:expr) => {
-            Rc::new(|node: &PlanNode| -> Box<dyn Node> {
-                let $kind = &node.kind else { unreachable!("plans of one shape have the same types in place") };
+            make!(_node, $kind => $node)
+        };
+        ($of:ident, $kind:pat => $node:expr) => {
+            Rc::new(move |$of: &PlanNode| -> Box<dyn Node> {
+                let $kind = &$of.kind else { unreachable!("plans of one shape have the same types in place") };
                 Box::new($node)
             })
         };
@@ -134,23 +143,30 @@ fn factory(kind: &NodeKind, registry: &Registry) -> Option<Make> {
     Some(match kind {
         NodeKind::Caller | NodeKind::UserTurn => return None,
         NodeKind::Vad(_) => make!(NodeKind::Vad(params) => Vad::new(params.clone())),
-        NodeKind::Stt { .. } => make!(NodeKind::Stt { preroll, .. } => Stt::new(*preroll)),
+        NodeKind::Stt { .. } => make!(node, NodeKind::Stt { preroll, .. } => {
+            Stt::new(*preroll).telling_apart(output(node, "partials"), output(node, "finals"))
+        }),
         NodeKind::Utterance(_) => make!(NodeKind::Utterance(params) => Utterance::new(params.clone())),
-        NodeKind::Llm { .. } => make!(NodeKind::Llm { tools, .. } => Llm::new(tools.clone())),
+        NodeKind::Llm { .. } => make!(node, NodeKind::Llm { tools, .. } => {
+            Llm::new(tools.clone()).showing_tool_calls(output(node, "tool_calls"))
+        }),
+        NodeKind::Resample { .. } => {
+            let filters = Rc::default();
+            make!(NodeKind::Resample(form) => Resample::new(*form, Rc::clone(&filters)))
+        }
         NodeKind::Segmenter(_) => make!(NodeKind::Segmenter(params) => Segmenter::new(params)),
         NodeKind::Tts { .. } => Rc::new(|_| Box::new(Tts::default())),
-        NodeKind::Playout(_) => make!(NodeKind::Playout(params) => Playout::new(params.clone())),
+        NodeKind::Playout(_) => make!(node, NodeKind::Playout(params) => {
+            Playout::new(params.clone()).telling(output(node, "control"))
+        }),
         NodeKind::Filter(_) => make!(NodeKind::Filter(params) => FilterNode::new(params)),
         NodeKind::Vote => Rc::new(|node| Box::new(Vote::new(node.inputs.len()))),
         NodeKind::Merge { .. } => Rc::new(|node| Box::new(Merge::new(node.inputs.len()))),
         NodeKind::Join { by: JoinBy::Items } => Rc::new(|node| Box::new(Join::new(node.inputs.len()))),
         NodeKind::Join { by: JoinBy::Watermark } => Rc::new(|node| Box::new(TimedJoin::new(node.inputs.len()))),
-        NodeKind::Select { .. } => Rc::new(|node| {
-            let NodeKind::Select { when } = &node.kind else {
-                unreachable!("plans of one shape have the same types in place")
-            };
-            Box::new(Select::new(node.inputs.len(), when.clone()))
-        }),
+        NodeKind::Select { .. } => {
+            make!(node, NodeKind::Select { when } => Select::new(node.inputs.len(), when.clone()))
+        }
         NodeKind::Fallback { .. } => make!(NodeKind::Fallback { after } => Fallback::new(*after)),
         NodeKind::Custom { type_name, .. } => {
             let make = registry.get(type_name).expect("the compiler knew the type").make.clone();

@@ -3,10 +3,11 @@
 //! [`NodeKind`] and an arm in the lowering; its reference and its JSON Schema follow from it.
 
 use rspp_specs::event::PortType;
-use rspp_specs::limits::MAX_PLAYOUT_MS;
+use rspp_specs::limits::{FRAME_MS, MAX_PLAYOUT_MS};
 use rspp_specs::plan::{
     Detector, FilterParams, NodeKind, PlayoutParams, SegmenterParams, ToolSpec, UtteranceParams, VadParams,
 };
+use rspp_specs::port::{AudioEncoding, AudioFormat, Finality, Only};
 use rspp_specs::time::Micros;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -26,11 +27,24 @@ pub(crate) trait NodeDocument {
     /// Reports what its schema can't say.
     fn check(&self, _findings: &mut NodeFindings<'_, '_>) {}
 
+    /// What more than its type it says of what a port carries; it is in the plan.
+    fn says(&self, _port: &str, _is_output: bool) -> Option<Only> {
+        None
+    }
+
+    /// The same, where it follows from what the node is and need not be said.
+    fn implies(&self, _is_output: bool) -> Option<Only> {
+        None
+    }
+
     /// What it asks of its provider.
     fn provider(&self) -> Option<&ProviderDocument> {
         None
     }
 }
+
+/// The only form that this detector was made for.
+const EARSHOT_FORM: AudioFormat = AudioFormat { encoding: AudioEncoding::Pcm16, rate_hz: 16_000 };
 
 /// Ports by their names.
 pub(crate) type Ports = &'static [(&'static str, PortType)];
@@ -43,6 +57,8 @@ pub(crate) struct NodeRow {
     pub(crate) inputs: Ports,
     /// Its output ports.
     pub(crate) outputs: Ports,
+    /// Outputs that a node has only where an edge begins at them.
+    pub(crate) more: Ports,
     /// What it takes at an input for each edge, for types whose inputs grow with their edges.
     pub(crate) grows: Option<PortType>,
     /// Whether a session has one at most.
@@ -64,11 +80,15 @@ impl NodeRow {
         let read = |value| serde_json::from_value::<T>(value).map(|read| Box::new(read) as Box<dyn NodeDocument>);
         let fill = |value| serde_json::to_value(serde_json::from_value::<T>(value)?);
         let shape = || Shape::with_unknown::<T>("", "RSPP0008");
-        Self { name, inputs, outputs, grows: None, once: false, shape, fill, read }
+        Self { name, inputs, outputs, more: &[], grows: None, once: false, shape, fill, read }
     }
 
     const fn growing(self, of: PortType) -> Self {
         Self { grows: Some(of), ..self }
+    }
+
+    const fn with_more(self, more: Ports) -> Self {
+        Self { more, ..self }
     }
 
     const fn once(self) -> Self {
@@ -77,18 +97,20 @@ impl NodeRow {
 }
 
 /// The table.
-pub(crate) const TYPES: [NodeRow; 15] = {
-    use PortType::{Any, Audio, Speech, Text, Transcript};
+pub(crate) const TYPES: [NodeRow; 16] = {
+    use PortType::{Any, Audio, Control, Speech, Text, ToolCall, Transcript};
     [
         NodeRow::of::<Caller>("caller", &[], &[("audio", Audio)]).once(),
         NodeRow::of::<UserTurn>("user_turn", &[], &[("text", Text)]).once(),
         NodeRow::of::<Vad>("vad", &[("audio", Audio)], &[("speech", Speech)]),
-        NodeRow::of::<Stt>("stt", &[("audio", Audio), ("speech", Speech)], &[("transcripts", Transcript)]),
+        NodeRow::of::<Stt>("stt", &[("audio", Audio), ("speech", Speech)], &[("transcripts", Transcript)])
+            .with_more(&[("partials", Transcript), ("finals", Transcript)]),
         NodeRow::of::<Utterance>("utterance", &[("speech", Speech), ("transcripts", Transcript)], &[]).once(),
-        NodeRow::of::<Llm>("llm", &[("text", Text)], &[("text", Text)]),
+        NodeRow::of::<Llm>("llm", &[("text", Text)], &[("text", Text)]).with_more(&[("tool_calls", ToolCall)]),
         NodeRow::of::<Segmenter>("segmenter", &[("text", Text)], &[("text", Text)]),
         NodeRow::of::<Tts>("tts", &[("text", Text)], &[("audio", Audio)]),
-        NodeRow::of::<Playout>("playout", &[("audio", Audio)], &[]).once(),
+        NodeRow::of::<Resample>("resample", &[("audio", Audio)], &[("audio", Audio)]),
+        NodeRow::of::<Playout>("playout", &[("audio", Audio)], &[]).with_more(&[("control", Control)]).once(),
         NodeRow::of::<Filter>("filter", &[("text", Text)], &[("text", Text)]),
         NodeRow::of::<Vote>("vote", &[], &[("transcripts", Transcript)]).growing(Transcript),
         NodeRow::of::<Merge>("merge", &[], &[("out", Any)]).growing(Any),
@@ -121,10 +143,6 @@ macro_rules! plain {
 }
 
 plain! {
-    /// The caller's audio enters here.
-    Caller
-}
-plain! {
     /// What the caller said enters here, once its turn is open.
     UserTurn
 }
@@ -132,6 +150,90 @@ plain! {
     /// Passes on what most of its recognisers heard: of each utterance, the words that most of them have, then those of
     /// the recogniser whose edge is written first.
     Vote
+}
+
+/// The caller's audio enters here: as 16 bits at 16 kHz, whatever is on the wire.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Caller {}
+
+impl NodeDocument for Caller {
+    fn kind(&self) -> NodeKind {
+        NodeKind::Caller
+    }
+
+    fn implies(&self, is_output: bool) -> Option<Only> {
+        is_output.then(|| Only::Audio(vec![AudioFormat::CALLER]))
+    }
+}
+
+/// One form of audio, or several.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Forms {
+    /// One.
+    One(AudioFormat),
+    /// Any of these.
+    Several(Vec<AudioFormat>),
+}
+
+impl Forms {
+    fn only(&self) -> Option<Only> {
+        match self {
+            Forms::One(form) => Some(Only::Audio(vec![*form])),
+            // That it is empty is told.
+            Forms::Several(forms) => (!forms.is_empty()).then(|| Only::Audio(forms.clone())),
+        }
+    }
+}
+
+/// Reports a list of forms that has none.
+fn check_forms(findings: &mut NodeFindings<'_, '_>, forms: Option<&Forms>) {
+    if let Some(Forms::Several(forms)) = forms
+        && forms.is_empty()
+    {
+        let message = "no form of audio is among none".to_owned();
+        findings.out_of_bounds(
+            "audio",
+            message,
+            "write `audio: {rate_hz: 16000}`, or leave it out: then any form fits",
+        );
+    }
+}
+
+/// Brings audio into another form, with the same samples on every machine, in frames of 20 ms.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resample {
+    /// Samples a second of what it gives: a multiple of 50.
+    #[schemars(range(min = 8_000, max = 48_000))]
+    rate_hz: u32,
+    /// On which scale the samples of what it gives stand.
+    #[serde(default)]
+    encoding: AudioEncoding,
+}
+
+impl Resample {
+    fn form(&self) -> AudioFormat {
+        AudioFormat { encoding: self.encoding, rate_hz: self.rate_hz }
+    }
+}
+
+impl NodeDocument for Resample {
+    fn kind(&self) -> NodeKind {
+        NodeKind::Resample(self.form())
+    }
+
+    fn says(&self, _port: &str, is_output: bool) -> Option<Only> {
+        is_output.then(|| Only::Audio(vec![self.form()]))
+    }
+
+    fn check(&self, findings: &mut NodeFindings<'_, '_>) {
+        if findings.each_is_right && !(u64::from(self.rate_hz) * FRAME_MS).is_multiple_of(1_000) {
+            let message = format!("20 ms are no whole number of samples at {} Hz", self.rate_hz);
+            findings.out_of_bounds("rate_hz", message, "take a multiple of 50: 8000, 16000, 24000, 44100, 48000");
+        }
+    }
 }
 
 /// Finds the caller's speech and its end.
@@ -174,6 +276,11 @@ impl NodeDocument for Vad {
         })
     }
 
+    fn implies(&self, is_output: bool) -> Option<Only> {
+        let takes_one = !is_output && self.detector == Detector::Earshot;
+        takes_one.then(|| Only::Audio(vec![EARSHOT_FORM]))
+    }
+
     fn check(&self, findings: &mut NodeFindings<'_, '_>) {
         let Self { onset_probability: onset, release_probability: release, .. } = self;
         if findings.each_is_right && release > onset {
@@ -195,11 +302,13 @@ pub(crate) struct Stt {
     /// So many milliseconds of audio from before the onset are recognised, too.
     #[schemars(range(max = 3_600_000))]
     preroll_ms: u64,
+    /// Which form of audio its provider takes, or a list of them; without it, any.
+    audio: Option<Forms>,
 }
 
 impl Default for Stt {
     fn default() -> Self {
-        Self { bind: None, provider: None, preroll_ms: 300 }
+        Self { bind: None, provider: None, preroll_ms: 300, audio: None }
     }
 }
 
@@ -209,8 +318,18 @@ impl NodeDocument for Stt {
         NodeKind::Stt { binding, preroll: Micros::from_ms(self.preroll_ms) }
     }
 
+    fn says(&self, port: &str, _is_output: bool) -> Option<Only> {
+        match port {
+            "audio" => self.audio.as_ref().and_then(Forms::only),
+            "partials" => Some(Only::Finality(Finality::Partial)),
+            "finals" => Some(Only::Finality(Finality::Final)),
+            _ => None,
+        }
+    }
+
     fn check(&self, findings: &mut NodeFindings<'_, '_>) {
         findings.provider(self.bind.as_deref(), self.provider.as_ref(), None);
+        check_forms(findings, self.audio.as_ref());
     }
 
     fn provider(&self) -> Option<&ProviderDocument> {
@@ -301,6 +420,8 @@ pub(crate) struct Tts {
     bind: Option<String>,
     /// What it asks of its provider.
     provider: Option<ProviderDocument>,
+    /// Which form of audio its provider gives, or a list of them; without it, it may be any.
+    audio: Option<Forms>,
 }
 
 impl NodeDocument for Tts {
@@ -308,8 +429,13 @@ impl NodeDocument for Tts {
         NodeKind::Tts { binding: self.bind.clone().unwrap_or_default() }
     }
 
+    fn says(&self, port: &str, _is_output: bool) -> Option<Only> {
+        self.audio.as_ref().filter(|_| port == "audio").and_then(Forms::only)
+    }
+
     fn check(&self, findings: &mut NodeFindings<'_, '_>) {
         findings.provider(self.bind.as_deref(), self.provider.as_ref(), None);
+        check_forms(findings, self.audio.as_ref());
     }
 
     fn provider(&self) -> Option<&ProviderDocument> {
@@ -354,11 +480,13 @@ pub(crate) struct Playout {
     /// How many milliseconds of a turn's audio may wait; what is over is dropped, newest first, with a notice.
     #[schemars(range(max = 3_600_000))]
     max_queued_ms: u64,
+    /// Which form of audio the transport takes, or a list of them; without it, any.
+    audio: Option<Forms>,
 }
 
 impl Default for Playout {
     fn default() -> Self {
-        Self { lookahead_ms: PlayoutParams::default().lookahead.as_ms(), max_queued_ms: MAX_PLAYOUT_MS }
+        Self { lookahead_ms: PlayoutParams::default().lookahead.as_ms(), max_queued_ms: MAX_PLAYOUT_MS, audio: None }
     }
 }
 
@@ -368,7 +496,12 @@ impl NodeDocument for Playout {
         NodeKind::Playout(PlayoutParams { lookahead, max_queued })
     }
 
+    fn says(&self, port: &str, _is_output: bool) -> Option<Only> {
+        self.audio.as_ref().filter(|_| port == "audio").and_then(Forms::only)
+    }
+
     fn check(&self, findings: &mut NodeFindings<'_, '_>) {
+        check_forms(findings, self.audio.as_ref());
         if findings.each_is_right && self.lookahead_ms > self.max_queued_ms {
             let message = format!("lookahead_ms {} is above max_queued_ms {}", self.lookahead_ms, self.max_queued_ms);
             findings.out_of_bounds(

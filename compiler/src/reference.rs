@@ -102,7 +102,12 @@ fn nodes(text: &mut String) {
         };
         let _ = write!(text, "\n### Node type `{}`\n\n{}\n\n", row.name, description(shape.value()));
         let inputs = if row.grows.is_some() { "one for each edge".to_owned() } else { ports(row.inputs) };
-        let _ = writeln!(text, "In: {inputs}. Out: {}.", ports(row.outputs));
+        let more = if row.more.is_empty() {
+            String::new()
+        } else {
+            format!("; where an edge begins at it: {}", ports(row.more))
+        };
+        let _ = writeln!(text, "In: {inputs}. Out: {}{more}.", ports(row.outputs));
         object(text, shape.value());
     }
 }

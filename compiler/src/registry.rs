@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rspp_operators::Node;
 use rspp_specs::event::PortType;
-use rspp_specs::plan::Port;
+use rspp_specs::port::{Only, Port};
 use serde_json::Value;
 
 type Make = dyn Fn(&Value) -> Result<Box<dyn Node>, String> + Send + Sync;
@@ -36,6 +36,14 @@ impl NodeType {
     pub fn with_ports(self, inputs: &[(&str, PortType)], outputs: &[(&str, PortType)]) -> Self {
         let ports = |ports: &[(&str, PortType)]| ports.iter().map(|(name, of)| Port::new(name, *of)).collect();
         Self { inputs: ports(inputs), outputs: ports(outputs), ..self }
+    }
+
+    /// More is said of what a port carries, by the port's name: the form of audio, finals only, a schema.
+    pub fn with_only(mut self, port: &str, only: &Only) -> Self {
+        for known in self.inputs.iter_mut().chain(&mut self.outputs).filter(|known| known.name == port) {
+            known.only = Some(only.clone());
+        }
+        self
     }
 
     /// It makes invocations, and gets their results.

@@ -89,10 +89,15 @@ impl<'a> Request<'a> {
 
     /// Checks and compiles: everything that is wrong at once, and warnings.
     pub fn check(&self, registry: &Registry) -> Checked {
+        self.checked(registry, true)
+    }
+
+    /// The same; where every effective field comes from is looked up for who asks.
+    pub(crate) fn checked(&self, registry: &Registry, resolves: bool) -> Checked {
         let mut sources = Sources::default();
         let file = sources.add(&self.spec.name, &self.spec.text);
         let mut findings = Collector::new(&mut sources);
-        let (plan, resolved) = self.plan(&mut findings, file, registry).unwrap_or_default();
+        let (plan, resolved) = self.plan(&mut findings, file, registry, resolves).unwrap_or_default();
         Checked { plan, resolved, findings: findings.finish() }
     }
 
@@ -101,7 +106,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// All findings, in the order of the text.
     pub fn compile(&self, registry: &Registry) -> Result<Plan, Findings> {
-        let Checked { plan, findings, .. } = self.check(registry);
+        let Checked { plan, findings, .. } = self.checked(registry, false);
         plan.filter(|_| !findings.has_errors()).ok_or(findings)
     }
 
@@ -110,6 +115,7 @@ impl<'a> Request<'a> {
         findings: &mut Collector<'_>,
         file: u16,
         registry: &Registry,
+        resolves: bool,
     ) -> Option<(Option<Plan>, Option<Resolved>)> {
         let tree = tree::read(findings, file)?;
         check_secrets(findings, file, &tree);
@@ -126,7 +132,7 @@ impl<'a> Request<'a> {
         caps.iter().for_each(|(caps, place)| layers::cap(&mut draft, caps, *place));
         findings.tree = Some(draft.tree(&tree));
         let plan = graph::plan(findings, &document, &draft, registry);
-        let resolved = plan.as_ref().map(|plan| resolve(findings, &document, &tree, &draft, plan));
+        let resolved = plan.as_ref().filter(|_| resolves).map(|plan| resolve(findings, &document, &tree, &draft, plan));
         Some((plan, resolved))
     }
 }

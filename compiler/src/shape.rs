@@ -217,7 +217,13 @@ impl Reading<'_, '_> {
         if did_you_mean(name, known.into_iter()).is_none() {
             let message = format!("the field {name} is missing");
             let path = join(path, name);
-            self.findings.report_at("RSPP0047", tree.place, path, message, format!("add `{name}: ...`"));
+            let words = properties.get(name).and_then(|field| words(self.resolve(field).as_object()?));
+            let hint = match words.as_deref() {
+                Some([word]) => format!("add `{name}: {word}`"),
+                Some(words) => format!("add `{name}: ...`: one of {}", words.join(", ")),
+                None => format!("add `{name}: ...`"),
+            };
+            self.findings.report_at("RSPP0047", tree.place, path, message, hint);
         }
         None
     }

@@ -183,6 +183,19 @@ impl Tree {
     }
 }
 
+/// What the parser says, in our words where its own are about itself.
+fn unreadable(place: Place, kind: String) -> Unreadable {
+    if kind.contains("recursion limit") {
+        return too_deep(place);
+    }
+    Unreadable { place, message: kind, hint: "it has to be YAML or JSON; look at the indentation, brackets and quotes" }
+}
+
+fn too_deep(place: Place) -> Unreadable {
+    let message = format!("the document is nested more than {MAX_SPEC_DEPTH} deep");
+    Unreadable { place, message, hint: "no field of ours is that deep" }
+}
+
 /// Why a document can't be read any further.
 struct Unreadable {
     place: Place,
@@ -211,11 +224,7 @@ pub(crate) fn read(findings: &mut Collector<'_>, file: u16) -> Option<Tree> {
             Ok((event, span)) => reader.take(event, &span),
             Err(error) => {
                 let (kind, place) = (error.kind().to_string(), place_of(file, error.marker(), error.marker()));
-                Err(Unreadable {
-                    place,
-                    message: kind,
-                    hint: "it has to be YAML or JSON; look at the indentation, brackets and quotes",
-                })
+                Err(unreadable(place, kind))
             }
         };
         if let Err(Unreadable { place, message, hint }) = read {
@@ -305,8 +314,7 @@ impl Reader<'_, '_> {
 
     fn begin(&mut self, content: Content, place: Place, anchor: usize) -> Result<(), Unreadable> {
         if self.open.len() >= MAX_SPEC_DEPTH {
-            let message = format!("the document is nested more than {MAX_SPEC_DEPTH} deep");
-            return Err(Unreadable { place, message, hint: "no field of ours is that deep" });
+            return Err(too_deep(place));
         }
         let waits_for_key =
             self.open.last().is_some_and(|open| matches!(open.tree.content, Content::Map(_)) && open.key.is_none());

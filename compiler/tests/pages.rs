@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use rspp_compiler::{Day, Files, Named, NodeType, Registry, Request, lint};
 use rspp_operators::merge::Merge;
 use rspp_specs::event::PortType;
+use rspp_specs::port::{Finality, Only};
 
-/// Codes of which no document is an example: bugs of ours, the number of findings, and what depends on the program's version.
-const WITHOUT_EXAMPLE: [&str; 4] = ["RSPP0020", "RSPP0043", "RSPP0044", "RSPP0069"];
+/// Codes of which no document is an example: bugs of ours, the number of findings, what depends on the program's
+/// version, and what it takes two documents for.
+const WITHOUT_EXAMPLE: [&str; 5] = ["RSPP0020", "RSPP0043", "RSPP0044", "RSPP0069", "RSPP0071"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -59,7 +61,15 @@ fn registry() -> Registry {
         Some(_) => Ok(Box::new(Merge::new(1))),
         None => Err("volume is missing".to_owned()),
     });
-    Registry::new().with("shout", shout)
+    let of = |from: PortType, to: PortType| NodeType::new(from, to, |_| Ok(Box::new(Merge::new(1))));
+    let schema = |name: &str| Only::Schema(name.to_owned());
+    let minutes = of(PortType::Transcript, PortType::Text).with_only("in", &Only::Finality(Finality::Final));
+    Registry::new()
+        .with("shout", shout)
+        .with("minutes", minutes)
+        .with("contact", of(PortType::Text, PortType::Custom).with_only("out", &schema("crm.contact/v1")))
+        .with("dial", of(PortType::Custom, PortType::Text).with_only("in", &schema("crm.contact/v1")))
+        .with("report", of(PortType::Custom, PortType::Text).with_only("in", &schema("crm.report/v1")))
 }
 
 /// The documents that examples import.

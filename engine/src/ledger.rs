@@ -72,7 +72,9 @@ const MAX_SPANS: usize = 1_024;
 struct Speech {
     by: InvocationId,
     text: Arc<str>,
+    /// As they came; what is sent of them may have another rate.
     samples: u64,
+    came_at_hz: u32,
     /// All of its audio has come.
     complete: bool,
     /// No more of its audio will come, and there is text that was not spoken.
@@ -100,7 +102,14 @@ impl Playback {
 
     /// A chunk of text is being spoken.
     pub(crate) fn on_speak(&mut self, by: InvocationId, text: &Arc<str>) {
-        self.speeches.push(Speech { by, text: Arc::clone(text), samples: 0, complete: false, withdrawn: false });
+        self.speeches.push(Speech {
+            by,
+            text: Arc::clone(text),
+            samples: 0,
+            came_at_hz: self.rate_hz,
+            complete: false,
+            withdrawn: false,
+        });
     }
 
     /// A chunk of which nothing was heard is spoken by another invocation, in its place.
@@ -112,9 +121,12 @@ impl Playback {
 
     /// Audio of a chunk came in.
     pub(crate) fn on_audio(&mut self, by: InvocationId, frame: &AudioFrame) {
-        self.rate_hz = frame.rate_hz;
+        if self.is_silent() {
+            self.rate_hz = frame.rate_hz;
+        }
         if let Some(speech) = self.speeches.iter_mut().find(|speech| speech.by == by) {
             speech.samples += frame.samples.len() as u64;
+            speech.came_at_hz = frame.rate_hz;
         }
     }
 
@@ -150,9 +162,8 @@ impl Playback {
         let speech = match frame.spoken_by {
             Some(by) => self.speeches.iter().position(|speech| speech.by == by),
             // A node that made audio of its own out of a voice's does not say whose: it is the next that is owed.
-            None => {
-                (0..self.speeches.len()).find(|place| self.sent_of(*place, u64::MAX) < self.speeches[*place].samples)
-            }
+            None => (0..self.speeches.len())
+                .find(|place| self.sent_of(*place, u64::MAX) < self.length_of(&self.speeches[*place])),
         };
         let (until, full) = (self.sent_samples, self.spans.len() == MAX_SPANS);
         match self.spans.last_mut() {
@@ -280,7 +291,8 @@ impl Playback {
         for (place, speech) in self.speeches.iter().enumerate() {
             let samples = self.sent_of(place, position.samples);
             // A chunk without a sound, such as a dash, was said when what stands before it was.
-            let part = if speech.complete && samples >= speech.samples && (whole || speech.samples > 0) {
+            let length = self.length_of(speech);
+            let part = if speech.complete && samples >= length && (whole || length > 0) {
                 speech.text.as_ref()
             } else {
                 whole_words(&speech.text, samples, self.whole_length_of(speech))
@@ -296,13 +308,19 @@ impl Playback {
         (heard, whole)
     }
 
+    /// What has come of a speech, in samples of the rate at which is sent.
+    fn length_of(&self, speech: &Speech) -> u64 {
+        let (to, from) = (u64::from(self.rate_hz), u64::from(speech.came_at_hz));
+        if to == from { speech.samples } else { speech.samples * to / from.max(1) }
+    }
+
     /// The samples of all of a speech: known once all of it has come, until then at least what its text suggests.
     fn whole_length_of(&self, speech: &Speech) -> u64 {
         if speech.complete {
-            return speech.samples;
+            return self.length_of(speech);
         }
         let chars = speech.text.chars().count() as u64;
-        speech.samples.max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
+        self.length_of(speech).max(chars * u64::from(self.rate_hz) / NOMINAL_SPEECH_CHARS_PER_SECOND)
     }
 }
 
@@ -392,6 +410,13 @@ mod tests {
         assert_eq!(shown[15], "We open at noon");
         assert_eq!(shown[16], "We open at noon.");
         assert_eq!(whole_words("", 1, 0), "");
+        for apostrophe in APOSTROPHES {
+            let text = format!("we don{apostrophe}t");
+            assert_eq!([6, 7].map(|heard| whole_words(&text, heard, 8)), ["we"; 2]);
+            assert_eq!(whole_words(&text, 8, 8), text);
+        }
+        assert_eq!(whole_words("say 'yes' now", 8, 13), "say 'yes", "a quotation mark is no part of the word");
+        assert_eq!(whole_words("say 'yes' now", 7, 13), "say");
     }
 
     #[test]
@@ -452,6 +477,22 @@ mod tests {
         assert_eq!(until(&playback, 8_000), ("One two three four.".to_owned(), false));
         playback.on_transmit(Micros(0), &of(second, 8_000));
         assert_eq!(until(&playback, 16_000), ("One two three four. Five six.".to_owned(), true));
+    }
+
+    #[test]
+    fn what_is_sent_at_another_rate_than_it_came_at_is_told_in_the_same_words() {
+        let mut playback = Playback::new(TurnId(1));
+        let by = InvocationId(1);
+        let of = |rate_hz, n: usize| AudioFrame { samples: vec![0; n].into(), rate_hz, spoken_by: Some(by) };
+        playback.on_speak(by, &"One two three four.".into());
+        for _ in 0..2 {
+            playback.on_audio(by, &of(16_000, 8_000));
+            playback.on_transmit(Micros(0), &of(8_000, 4_000));
+        }
+        playback.on_spoken(by);
+        let until = |samples| playback.text_until(Position { samples, estimated: false });
+        assert_eq!(until(4_000), ("One two".to_owned(), false));
+        assert_eq!(until(8_000), ("One two three four.".to_owned(), true));
     }
 
     #[test]
@@ -523,5 +564,117 @@ mod tests {
         playback.on_clear(Micros::from_ms(15));
         playback.on_cleared(120);
         assert_eq!(playback.known_position(), Some(Position { samples: 200, estimated: false }));
+    }
+
+    fn samples(by: u32, n: usize) -> AudioFrame {
+        AudioFrame { samples: vec![0; n].into(), rate_hz: 16_000, spoken_by: Some(InvocationId(by)) }
+    }
+
+    /// Two chunks, of so many samples each, all of which have come.
+    fn spoken(texts: [&str; 2], lengths: [usize; 2]) -> Playback {
+        let mut playback = Playback::new(TurnId(1));
+        for (by, (text, length)) in (1..).zip(texts.into_iter().zip(lengths)) {
+            playback.on_speak(InvocationId(by), &text.into());
+            playback.on_audio(InvocationId(by), &samples(by, length));
+            playback.on_spoken(InvocationId(by));
+        }
+        playback
+    }
+
+    #[test]
+    fn what_plays_is_between_what_was_sent_and_what_was_heard() {
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        let nothing = Position { samples: 0, estimated: false };
+        assert!(playback.is_silent() && playback.is_drained() && !playback.is_sounding());
+        assert_eq!(playback.known_position(), Some(nothing));
+        assert!(!playback.is_short(nothing));
+        assert_eq!(playback.on_transmit(Micros(0), &samples(1, 320)), 0);
+        assert_eq!(playback.on_transmit(Micros(0), &samples(2, 320)), 320);
+        assert_eq!(playback.plays_until(), Micros::from_ms(40));
+        assert!(!playback.is_silent() && !playback.is_drained() && playback.is_sounding());
+        assert_eq!(playback.known_position(), None);
+        assert_eq!(playback.plays_out(), Position { samples: 640, estimated: true });
+        playback.on_heard(639);
+        assert!(playback.is_sounding() && !playback.is_drained());
+        playback.on_heard(640);
+        assert!(!playback.is_sounding() && playback.is_drained());
+        let all = Position { samples: 640, estimated: false };
+        assert_eq!((playback.known_position(), playback.plays_out()), (Some(all), all));
+        assert!(!playback.is_short(all) && playback.is_short(Position { samples: 639, ..all }));
+    }
+
+    #[test]
+    fn a_transport_that_was_not_told_to_clear_has_stopped_nowhere() {
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        playback.on_cleared(100);
+        assert_eq!(playback.known_position(), None);
+        playback.on_clear(Micros::from_ms(10));
+        playback.on_clear_again(Micros::from_ms(15));
+        assert_eq!(
+            playback.settle(Micros::from_ms(99)),
+            Position { samples: 160, estimated: true },
+            "by the first word"
+        );
+        playback.on_cleared(120);
+        assert_eq!(playback.known_position(), Some(Position { samples: 120, estimated: false }));
+        playback.on_cleared(140);
+        assert_eq!(playback.known_position(), Some(Position { samples: 140, estimated: false }), "more was heard");
+    }
+
+    #[test]
+    fn a_chunk_without_a_sound_was_said_when_what_stands_before_it_was() {
+        let until = |playback: &Playback, samples| playback.text_until(Position { samples, estimated: false });
+        let mut playback = spoken(["One two.", "-"], [320, 0]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        assert_eq!(until(&playback, 319), ("One two".to_owned(), false));
+        assert_eq!(until(&playback, 320), ("One two. -".to_owned(), true));
+        let mut playback = spoken(["One.", "Two."], [320, 320]);
+        playback.on_transmit(Micros(0), &samples(1, 320));
+        playback.on_respeak(InvocationId(2), InvocationId(7));
+        playback.on_transmit(Micros(0), &samples(7, 320));
+        assert_eq!(until(&playback, 640), ("One. Two.".to_owned(), true));
+    }
+
+    #[test]
+    fn speeches_that_take_turns_too_often_are_told_as_one() {
+        let rounds = MAX_SPANS / 2 + 10;
+        let mut playback = spoken(["One two.", "Three four."], [rounds, rounds]);
+        for _ in 0..rounds {
+            playback.on_transmit(Micros(0), &samples(1, 1));
+            playback.on_transmit(Micros(0), &samples(2, 1));
+        }
+        assert_eq!(playback.spans.len(), MAX_SPANS);
+        assert_eq!(playback.sent_of(0, u64::MAX), MAX_SPANS as u64 / 2);
+        assert_eq!(playback.sent_of(1, u64::MAX), MAX_SPANS as u64 / 2 + 20, "all of it is somebody's");
+        playback.rewind(Micros(0), Position { samples: 3, estimated: false });
+        assert_eq!((playback.sent_of(0, u64::MAX), playback.sent_of(1, u64::MAX)), (2, 1));
+    }
+
+    #[test]
+    fn the_context_is_bounded_and_a_result_goes_to_its_own_call() {
+        let mut conversation = Conversation::default();
+        for key in ["a", "b"] {
+            let call = ToolCall { key: key.into(), name: "book".into(), arguments: "{}".into() };
+            conversation.push(ContextEntry::Tool { call, result: None });
+        }
+        conversation.on_tool_result("b", &"done".into());
+        conversation.on_tool_failed("a", &"failed".into());
+        conversation.on_tool_failed("b", &"failed".into());
+        let results: Vec<_> = conversation
+            .snapshot()
+            .iter()
+            .map(|entry| match entry {
+                ContextEntry::Tool { result, .. } => result.as_deref().map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(results, [Some("failed".to_owned()), Some("done".to_owned())]);
+        for number in 0..MAX_CONTEXT_ENTRIES {
+            conversation.push(ContextEntry::Agent { text: number.to_string().into(), cut: false });
+        }
+        let entries = conversation.snapshot();
+        assert_eq!(entries.len(), MAX_CONTEXT_ENTRIES);
+        assert!(matches!(&entries[0], ContextEntry::Agent { text, .. } if **text == *"0"), "the oldest have left");
     }
 }

@@ -140,6 +140,7 @@ impl Node for Fallback {
 mod tests {
     use super::*;
     use crate::harness::Harness;
+    use rspp_specs::dataflow::AskKind;
     use rspp_specs::ids::NodeIndex;
 
     /// What happens, in order: an item or an end on one of the branches, or the wake.
@@ -184,5 +185,48 @@ mod tests {
         check(None, &[Item(SECOND, "b"), TakesBack(FIRST), Fails(FIRST)], &["b"]);
         check(None, &[Item(FIRST, "a"), TakesBack(SECOND), TakesBack(FIRST), Item(FIRST, "c")], &["a", "Retract", "c"]);
         check(Some(100), &[Item(SECOND, "b"), TakesBack(SECOND), Wakes, Item(FIRST, "a")], &["a"]);
+    }
+
+    /// How many items are said to be lost, and by which rule.
+    fn lost(harness: &mut Harness<Fallback>) -> Vec<(u32, &'static str)> {
+        let lost = |ask| match ask {
+            AskKind::Dropped { items, reason } => Some((items, reason)),
+            _ => None,
+        };
+        harness.asked().into_iter().filter_map(lost).collect()
+    }
+
+    #[test]
+    fn what_the_second_branch_gave_in_vain_is_said() {
+        let end = || Payload::End(Outcome::Success);
+        let mut harness = Harness::new(Fallback::new(None));
+        assert!(!harness.holds());
+        harness.event_on(SECOND, Payload::text("b")).event_on(SECOND, Payload::text("c")).event_on(SECOND, end());
+        assert!(harness.holds());
+        harness.event_on(FIRST, Payload::text("a"));
+        assert_eq!(lost(&mut harness), [(2, "fallback: the first branch carries")]);
+        assert!(!harness.holds());
+        harness.event_on(SECOND, end()).event_on(SECOND, Payload::text("d"));
+        assert_eq!(lost(&mut harness), [(1, "fallback: the first branch carries")], "an end is no item");
+        let mut harness = Harness::new(Fallback::new(None));
+        harness.event_on(SECOND, end()).event_on(FIRST, Payload::text("a"));
+        assert_eq!(lost(&mut harness), [], "nothing was");
+        let mut harness = Harness::new(Fallback::new(None));
+        harness.event_on(SECOND, Payload::Retract);
+        harness.event_on(SECOND, Payload::text("b")).event_on(SECOND, Payload::text("c"));
+        harness.event_on(SECOND, Payload::Retract);
+        assert_eq!(lost(&mut harness), [(2, "fallback: the second branch took it back")]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_an_end_is_never_lost() {
+        let mut harness = Harness::new(Fallback::new(None));
+        for _ in 0..=MAX_WAITING_ITEMS {
+            harness.event_on(SECOND, Payload::text("b"));
+        }
+        assert_eq!(lost(&mut harness), [(1, "fallback: too much waits for the first branch")]);
+        harness.event_on(SECOND, Payload::End(Outcome::Success));
+        assert_eq!(lost(&mut harness), []);
+        assert_eq!(harness.keeps(), MAX_WAITING_ITEMS);
     }
 }

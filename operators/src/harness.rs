@@ -367,6 +367,8 @@ fn in_words(payload: &Payload) -> String {
         Payload::Text(text) => format!("text {text:?}"),
         Payload::Transcript(transcript) => format!("transcript {:?} {:?}", transcript.understanding, transcript.text),
         Payload::Speech(speech) => format!("speech {:?}", speech.milestone),
+        Payload::ToolCall(call) => format!("tool_call {}", call.name),
+        Payload::Control(mark) => format!("control {}", mark.name()),
         Payload::Custom(value) => format!("custom {value}"),
         Payload::Talk(talk) => format!("talk {talk:?}"),
         Payload::Retract => "retract".to_owned(),

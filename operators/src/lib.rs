@@ -22,6 +22,7 @@ pub mod llm;
 pub mod merge;
 pub mod node;
 pub mod playout;
+pub mod resample;
 mod seat;
 pub mod segmenter;
 pub mod select;

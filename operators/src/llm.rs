@@ -22,6 +22,8 @@ pub struct Llm {
     rounds: u32,
     /// How the model ended last.
     outcome: Outcome,
+    /// Where its wishes to call tools are shown.
+    shown: Option<PortIndex>,
 }
 
 impl Llm {
@@ -34,7 +36,13 @@ impl Llm {
             tools_this_round: false,
             rounds: 0,
             outcome: Outcome::Success,
+            shown: None,
         }
+    }
+
+    /// Shows its wishes to call tools on an output.
+    pub fn showing_tool_calls(self, shown: Option<PortIndex>) -> Self {
+        Self { shown, ..self }
     }
 
     fn ask_model(&mut self, cx: &mut Context<'_>) {
@@ -49,6 +57,9 @@ impl Llm {
 
     fn on_tool_call(&mut self, cx: &mut Context<'_>, tool: ToolCall) {
         self.tools_this_round = true;
+        if let Some(shown) = self.shown {
+            cx.emit_on(shown, Payload::ToolCall(tool.clone()));
+        }
         let effect = self.tools.iter().find(|spec| *spec.name == *tool.name).map(|spec| spec.effect);
         // A tool that the spec does not declare is asked for all the same: the shell refuses it, and the model is told.
         let call = match effect {
@@ -65,6 +76,9 @@ impl Llm {
         if self.tools_this_round {
             self.ask_model(cx);
         } else {
+            if let Some(shown) = self.shown {
+                cx.emit_on(shown, Payload::End(self.outcome));
+            }
             cx.emit(Payload::End(self.outcome));
         }
     }
@@ -102,5 +116,25 @@ impl Node for Llm {
             }
             ProviderResult::ToolResult(_) | ProviderResult::Transcript(_) | ProviderResult::Audio(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::{Harness, Step};
+
+    #[test]
+    fn tool_calls_are_shown_where_somebody_listens() {
+        let tool = ToolCall { key: "k1".into(), name: "lookup".into(), arguments: "{}".into() };
+        let story = [
+            Step::event(Payload::text("When do you open?")),
+            Step::Result(CallRef(1), ProviderResult::ToolCall(tool)),
+            Step::Result(CallRef(1), ProviderResult::End(Outcome::Success)),
+        ];
+        let told = Harness::new(Llm::new(Vec::new()).showing_tool_calls(Some(PortIndex(1)))).tell(&story).snapshot();
+        assert_eq!(told, "0 ask invoke c1 chat\n0 emit p1 tool_call lookup\n0 ask invoke c2 tool lookup\n");
+        let told = Harness::new(Llm::new(Vec::new())).tell(&story).snapshot();
+        assert_eq!(told, "0 ask invoke c1 chat\n0 ask invoke c2 tool lookup\n");
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use rspp_specs::buffer::{Dropped, EdgeReport, FLUSHED};
 use rspp_specs::dataflow::Directive;
-use rspp_specs::event::{AudioFrame, Payload};
+use rspp_specs::event::{AudioFrame, Payload, PlayoutMark};
 use rspp_specs::ids::{PortIndex, RuntimeSequence, Scope, TurnCapability};
 use rspp_specs::limits::MAX_UNHEARD_MS;
 use rspp_specs::plan::PlayoutParams;
@@ -34,6 +34,12 @@ pub struct Playout {
     playhead_end: Micros,
     /// The wake that was asked for and has not come.
     wake: Option<Micros>,
+    /// Where it says what becomes of its playing.
+    told: Option<PortIndex>,
+    /// Whether the turn's first frame was sent.
+    begun: bool,
+    /// Nothing more of the turn comes in.
+    ended: bool,
 }
 
 impl Playout {
@@ -49,6 +55,28 @@ impl Playout {
             sent_end: 0,
             playhead_end: Micros(0),
             wake: None,
+            told: None,
+            begun: false,
+            ended: false,
+        }
+    }
+
+    /// Says on an output what becomes of its playing.
+    pub fn telling(self, told: Option<PortIndex>) -> Self {
+        Self { told, ..self }
+    }
+
+    fn tell(&self, cx: &mut Context<'_>, mark: PlayoutMark) {
+        if let Some(told) = self.told {
+            cx.emit_on(told, Payload::Control(mark));
+        }
+    }
+
+    /// Says that the last frame was sent, once it was.
+    fn tell_end(&mut self, cx: &mut Context<'_>) {
+        if self.ended && self.begun && self.queue.is_empty() && !self.held {
+            self.ended = false;
+            self.tell(cx, PlayoutMark::Finished);
         }
     }
 
@@ -61,6 +89,8 @@ impl Playout {
         self.sent_end = 0;
         self.playhead_end = Micros(0);
         self.wake = None;
+        self.begun = false;
+        self.ended = false;
     }
 
     /// Sends what is due, and asks to be woken for the next frame.
@@ -83,8 +113,15 @@ impl Playout {
             self.sent_end += frame.samples.len() as u64;
             self.note_sent(cause, frame.clone());
             self.forget_heard();
-            cx.under(turn, |cx| cx.transmit(frame));
+            cx.under(turn, |cx| {
+                if !self.begun {
+                    self.tell(cx, PlayoutMark::Begun);
+                }
+                cx.transmit(frame);
+            });
+            self.begun = true;
         }
+        cx.under(turn, |cx| self.tell_end(cx));
     }
 
     fn note_sent(&mut self, cause: RuntimeSequence, frame: AudioFrame) {
@@ -120,24 +157,45 @@ impl Playout {
 
 impl Node for Playout {
     fn on_event(&mut self, cx: &mut Context<'_>, _port: PortIndex, payload: Payload) {
-        if let Payload::Audio(frame) = payload
-            && self.turn.is_some()
-            && self.turn == cx.scope().capability()
-        {
-            self.queue.push_back((cx.origin.cause, frame));
-            self.pump(cx);
+        if self.turn.is_none() || self.turn != cx.scope().capability() {
+            return;
+        }
+        match payload {
+            Payload::Audio(frame) => {
+                self.ended = false;
+                self.queue.push_back((cx.origin.cause, frame));
+                self.pump(cx);
+            }
+            Payload::End(_) => {
+                self.ended = true;
+                self.tell_end(cx);
+            }
+            _ => {}
         }
     }
 
     fn on_directive(&mut self, cx: &mut Context<'_>, directive: &Directive) {
         match directive {
             Directive::Open(capability) => self.start(Some(*capability)),
-            Directive::Revoke(capability) if self.turn == Some(*capability) => self.start(None),
-            Directive::Hold => self.held = self.turn.is_some(),
+            Directive::Revoke(capability) if self.turn == Some(*capability) => {
+                if self.begun {
+                    self.tell(cx, PlayoutMark::Stopped);
+                }
+                self.start(None);
+            }
+            Directive::Hold => {
+                self.held = self.turn.is_some();
+                if self.held && self.begun {
+                    self.tell(cx, PlayoutMark::Held);
+                }
+            }
             Directive::Resume { from_sample } => {
                 self.held = false;
                 self.rewind(*from_sample);
                 self.playhead_end = cx.now();
+                if self.begun {
+                    self.tell(cx, PlayoutMark::Resumed);
+                }
                 self.pump(cx);
             }
             Directive::Wake(_) => {
@@ -251,6 +309,33 @@ mod tests {
             "{asked:?}"
         );
         assert!(!harness.holds());
+    }
+
+    /// The marks that were told since the last look.
+    fn told(harness: &mut Harness<Playout>) -> Vec<&'static str> {
+        let mark = |payload| match payload {
+            Payload::Control(mark) => PlayoutMark::name(mark),
+            other => panic!("only marks: {other:?}"),
+        };
+        harness.emitted().into_iter().map(mark).collect()
+    }
+
+    #[test]
+    fn what_becomes_of_its_playing_is_told_where_somebody_listens() {
+        let mut harness = Harness::new(Playout::new(PlayoutParams::default()).telling(Some(PortIndex(0))));
+        let capability = harness.capability();
+        harness.directive(&Directive::Open(capability));
+        for number in 1..=3 {
+            harness.event(frame(number));
+        }
+        assert_eq!(told(&mut harness), ["begun"]);
+        harness.directive(&Directive::Hold);
+        harness.event(Payload::End(rspp_specs::outcome::Outcome::Success));
+        assert_eq!(told(&mut harness), ["held"]);
+        harness.directive(&Directive::Resume { from_sample: 640 });
+        assert_eq!(told(&mut harness), ["resumed", "finished"]);
+        harness.directive(&Directive::Revoke(capability));
+        assert_eq!(told(&mut harness), ["stopped"], "what was sent and not heard is taken back");
     }
 
     #[test]

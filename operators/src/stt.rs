@@ -30,6 +30,10 @@ pub struct Stt {
     /// The call that is being fed.
     feeding: Option<CallRef>,
     calls: VecDeque<Call>,
+    /// Where transcripts that may still change go, apart.
+    partials: Option<PortIndex>,
+    /// Where those go that may not.
+    finals: Option<PortIndex>,
 }
 
 #[derive(Debug)]
@@ -46,7 +50,20 @@ impl Stt {
     pub fn new(preroll: Micros) -> Self {
         let max_preroll = preroll.min(Micros::from_ms(MAX_PREROLL_MS));
         let (preroll, calls) = (VecDeque::new(), VecDeque::new());
-        Self { max_preroll, preroll, preroll_time: Micros(0), media: Micros(0), feeding: None, calls }
+        let (preroll_time, media) = (Micros(0), Micros(0));
+        Self { max_preroll, preroll, preroll_time, media, feeding: None, calls, partials: None, finals: None }
+    }
+
+    /// Gives what may still change, and what may not, on outputs of their own as well.
+    pub fn telling_apart(self, partials: Option<PortIndex>, finals: Option<PortIndex>) -> Self {
+        Self { partials, finals, ..self }
+    }
+
+    fn tell(&self, cx: &mut Context<'_>, transcript: Transcript) {
+        if let Some(apart) = if transcript.is_final() { self.finals } else { self.partials } {
+            cx.emit_on(apart, Payload::Transcript(transcript.clone()));
+        }
+        cx.emit(Payload::Transcript(transcript));
     }
 
     fn on_audio(&mut self, cx: &mut Context<'_>, frame: AudioFrame) {
@@ -114,7 +131,7 @@ impl Node for Stt {
                     known.closed_until = known.closed_until.max(Some(transcript.watermark));
                 }
                 let utterance = known.utterance;
-                cx.emit(Payload::Transcript(Transcript { utterance, ..transcript }));
+                self.tell(cx, Transcript { utterance, ..transcript });
             }
             ProviderResult::End(_) => {
                 // A recogniser that ends without a final has not understood: the caller is owed an answer. One whose
@@ -122,7 +139,7 @@ impl Node for Stt {
                 if known.closed_until.is_none_or(|until| until < known.fed_until) {
                     let (utterance, watermark) = (known.utterance, known.fed_until);
                     let understanding = known.closed_until.map_or(Understanding::Rejected, |_| Understanding::Empty);
-                    cx.emit(Payload::Transcript(Transcript { utterance, understanding, text: "".into(), watermark }));
+                    self.tell(cx, Transcript { utterance, understanding, text: "".into(), watermark });
                 }
                 if self.feeding == Some(call) {
                     self.feeding = None;
@@ -131,5 +148,35 @@ impl Node for Stt {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::{Harness, Step};
+    use rspp_specs::outcome::Outcome;
+
+    #[test]
+    fn partials_and_finals_are_told_apart_where_somebody_listens() {
+        let word = |understanding, text: &str| {
+            let transcript =
+                Transcript { utterance: UtteranceId(7), understanding, text: text.into(), watermark: Micros(0) };
+            Step::Result(CallRef(1), ProviderResult::Transcript(transcript))
+        };
+        let onset = SpeechMilestone::Onset { media_start: Micros(0) };
+        let story = [
+            Step::Event(SPEECH, Payload::Speech(SpeechEvent { utterance: UtteranceId(1), milestone: onset })),
+            word(Understanding::Partial, "what"),
+            word(Understanding::Words, "what time"),
+            Step::Result(CallRef(1), ProviderResult::End(Outcome::Success)),
+        ];
+        let stt = Stt::new(Micros(0)).telling_apart(Some(PortIndex(1)), Some(PortIndex(2)));
+        let told = Harness::new(stt).tell(&story).snapshot();
+        let (partial, last) = ("transcript Partial \"what\"", "transcript Words \"what time\"");
+        let expect = format!(
+            "0 ask invoke c1 transcribe\n0 emit p0 {partial}\n0 emit p1 {partial}\n0 emit p0 {last}\n0 emit p2 {last}\n"
+        );
+        assert_eq!(told, expect);
     }
 }

@@ -69,7 +69,12 @@ fn watermark(cx: &Context<'_>, payload: &Payload, so_far: Micros) -> Micros {
         },
         Payload::Audio(frame) => Some(Micros(so_far.0.saturating_add(frame.duration().0))),
         Payload::Custom(value) => value.get("watermark_ms").and_then(|at| at.as_u64()).map(ms),
-        Payload::Text(_) | Payload::Talk(_) | Payload::Retract | Payload::End(_) => None,
+        Payload::Text(_)
+        | Payload::ToolCall(_)
+        | Payload::Control(_)
+        | Payload::Talk(_)
+        | Payload::Retract
+        | Payload::End(_) => None,
     };
     let of_attributes = || cx.attributes().and_then(|attributes| attributes.get("watermark_ms")?.as_u64()).map(ms);
     of_payload.or_else(of_attributes).unwrap_or(so_far).max(so_far)

@@ -9,6 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::event::PortType;
+use crate::port::{AudioFormat, Finality};
+
 /// Fields of nodes, by the name or the type of a node; what they are is for the nodes' types to say.
 pub type NodeValues = BTreeMap<String, BTreeMap<String, Value>>;
 
@@ -339,13 +342,42 @@ pub struct ExtensionManifest {
     pub digest: Option<String>,
     /// Its input ports.
     #[serde(default)]
-    pub inputs: BTreeMap<String, crate::event::PortType>,
+    pub inputs: BTreeMap<String, ManifestPort>,
     /// Its output ports.
     #[serde(default)]
-    pub outputs: BTreeMap<String, crate::event::PortType>,
+    pub outputs: BTreeMap<String, ManifestPort>,
     /// What it may use. Has to be given for what runs outside of the program.
     #[serde(default)]
     pub limits: Option<ExtensionLimits>,
+}
+
+/// A port of an extension: its type, or its type and what more is said of what it carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ManifestPort {
+    /// Its type.
+    Type(PortType),
+    /// Its type and more.
+    More(ManifestPortFields),
+}
+
+/// A port's type and what more is said of what it carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPortFields {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub port_type: PortType,
+    /// Of audio: its form.
+    #[serde(default)]
+    pub audio: Option<AudioFormat>,
+    /// Of transcripts: only those that are final, or that are not.
+    #[serde(default)]
+    pub finality: Option<Finality>,
+    /// Of a payload of your own: its schema, a name with its version, `crm.contact/v1`.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 128))]
+    pub schema: Option<String>,
 }
 
 /// What an extension extends.

@@ -106,7 +106,10 @@ impl Held {
             Payload::Text(text) => (text.len(), Micros(0)),
             Payload::Transcript(transcript) => (transcript.text.len(), Micros(0)),
             Payload::Custom(value) => (serde_json::to_string(value).map_or(0, |json| json.len()), Micros(0)),
-            Payload::Speech(_) | Payload::Talk(_) | Payload::Retract | Payload::End(_) => (0, Micros(0)),
+            Payload::ToolCall(call) => (call.key.len() + call.name.len() + call.arguments.len(), Micros(0)),
+            Payload::Speech(_) | Payload::Control(_) | Payload::Talk(_) | Payload::Retract | Payload::End(_) => {
+                (0, Micros(0))
+            }
         };
         Self { items: 1, bytes: bytes as u64, queued }
     }

@@ -86,6 +86,35 @@ pub enum Talk {
     EndOfUtterance,
 }
 
+/// What becomes of an answer's playing, for nodes that show it: a face, a light.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlayoutMark {
+    /// The first frame of an answer goes to the transport.
+    Begun,
+    /// The caller speaks: playing stops, and waits for what it means.
+    Held,
+    /// It meant nothing: playing goes on.
+    Resumed,
+    /// The turn is cancelled: the rest is never heard.
+    Stopped,
+    /// The last frame of an answer went to the transport.
+    Finished,
+}
+
+impl PlayoutMark {
+    /// The word in specs and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PlayoutMark::Begun => "begun",
+            PlayoutMark::Held => "held",
+            PlayoutMark::Resumed => "resumed",
+            PlayoutMark::Stopped => "stopped",
+            PlayoutMark::Finished => "finished",
+        }
+    }
+}
+
 /// How a recogniser closes a stretch of speech.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +166,10 @@ pub enum Payload {
     Transcript(Transcript),
     /// A piece of text: the user's turn, or part of an answer.
     Text(Arc<str>),
+    /// A model's wish to call a tool, for nodes that show it or count it: the model's node has it called.
+    ToolCall(ToolCall),
+    /// What becomes of an answer's playing.
+    Control(PlayoutMark),
     /// A user's own payload, for nodes from outside the tree.
     Custom(Arc<serde_json::Value>),
     /// Speech begins or ends here, whatever a detector hears. It stands between the frames of the caller's audio.
@@ -161,6 +194,8 @@ impl Payload {
             Payload::Speech(_) => Some(PortType::Speech),
             Payload::Transcript(_) => Some(PortType::Transcript),
             Payload::Text(_) => Some(PortType::Text),
+            Payload::ToolCall(_) => Some(PortType::ToolCall),
+            Payload::Control(_) => Some(PortType::Control),
             Payload::Custom(_) => Some(PortType::Custom),
             Payload::Talk(_) | Payload::Retract | Payload::End(_) => None,
         }
@@ -184,6 +219,10 @@ pub enum PortType {
     Transcript,
     /// Text.
     Text,
+    /// A model's wishes to call tools.
+    ToolCall,
+    /// What becomes of an answer's playing.
+    Control,
     /// A user's own payload.
     Custom,
     /// Anything: merges, joins and other nodes that do not look inside.
@@ -203,6 +242,8 @@ impl PortType {
             PortType::Speech => "speech",
             PortType::Transcript => "transcript",
             PortType::Text => "text",
+            PortType::ToolCall => "tool_call",
+            PortType::Control => "control",
             PortType::Custom => "custom",
             PortType::Any => "any",
         }
@@ -247,6 +288,8 @@ impl Event {
             (Payload::Text(text), "length") => Some(text.chars().count().into()),
             (Payload::Transcript(transcript), "text") => Some(transcript.text.as_ref().into()),
             (Payload::Transcript(transcript), "final") => Some(transcript.is_final().into()),
+            (Payload::ToolCall(call), "tool") => Some(call.name.as_ref().into()),
+            (Payload::Control(mark), "mark") => Some(mark.name().into()),
             (Payload::Custom(value), name) => value.get(name).cloned(),
             _ => None,
         }

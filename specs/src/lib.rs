@@ -18,6 +18,7 @@ pub mod limits;
 mod merge_order;
 pub mod outcome;
 pub mod plan;
+pub mod port;
 pub mod recording;
 pub mod signals;
 pub mod time;

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{DegradeStep, TurnPart};
 use crate::buffer::{BufferSpec, EdgeSync};
-use crate::event::{PortType, ToolEffect};
+use crate::event::ToolEffect;
 use crate::ids::{EdgeIndex, NodeIndex, PortIndex};
 use crate::limits::{MAX_DEGRADE_STEPS, MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES, MAX_TURN_PATHS};
+use crate::port::{AudioFormat, Misfit, Port, carries, misfit};
 use crate::time::Micros;
 
 mod policy;
@@ -110,23 +111,6 @@ pub enum Lifetime {
     Turn,
 }
 
-/// A named, typed port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// The name in the spec.
-    pub name: String,
-    /// What it carries.
-    pub port_type: PortType,
-}
-
-impl Port {
-    /// A port.
-    pub fn new(name: &str, port_type: PortType) -> Self {
-        Self { name: name.to_owned(), port_type }
-    }
-}
-
 /// One edge of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,6 +168,8 @@ pub enum NodeKind {
     },
     /// Cuts an answer into speakable sentences.
     Segmenter(SegmenterParams),
+    /// Brings audio into another form.
+    Resample(AudioFormat),
     /// Speaks.
     Tts {
         /// Which provider.
@@ -237,6 +223,7 @@ impl NodeKind {
             NodeKind::Utterance(_) => "utterance",
             NodeKind::Llm { .. } => "llm",
             NodeKind::Segmenter(_) => "segmenter",
+            NodeKind::Resample(_) => "resample",
             NodeKind::Tts { .. } => "tts",
             NodeKind::Playout(_) => "playout",
             NodeKind::Merge { .. } => "merge",
@@ -638,13 +625,23 @@ impl PlanParts {
         if edge.from >= edge.to {
             return fail(1, format!("an edge runs from {} to {}", edge.from, edge.to));
         }
-        let port = |ports: &[Port], index: PortIndex| ports.get(usize::from(index.0)).map(|port| port.port_type);
+        fn port(ports: &[Port], index: PortIndex) -> Option<&Port> {
+            ports.get(usize::from(index.0))
+        }
         let from = self.nodes.get(usize::from(edge.from.0)).and_then(|node| port(&node.outputs, edge.from_port));
         let to = self.nodes.get(usize::from(edge.to.0)).and_then(|node| port(&node.inputs, edge.to_port));
         match (from, to) {
-            (Some(from), Some(to)) if from.fits(to) => Ok(()),
             (Some(from), Some(to)) => {
-                fail(2, format!("an edge from {} to {} joins {} to {}", edge.from, edge.to, from.name(), to.name()))
+                // What passes through a node that does not look inside, or a condition, is the compiler's to follow.
+                let (given, taken) = ((from.port_type, from.only.as_ref()), (to.port_type, to.only.as_ref()));
+                let unknown = from.only.is_none() || edge.when.is_some();
+                match misfit(given, taken) {
+                    Some(Misfit::Type) => {}
+                    Some(_) if !unknown => {}
+                    _ => return Ok(()),
+                }
+                let (gives, takes) = (carries(given.0, given.1), carries(taken.0, taken.1));
+                fail(2, format!("an edge from {} to {} joins {gives} to {takes}", edge.from, edge.to))
             }
             _ => fail(2, format!("an edge from {} to {} names a port that is not there", edge.from, edge.to)),
         }

@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rspp_adapters::input_file::open;
-use rspp_compiler::{Registry, bundle, imported};
+use rspp_adapters::input_file::{open, read_text};
+use rspp_compiler::{Checked, Named, Registry, bundle, imported, publish};
 use rspp_specs::plan::Plan;
 
+use super::lint::Judged;
 use super::outcome::{Failure, Outcome};
 use super::run::json_of;
-use crate::trace::read_plan;
+use crate::spec::{Beside, Over, request};
 
 /// Bytes of a file that a bundle pins.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -20,8 +21,11 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp bundle mine.yaml > mine.bundle.json\n  \
-    rspp bundle mine.yaml --output mine.bundle.json\n\n\
-    The same files give the same bytes on any machine.")]
+    rspp bundle mine.yaml --output mine.bundle.json\n  \
+    rspp bundle mine.yaml --previous published.json --output mine.bundle.json\n\n\
+    The same files give the same bytes on any machine.\n\
+    A published version never changes: with --previous, a bundle that would change it is\n\
+    refused, with what is different and the version that it needs.")]
 pub(super) struct Bundle {
     /// The pipeline's spec.
     #[arg(value_name = "SPEC")]
@@ -29,12 +33,35 @@ pub(super) struct Bundle {
     /// Write it here instead of printing it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The bundle of this pipeline that was published last.
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
+    #[command(flatten)]
+    judged: Judged,
 }
 
 impl Bundle {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
-        let plan = read_plan(&self.spec, registry).map_err(|error| Failure::Input(error.to_string()))?;
-        let text = json_of(&bundle(&plan, &files_of(&self.spec, &plan)?, env!("CARGO_PKG_VERSION")))?;
+        let files = Beside::of(&self.spec);
+        let request =
+            request(&self.spec, &Over::default(), &files).map_err(|error| Failure::Input(error.to_string()))?;
+        let request = self.judged.by(request)?;
+        let Checked { plan, mut findings, .. } = request.check(registry);
+        let Some(plan) = plan.filter(|_| !findings.has_errors()) else {
+            return Err(Failure::Input(findings.to_string()));
+        };
+        let made = bundle(&plan, &files_of(&self.spec, &plan)?, env!("CARGO_PKG_VERSION"));
+        if let Some(path) = &self.previous {
+            let text = read_text(path, "a bundle").map_err(|error| Failure::Input(error.to_string()))?;
+            findings.0.extend(publish(&request, &made, &Named { name: path.display().to_string(), text }).0);
+        }
+        if findings.has_errors() {
+            return Err(Failure::Input(findings.to_string()));
+        }
+        if !findings.0.is_empty() {
+            eprintln!("{findings}");
+        }
+        let text = json_of(&made)?;
         let Some(path) = &self.output else { return Ok(text) };
         crate::files::replace(path, text.as_bytes()).map_err(|error| {
             Failure::Run(format!("{} can't be written ({error}): check that its folder exists", path.display()))

@@ -25,27 +25,44 @@ pub(super) struct Lint {
     /// Print one JSON object.
     #[arg(long, conflicts_with = "sarif")]
     json: bool,
+    #[command(flatten)]
+    judged: Judged,
+    /// Print SARIF 2.1.0.
+    #[arg(long)]
+    sarif: bool,
+}
+
+/// By what it is judged what is deprecated.
+#[derive(Args)]
+pub(super) struct Judged {
     /// Judge what is deprecated by this document, not by the program's own.
     #[arg(long, value_name = "FILE")]
     compat: Option<PathBuf>,
     /// Judge as on this day, and not as today.
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     date: Option<Day>,
-    /// Print SARIF 2.1.0.
-    #[arg(long)]
-    sarif: bool,
+}
+
+impl Judged {
+    /// The request, judged so.
+    pub(super) fn by<'r>(&self, request: Request<'r>) -> Result<Request<'r>, Failure> {
+        let read = |path: &PathBuf| {
+            let text = read_text(path, "a policy").map_err(|error| Failure::Input(error.to_string()))?;
+            Ok(Named { name: path.display().to_string(), text })
+        };
+        let compatibility = self.compat.as_ref().map(read).transpose()?;
+        Ok(Request { today: Some(self.date.unwrap_or_else(today)), compatibility, ..request })
+    }
+}
+
+/// Whether what goes to standard output is to have colours.
+fn is_coloured() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
 impl Lint {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let (mut all, mut checked) = (Findings::default(), 0_usize);
-        let compat = match &self.compat {
-            Some(path) => {
-                let text = read_text(path, "a policy").map_err(|error| Failure::Input(error.to_string()))?;
-                Some(Named { name: path.display().to_string(), text })
-            }
-            None => None,
-        };
         for path in &self.paths {
             let named = !path.is_dir();
             for document in documents(path).map_err(|error| Failure::Input(error.to_string()))? {
@@ -60,8 +77,7 @@ impl Lint {
                 }
                 let files = Beside::of(&document);
                 let request = Request::new(&document.display().to_string(), &text).with_files(&files);
-                let request =
-                    Request { today: Some(self.date.unwrap_or_else(today)), compatibility: compat.clone(), ..request };
+                let request = self.judged.by(request)?;
                 let (kind, findings) = lint(&request, registry);
                 if named || kind.is_some() {
                     checked += 1;
@@ -93,8 +109,7 @@ fn told(all: &Findings, checked: usize) -> String {
     if all.0.is_empty() {
         return format!("{documents}: nothing is wrong\n");
     }
-    let coloured = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
-    format!("{}\n{documents}\n", all.drawn(coloured))
+    format!("{}\n{documents}\n", all.drawn(is_coloured()))
 }
 
 fn object(finding: &Finding) -> Value {

@@ -277,6 +277,7 @@ fn detail(node: &PlanNode) -> String {
             let more = node.provider.fallback.len();
             if more > 0 { format!("{} +{more}", shortened(binding, DETAIL - 3)) } else { binding.clone() }
         }
+        NodeKind::Resample(form) => format!("to {}", form.in_words()),
         NodeKind::Playout(params) => format!("{} ms ahead", params.lookahead),
         NodeKind::Vad(params) => format!("{:?}, {} ms", params.detector, params.hangover).to_lowercase(),
         NodeKind::Filter(params) => format!("{} denied phrases", params.deny.len()),

@@ -19,7 +19,12 @@ const TABLE: &[Imports] = &[
         ours: &[],
         others: Some(&["blake3", "prost", "schemars", "serde", "serde_json", "thiserror"]),
     },
-    Imports { name: "rspp-operators", ours: &["rspp-specs"], others: Some(&["earshot", "timely"]) },
+    Imports {
+        name: "rspp-sound",
+        ours: &["rspp-specs"],
+        others: Some(&["audio-codec-algorithms", "libm", "thiserror"]),
+    },
+    Imports { name: "rspp-operators", ours: &["rspp-specs", "rspp-sound"], others: Some(&["earshot", "timely"]) },
     Imports {
         name: "rspp-compiler",
         ours: &["rspp-specs", "rspp-operators"],
@@ -36,7 +41,7 @@ const TABLE: &[Imports] = &[
         ]),
     },
     Imports { name: "rspp-engine", ours: &["rspp-specs"], others: Some(&["thiserror", "timely"]) },
-    Imports { name: "rspp-adapters", ours: &["rspp-specs", "rspp-engine"], others: None },
+    Imports { name: "rspp-adapters", ours: &["rspp-specs", "rspp-sound", "rspp-engine"], others: None },
     Imports { name: "rspp-livekit", ours: &["rspp-specs", "rspp-adapters"], others: None },
     Imports { name: "rspp-controlplane", ours: &["rspp-specs"], others: None },
     Imports { name: "rspp-checker", ours: &["rspp-specs"], others: Some(&[]) },

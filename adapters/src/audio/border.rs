@@ -5,15 +5,13 @@
 //! milliseconds' delay in the filter.
 
 use bytes::Bytes;
+use rspp_sound::{Law, Rechunker, Resampler, UnsupportedRate};
 use rspp_specs::event::AudioFrame;
 use rspp_specs::limits::FRAME_MS;
 use thiserror::Error;
 
 use super::decay::decay;
-use super::g711::Law;
 use super::opus::{OpusError, OpusReader, OpusWriter};
-use super::rechunk::{Rechunker, UnsupportedRate};
-use super::resample::Resampler;
 use super::{MAX_RATE_HZ, MIN_RATE_HZ};
 
 /// The most audio that one message may bring; 340 ms of the widest PCM, four seconds of G.711.

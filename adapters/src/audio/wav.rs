@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
-use super::resample::Resampler;
 use super::riff::{self, Encoding, Fault, Header};
+use rspp_sound::Resampler;
+
 use super::{AudioError, CALL_RATE_HZ, CallAudio, MAX_CALL_SECONDS, MAX_RATE_HZ, MAX_WAV_BYTES, MIN_RATE_HZ};
 use crate::orphans::Passing;
 

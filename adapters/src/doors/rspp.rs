@@ -4,6 +4,8 @@
 //! type. What the session says has a number, so that a client that comes back after its connection was lost says which it had
 //! last and how far it has played, and hears everything once.
 
+#[cfg(test)]
+mod document;
 mod json;
 mod protobuf;
 mod story;

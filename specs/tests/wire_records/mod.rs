@@ -21,7 +21,8 @@ use rspp_specs::plan::{
     AdmissionPolicy, Comparison, Condition, Lifetime, Metadata, NodeKind, Otherwise, Plan, PlanEdge, PlanHash,
     PlanNode, PlanParts, ProviderPolicy, RecordingLevel, RecordingPolicy,
 };
-use rspp_specs::plan::{Port, ToolSpec, TurnPolicy, VadParams};
+use rspp_specs::plan::{ToolSpec, TurnPolicy, VadParams};
+use rspp_specs::port::Port;
 use rspp_specs::recording::{LevelCause, RecorderReport};
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{

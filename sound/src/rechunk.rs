@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use rspp_specs::event::AudioFrame;
 use rspp_specs::ids::InvocationId;
-use rspp_specs::limits::FRAME_MS;
+use rspp_specs::limits::{FRAME_MS, MAX_RATE_HZ, MIN_RATE_HZ};
 use thiserror::Error;
 
-use super::resample::Resampler;
-use super::{MAX_RATE_HZ, MIN_RATE_HZ};
+use crate::resample::{Filters, Resampler};
 
 /// A rate that is not converted from or to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -28,15 +27,16 @@ pub struct UnsupportedRate {
 /// shorter where it does not fill up. `n` samples of a run become `round(n * target / rate)`.
 ///
 /// ```
-/// use rspp_adapters::audio::Rechunker;
+/// use rspp_sound::Rechunker;
 ///
 /// let mut cutter = Rechunker::new(16_000)?;
 /// let mut frames = cutter.push_pcm(&[0; 1_000], 48_000, None)?;
 /// frames.extend(cutter.finish());
 /// let lengths: Vec<usize> = frames.iter().map(|frame| frame.samples.len()).collect();
 /// assert_eq!(lengths, [320, 13]);
-/// # Ok::<(), rspp_adapters::audio::UnsupportedRate>(())
+/// # Ok::<(), rspp_sound::UnsupportedRate>(())
 /// ```
+#[derive(Debug)]
 pub struct Rechunker {
     target_hz: u32,
     frame_samples: usize,
@@ -47,7 +47,7 @@ pub struct Rechunker {
     rest: Vec<i16>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     rate_hz: u32,
     spoken_by: Option<InvocationId>,
@@ -76,6 +76,11 @@ impl Rechunker {
         self.push_pcm(&frame.samples, frame.rate_hz, frame.spoken_by)
     }
 
+    /// The same with filters that others use, too: a filter is up to a megabyte, and needs no more than its rates.
+    pub fn push_with(&mut self, frame: &AudioFrame, filters: &mut Filters) -> Result<Vec<AudioFrame>, UnsupportedRate> {
+        self.push_run(&frame.samples, Run { rate_hz: frame.rate_hz, spoken_by: frame.spoken_by }, filters)
+    }
+
     /// The same for bare samples.
     pub fn push_pcm(
         &mut self,
@@ -83,12 +88,21 @@ impl Rechunker {
         rate_hz: u32,
         spoken_by: Option<InvocationId>,
     ) -> Result<Vec<AudioFrame>, UnsupportedRate> {
+        self.push_run(samples, Run { rate_hz, spoken_by }, &mut Filters::default())
+    }
+
+    fn push_run(
+        &mut self,
+        samples: &[i16],
+        run: Run,
+        filters: &mut Filters,
+    ) -> Result<Vec<AudioFrame>, UnsupportedRate> {
+        let Run { rate_hz, spoken_by } = run;
         check_rate(rate_hz)?;
         let mut frames = Vec::new();
         if samples.is_empty() {
             return Ok(frames);
         }
-        let run = Run { rate_hz, spoken_by };
         if self.run.is_some_and(|current| current != run) {
             frames = self.finish();
         }
@@ -96,7 +110,7 @@ impl Rechunker {
         // The filter's table outlives the run: a stream that changes its stamp only does not compute it again.
         let resampler = match &mut self.resampler {
             Some((rate, resampler)) if *rate == rate_hz => resampler,
-            other => &mut other.insert((rate_hz, resampler(rate_hz, self.target_hz, self.live))).1,
+            other => &mut other.insert((rate_hz, filters.resampler(rate_hz, self.target_hz, self.live))).1,
         };
         resampler.push(samples, &mut self.rest);
         self.cut(spoken_by, false, &mut frames);
@@ -115,6 +129,20 @@ impl Rechunker {
         frames
     }
 
+    /// Forgets the stream: what came counts no more.
+    pub fn reset(&mut self) {
+        self.run = None;
+        self.rest.clear();
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.reset();
+        }
+    }
+
+    /// Whether something of the stream has not been given yet.
+    pub fn is_owing(&self) -> bool {
+        self.run.is_some()
+    }
+
     fn cut(&mut self, spoken_by: Option<InvocationId>, all: bool, frames: &mut Vec<AudioFrame>) {
         let whole = self.rest.len() - self.rest.len() % self.frame_samples;
         let end = if all { self.rest.len() } else { whole };
@@ -123,10 +151,6 @@ impl Rechunker {
         }
         self.rest.drain(..end);
     }
-}
-
-fn resampler(from_hz: u32, to_hz: u32, live: bool) -> Resampler {
-    if live { Resampler::live(from_hz, to_hz) } else { Resampler::new(from_hz, to_hz) }
 }
 
 fn check_rate(rate_hz: u32) -> Result<(), UnsupportedRate> {

@@ -5,7 +5,10 @@
 //! numbers only once its taps are made, and looks ahead by 32 samples of the lower rate: 2 ms at 16 kHz. What a server
 //! pays for that is a few microseconds a frame (`cargo bench --bench border`).
 
-use super::{MAX_RATE_HZ, MIN_RATE_HZ};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rspp_specs::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
 
 /// Zero crossings of the sinc on either side: how many samples of the lower rate the filter looks ahead.
 const MARGIN_CROSSINGS: u64 = 32;
@@ -36,11 +39,12 @@ const _: () = {
 /// were cut into pieces. The first sample out is at the time of the first sample in, and the last samples out come when
 /// the stream ends or goes on; of a *live* stream each sample comes out at once, and everything is later by what the
 /// filter looks ahead, so that a frame in is a frame out.
-pub(crate) struct Resampler {
+#[derive(Debug)]
+pub struct Resampler {
     /// The ratio of the rates, reduced: `up` samples out for `down` samples in.
     up: u64,
     down: u64,
-    filter: Option<Filter>,
+    filter: Option<Arc<Filter>>,
     live: bool,
     /// Input that later outputs still need, with the silence before the first sample.
     history: Vec<i16>,
@@ -53,26 +57,17 @@ pub(crate) struct Resampler {
 
 impl Resampler {
     /// A stream from `from_hz` to `to_hz`, both between `MIN_RATE_HZ` and `MAX_RATE_HZ`.
-    pub(crate) fn new(from_hz: u32, to_hz: u32) -> Self {
-        Self::of(from_hz, to_hz, false)
+    pub fn new(from_hz: u32, to_hz: u32) -> Self {
+        Filters::default().resampler(from_hz, to_hz, false)
     }
 
     /// A live stream between the same rates.
-    pub(crate) fn live(from_hz: u32, to_hz: u32) -> Self {
-        Self::of(from_hz, to_hz, true)
-    }
-
-    fn of(from_hz: u32, to_hz: u32, live: bool) -> Self {
-        let divisor = greatest_common_divisor(u64::from(from_hz), u64::from(to_hz)).max(1);
-        let (up, down) = (u64::from(to_hz) / divisor, u64::from(from_hz) / divisor);
-        let filter = (up != down).then(|| Filter::new(up, down));
-        let mut stream = Self { up, down, filter, live, history: Vec::new(), start: 0, part: 0, taken: 0, given: 0 };
-        stream.reset();
-        stream
+    pub fn live(from_hz: u32, to_hz: u32) -> Self {
+        Filters::default().resampler(from_hz, to_hz, true)
     }
 
     /// Takes the next samples and appends what can be given so far.
-    pub(crate) fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
+    pub fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
         if self.filter.is_none() {
             out.extend_from_slice(samples);
             return;
@@ -84,7 +79,7 @@ impl Resampler {
 
     /// Ends the stream: appends what is left, so that `n` samples in have become `round(n * to / from)` out, and those
     /// by which a live stream is late. The next sample starts a new stream.
-    pub(crate) fn finish(&mut self, out: &mut Vec<i16>) {
+    pub fn finish(&mut self, out: &mut Vec<i16>) {
         if let Some(filter) = &self.filter {
             let late = if self.live && self.taken > 0 { filter.width as u64 / 2 } else { 0 };
             self.history.resize(self.history.len() + filter.width, 0);
@@ -94,9 +89,9 @@ impl Resampler {
     }
 
     /// Forgets the stream: the next sample starts a new one.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         let before = |filter: &Filter| if self.live { filter.width - 1 } else { filter.width / 2 - 1 };
-        let silence = self.filter.as_ref().map_or(0, before);
+        let silence = self.filter.as_deref().map_or(0, before);
         self.history.clear();
         self.history.resize(silence, 0);
         (self.start, self.part, self.taken, self.given) = (0, 0, 0, 0);
@@ -123,7 +118,41 @@ impl Resampler {
     }
 }
 
+/// Filters that were made, by their ratio: streams between the same rates share one.
+#[derive(Debug, Default)]
+pub struct Filters {
+    made: BTreeMap<(u64, u64), Arc<Filter>>,
+}
+
+/// Filters that are kept for those who come later.
+const MAX_FILTERS: usize = 64;
+
+impl Filters {
+    /// A stream between two rates.
+    pub(crate) fn resampler(&mut self, from_hz: u32, to_hz: u32, live: bool) -> Resampler {
+        let divisor = greatest_common_divisor(u64::from(from_hz), u64::from(to_hz)).max(1);
+        let (up, down) = (u64::from(to_hz) / divisor, u64::from(from_hz) / divisor);
+        let filter = (up != down).then(|| self.filter(up, down));
+        let history = Vec::new();
+        let mut stream = Resampler { up, down, filter, live, history, start: 0, part: 0, taken: 0, given: 0 };
+        stream.reset();
+        stream
+    }
+
+    fn filter(&mut self, up: u64, down: u64) -> Arc<Filter> {
+        if let Some(filter) = self.made.get(&(up, down)) {
+            return Arc::clone(filter);
+        }
+        let filter = Arc::new(Filter::new(up, down));
+        if self.made.len() < MAX_FILTERS {
+            self.made.insert((up, down), Arc::clone(&filter));
+        }
+        filter
+    }
+}
+
 /// The taps of every phase, one phase after the other: coarsely, and what is left of each then.
+#[derive(Debug)]
 struct Filter {
     coarse: Vec<i16>,
     fine: Vec<i16>,

@@ -27,6 +27,15 @@ impl Law {
             Law::A => bytes.extend(samples.iter().map(|sample| encode_alaw(*sample))),
         }
     }
+
+    /// Moves samples to where the scale has a step: a telephone's wire carries them without loss then.
+    pub fn settle(self, samples: &mut [i16]) {
+        let step = |sample: i16| match self {
+            Law::Mu => decode_ulaw(encode_ulaw(sample)),
+            Law::A => decode_alaw(encode_alaw(sample)),
+        };
+        samples.iter_mut().for_each(|sample| *sample = step(*sample));
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +72,15 @@ mod tests {
                 // The loudest samples are clipped to the top of the scale.
                 assert!(moved <= floor.max(level / 16).max(level - 32_124), "{law:?}: {sample} became {back}");
             }
+        }
+    }
+
+    #[test]
+    fn what_has_settled_is_carried_without_loss() {
+        let mut samples: Vec<i16> = (i16::MIN..=i16::MAX).collect();
+        for law in [Law::Mu, Law::A] {
+            law.settle(&mut samples);
+            assert_eq!(through(law, &samples), samples, "{law:?}");
         }
     }
 
