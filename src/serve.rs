@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::pool::{Limits as PoolLimits, Pool};
 use rspp_adapters::bridge::{Bridge, Pipeline};
 use rspp_adapters::call::CallError;
@@ -51,6 +52,8 @@ pub struct Serve {
     pub limits: Limits,
     /// What providers may do at the same time.
     pub pool: PoolLimits,
+    /// What calls may do at the same time.
+    pub capacity: Capacity,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
     /// Keys that sign the tokens of whoever is let in; without any, everybody is.
@@ -166,7 +169,7 @@ pub fn serve(
     let notes = Notes::new(|note| eprintln!("note: {note}"));
     let pool = Pool::open(&plan, opener, options.pool, &notes).map_err(ServeError::Provider)?;
     let registry = registry.clone();
-    let bridge = Bridge::start(options.workers, move || crate::core(registry.clone()));
+    let bridge = Bridge::start(options.workers, options.capacity, move || crate::core(registry.clone()));
     let server = Options {
         listen: options.listen,
         tls: options.certificate.clone(),

@@ -11,10 +11,15 @@
 //!   thread of a provider ────────▲                └──▶ jobs ──▶ thread of a provider
 //! ```
 
+mod books;
 mod clock;
+mod fair;
 pub mod outlet;
 pub mod pool;
 mod row;
+mod seats;
+mod stopwatch;
+mod wall;
 mod worker;
 
 use std::sync::Arc;
@@ -29,10 +34,14 @@ use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Record};
 
+use books::Books;
 pub use clock::Clock;
 use outlet::Outlet;
 use pool::Pool;
+use seats::Seats;
 use worker::{Message, Worker};
+
+use crate::admission::{Capacity, Priority};
 
 /// Inputs that may wait for one worker. A worker ticks a thousand times a second, so this is far more than it has behind
 /// when all is well; whoever finds it full waits with reading its socket.
@@ -64,6 +73,8 @@ pub struct Opening {
     pub session: Arc<str>,
     /// With whom it shares what is scarce.
     pub fairness_key: Arc<str>,
+    /// Whether somebody waits for its answers.
+    pub priority: Priority,
     /// The lease under which it is written.
     pub epoch: LeaseEpoch,
     /// What it runs.
@@ -103,6 +114,12 @@ pub struct Counts {
     pub provider_errors: AtomicU64,
     /// Lines that took nothing for too long.
     pub stalls: AtomicU64,
+    /// Reactions of nodes that computed for long.
+    pub overruns: AtomicU64,
+    /// Invocations for which there was no room.
+    pub dispatches_refused: AtomicU64,
+    /// Turns that were put off, or not opened, because there was no room.
+    pub turns_refused: AtomicU64,
     /// Microseconds in ticks and effects.
     pub busy_us: AtomicU64,
 }
@@ -115,6 +132,7 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// The workers.
 pub struct Bridge {
     lanes: Vec<Lane>,
+    seats: Arc<Seats>,
     next_key: AtomicU64,
     clock: Clock,
     counts: Arc<Counts>,
@@ -137,8 +155,23 @@ pub(crate) struct Load {
 
 /// There is no room for one more session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the workers have as many sessions as they can hold")]
-pub struct NoRoom;
+pub enum NoRoom {
+    /// The worker that has the fewest has too much to do.
+    #[error("the workers have as many sessions as they can hold")]
+    Worker,
+    /// The server has as many as it may have.
+    #[error("the server has {sessions} calls, which is as many as it may have: call again later")]
+    Server {
+        /// So many.
+        sessions: usize,
+    },
+    /// The tenant has as many as it may have.
+    #[error("the tenant has {sessions} calls, which is as many as it may have: call again when one has ended")]
+    Tenant {
+        /// So many.
+        sessions: usize,
+    },
+}
 
 /// Why an input was not taken.
 #[derive(Debug)]
@@ -150,20 +183,24 @@ pub enum NotGiven {
 }
 
 impl Bridge {
-    /// Starts so many workers, each with a core of its own that `new_core` makes on its thread.
-    pub fn start(workers: usize, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
+    /// Starts so many workers, each with a core of its own that `new_core` makes on its thread. Together they take on what
+    /// `capacity` says, and no more.
+    pub fn start(workers: usize, capacity: Capacity, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
         let (clock, counts) = (Clock::start(), Arc::new(Counts::default()));
-        let new_core = Arc::new(new_core);
-        let lanes = (0..workers.max(1)).map(|number| {
+        let (new_core, workers) = (Arc::new(new_core), workers.max(1));
+        let books = books::Shared::new(capacity, workers);
+        let lanes = (0..workers).map(|number| {
+            let books = Books::new(&books, number);
             let (inbox, messages) = bounded(MAX_INBOX);
             let (load, new_core, counts) = (Arc::new(Load::default()), Arc::clone(&new_core), Arc::clone(&counts));
             let (shown, own) = (Arc::clone(&load), inbox.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts).run());
+                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, books).run());
             Lane { inbox, load: shown, thread: thread.ok() }
         });
-        Self { lanes: lanes.collect(), next_key: AtomicU64::new(1), clock, counts }
+        let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);
+        Self { lanes: lanes.collect(), seats, next_key: AtomicU64::new(1), clock, counts }
     }
 
     /// The workers' time.
@@ -206,16 +243,18 @@ impl Bridge {
     /// # Errors
     /// There is no room.
     pub fn open(&self, opening: Opening) -> Result<Session, NoRoom> {
-        let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed)).ok_or(NoRoom)?;
+        let seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
+        let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed));
+        let fewest = fewest.ok_or(NoRoom::Worker)?;
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
         let (name, outlet) = (Arc::clone(&opening.session), Arc::new(Outlet::default()));
         let session =
             Session { key, name, inbox: fewest.inbox.clone(), outlet: Arc::clone(&outlet), clock: self.clock };
         // Before the worker has taken it, so that many at once do not all find the same worker empty.
         fewest.load.sessions.fetch_add(1, Ordering::Relaxed);
-        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet)).is_err() {
+        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet, seat)).is_err() {
             fewest.load.sessions.fetch_sub(1, Ordering::Relaxed);
-            return Err(NoRoom);
+            return Err(NoRoom::Worker);
         }
         Ok(session)
     }

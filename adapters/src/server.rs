@@ -36,7 +36,8 @@ pub use reception::{Companion, Place, Reception};
 pub use routes::{DOORS, Door, Knock, Opens};
 pub use socket::{Came, Gone, Socket};
 
-use crate::bridge::{Bridge, Opening, Pipeline};
+use crate::admission::Priority;
+use crate::bridge::{Bridge, NoRoom, Opening, Pipeline};
 use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
@@ -309,12 +310,15 @@ impl House {
                 .and_then(|folder| tape::Recorder::begin(folder, &session, &begun.pipeline.plan, self.notes.clone())),
             session,
             fairness_key: tenant.into(),
+            priority: claims.map_or(Priority::Interactive, |claims| claims.priority),
             epoch: begun.epoch,
             pipeline: begun.pipeline,
             tells,
         };
-        let opened = self.bridge.open(opening);
-        let session = opened.map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))?;
+        let session = self.bridge.open(opening).map_err(|error| {
+            let code = if matches!(error, NoRoom::Tenant { .. }) { RefusalCode::OverQuota } else { RefusalCode::Full };
+            Refusal::fatal(code, error.to_string())
+        })?;
         Ok(Guest::new(session, begun.witness))
     }
 }

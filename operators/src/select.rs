@@ -96,5 +96,10 @@ mod tests {
             harness.event_on(PortIndex(2), Payload::text("longer"));
         });
         assert_eq!(harness.emitted(), [Payload::text("long")]);
+        let end = Payload::End(rspp_specs::outcome::Outcome::Success);
+        for port in (0..3).map(PortIndex) {
+            harness.event_on(port, end.clone());
+        }
+        assert_eq!(harness.emitted(), [end], "an end fits every condition");
     }
 }

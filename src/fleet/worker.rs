@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::pool::Limits as PoolLimits;
 use rspp_adapters::bridge::{Bridge, Pipeline};
 use rspp_adapters::interrupt::Interrupt;
@@ -188,7 +189,8 @@ fn server(
         notes: notes.clone(),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
     };
-    Ok(Server::bind(options, first, Bridge::start(worker.workers, move || crate::core(cores.clone())))?)
+    let bridge = Bridge::start(worker.workers, Capacity::default(), move || crate::core(cores.clone()));
+    Ok(Server::bind(options, first, bridge)?)
 }
 
 fn registration(worker: &Worker, address: SocketAddr) -> Registration {

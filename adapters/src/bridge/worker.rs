@@ -14,19 +14,24 @@ use rspp_engine::{Batch, Core, NotTaken};
 use rspp_specs::event::ProviderResult;
 use rspp_specs::ids::Slot;
 use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
+use rspp_specs::meter::Overrun;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{Input, Record, SessionOpen};
 
+use super::books::Books;
 use super::clock::Clock;
 use super::outlet::{End, Outlet};
 use super::row::{Row, Surroundings};
-use super::{Counts, Key, Load, Opening, count};
+use super::seats::Seat;
+use super::wall::Wall;
+use super::{Counts, Key, Load, Opening, count, stopwatch};
+use crate::admission::LocalAdmission;
 
 /// To a worker.
 pub(crate) enum Message {
     /// A session begins.
-    Open(Key, Box<Opening>, Arc<Outlet>),
+    Open(Key, Box<Opening>, Arc<Outlet>, Seat),
     /// Something for a session.
     Input(Key, Input),
     /// The worker ends, and with it all that is left.
@@ -53,6 +58,10 @@ pub(crate) struct Worker {
     inbox: Sender<Message>,
     load: Arc<Load>,
     counts: Arc<Counts>,
+    /// What this worker's sessions use, and what they are told of it.
+    admission: LocalAdmission,
+    /// What those of the other workers use.
+    books: Books,
     slots: BTreeMap<Key, Slot>,
     rows: Vec<Option<Row>>,
     batch: Batch,
@@ -65,6 +74,9 @@ pub(crate) struct Worker {
     follow: Vec<(Key, Input)>,
     /// Sessions for which a provider that answers at once has answered.
     answered: VecDeque<Key>,
+    /// Reactions of the last tick that computed for long.
+    overruns: Vec<Overrun>,
+    wall: Wall,
     looked_around: Micros,
     pace: Pace,
     stopping: bool,
@@ -106,14 +118,17 @@ impl Worker {
         inbox: Sender<Message>,
         load: Arc<Load>,
         counts: Arc<Counts>,
+        books: Books,
     ) -> Self {
         Self {
-            core,
+            core: core.measured(stopwatch::meter()),
             clock,
             messages,
             inbox,
             load,
             counts,
+            admission: LocalAdmission::new(books.capacity()),
+            books,
             slots: BTreeMap::new(),
             rows: Vec::new(),
             batch: Batch::default(),
@@ -122,6 +137,8 @@ impl Worker {
             held: VecDeque::new(),
             follow: Vec::new(),
             answered: VecDeque::new(),
+            overruns: Vec::new(),
+            wall: Wall::default(),
             looked_around: Micros(0),
             pace: Pace::default(),
             stopping: false,
@@ -195,12 +212,12 @@ impl Worker {
                 count(&self.counts.inputs);
                 self.offer(key, input);
             }
-            Message::Open(key, opening, outlet) => self.open(key, *opening, outlet),
+            Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
             Message::Stop => self.stopping = true,
         }
     }
 
-    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>) {
+    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat) {
         let Some(slot) = self.core.reserve() else {
             count(&self.counts.refused);
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -210,15 +227,20 @@ impl Worker {
         };
         count(&self.counts.opened);
         self.counts.sessions.fetch_add(1, Ordering::Relaxed);
-        let Opening { session, fairness_key, epoch, pipeline, tells, tape } = opening;
-        let open = SessionOpen { fairness_key, epoch, ..SessionOpen::new(session, Arc::clone(&pipeline.plan)) };
+        let Opening { session, fairness_key, priority, epoch, pipeline, .. } = &opening;
+        let (fairness_key, epoch) = (Arc::clone(fairness_key), *epoch);
+        self.admission.enter(slot, Arc::clone(&fairness_key), *priority, epoch, 0);
+        let open = SessionOpen::new(Arc::clone(session), Arc::clone(&pipeline.plan));
+        let open = SessionOpen { fairness_key, epoch, ..open };
         let index = slot.0 as usize;
         if self.rows.len() <= index {
             self.rows.resize_with(index + 1, || None);
         }
-        self.rows[index] = Some(Row::new(key, outlet, pipeline.pool, tells, tape));
+        self.rows[index] = Some(Row::new(key, outlet, opening, seat));
         self.slots.insert(key, slot);
         self.offer(key, Input::SessionOpen(Box::new(open)));
+        let reading = self.wall.reading(self.clock.now());
+        self.offer(key, Input::WallClock(reading));
     }
 
     /// Puts an input into the tick, or behind what waits for the next. Control always fits, and overtakes data. What is
@@ -275,6 +297,7 @@ impl Worker {
     fn turn(&mut self, now: Micros) {
         self.core.tick(now, &mut self.batch, &mut self.records);
         count(&self.counts.ticks);
+        self.tell_overruns();
         for record in self.records.drain(..) {
             let Some(row) = self.rows.get_mut(record.slot.0 as usize).and_then(Option::as_mut) else { continue };
             if row.records.is_empty() {
@@ -285,16 +308,37 @@ impl Worker {
         for slot in std::mem::take(&mut self.touched) {
             self.perform(now, slot);
         }
+        self.tell_admission();
         if now.since(self.looked_around) >= LOOK_EVERY {
             self.look_around(now);
         }
         self.counts.busy_us.fetch_add(self.clock.now().since(now).0, Ordering::Relaxed);
     }
 
+    /// What there is for new turns is an input of each session for which it has changed.
+    fn tell_admission(&mut self) {
+        self.books.balance(&mut self.admission);
+        for (slot, input) in self.admission.news() {
+            let row = self.rows.get(slot.0 as usize).and_then(Option::as_ref);
+            self.follow.extend(row.map(|row| (row.key, input)));
+        }
+    }
+
+    /// What nodes have computed for too long is an input of their sessions' next tick.
+    fn tell_overruns(&mut self) {
+        self.core.hand_over_overruns(&mut self.overruns);
+        for Overrun { slot, node, took } in self.overruns.drain(..) {
+            count(&self.counts.overruns);
+            let row = self.rows.get(slot.0 as usize).and_then(Option::as_ref);
+            self.follow.extend(row.map(|row| (row.key, Input::NodeOverrun { node, took })));
+        }
+    }
+
     fn perform(&mut self, now: Micros, slot: Slot) {
         let Some(row) = self.rows[slot.0 as usize].as_mut() else { return };
         let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
-        let over = row.perform(&mut Surroundings { now, inbox, counts, follow });
+        let admission = &mut self.admission;
+        let over = row.perform(&mut Surroundings { now, inbox, counts, admission, follow });
         let key = row.key;
         if row.answered.next_at().is_some() && !std::mem::replace(&mut row.is_in_line, true) {
             self.answered.push_back(key);
@@ -311,6 +355,10 @@ impl Worker {
     /// Sessions of which nobody holds the other end are ended; their word for it may have found no room.
     fn look_around(&mut self, now: Micros) {
         self.looked_around = now;
+        if let Some(reading) = self.wall.look(now) {
+            let keys = self.rows.iter().flatten().map(|row| row.key);
+            self.follow.extend(keys.map(|key| (key, Input::WallClock(reading))));
+        }
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
     }

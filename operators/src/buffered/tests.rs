@@ -513,6 +513,22 @@ fn what_was_lost_before_its_other_half_comes_is_remembered_and_no_longer() {
 }
 
 #[test]
+fn several_that_were_lost_before_their_other_halves_come_go_each_in_its_turn() {
+    let mut harness = group(&[9, 1], SyncDrop::AtomicDrop);
+    harness.event_on(PortIndex(1), Payload::text("A"));
+    harness.same_cause(|harness| {
+        for text in ["B", "C", "D"] {
+            harness.event_on(PortIndex(1), Payload::text(text));
+        }
+        for text in ["b", "c", "d", "e"] {
+            harness.event_on(PortIndex(0), Payload::text(text));
+        }
+    });
+    open(&mut harness);
+    assert_eq!(texts(&mut harness), ["e", "A"]);
+}
+
+#[test]
 fn what_was_handed_over_already_leaves_a_gap_that_is_counted() {
     let mut harness = group(&[9, 9], SyncDrop::AtomicDrop);
     for gap in 1..=2 {
