@@ -143,6 +143,7 @@ fn options() -> Serve {
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),
         telephones: std::collections::BTreeMap::new(),
+        livekit: None,
         public_url: None,
         dev: false,
         drain: Duration::from_secs(1),

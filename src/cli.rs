@@ -14,6 +14,7 @@ mod explain;
 mod format;
 mod gates;
 mod lint;
+mod livekit;
 mod new;
 mod outcome;
 mod over;
@@ -75,6 +76,8 @@ enum Command {
     Trace(trace::Trace),
     Run(run::Run),
     Serve(serve::Serve),
+    #[command(name = "livekit-check")]
+    LiveKitCheck(livekit::LiveKitCheck),
     ControlPlane(control_plane::ControlPlane),
     Worker(worker::Worker),
     Publish(publish::Publish),
@@ -120,6 +123,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Trace(command) => command.run(registry, &interrupt),
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
+        Command::LiveKitCheck(command) => command.run(),
         Command::ControlPlane(command) => command.run(registry, &interrupt),
         Command::Worker(command) => command.run(registry, &interrupt),
         Command::Publish(command) => command.run(registry),

@@ -21,7 +21,10 @@ use rspp_adapters::server::{Certificate, Entry, Limits, Options, Server, ServerE
 use rspp_adapters::telephony::{Provider, Telephones};
 use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
-use rspp_specs::binding::KeyReference;
+use rspp_livekit::room::Mode;
+use rspp_livekit::token::Keys;
+use rspp_livekit::worker;
+use rspp_specs::binding::{Endpoint, KeyReference};
 
 pub use built_in::BuiltIn;
 
@@ -59,10 +62,40 @@ pub struct Serve {
     pub dev: bool,
     /// Which telephone providers' calls are answered, each with its secret.
     pub telephones: BTreeMap<Provider, KeyReference>,
+    /// The LiveKit server whose rooms are served.
+    pub livekit: Option<LiveKit>,
     /// How the world calls the server; where it listens, if nobody says.
     pub public_url: Option<String>,
     /// How long calls may take to come to an end.
     pub drain: Duration,
+}
+
+/// A LiveKit server, and how it is worked for.
+#[derive(Clone, Debug)]
+pub struct LiveKit {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Where the name of its key is.
+    pub key: KeyReference,
+    /// Where the key's secret is.
+    pub secret: KeyReference,
+    /// The name that rooms ask for.
+    pub agent: String,
+    /// The only participant that is listened to.
+    pub caller: Option<String>,
+    /// How media is agreed on.
+    pub mode: Mode,
+}
+
+impl LiveKit {
+    /// Reads its key and its secret.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn keys(&self, folder: &Path) -> Result<Keys, SecretError> {
+        let secrets = Secrets::beside(folder);
+        Ok(Keys::new(secrets.read(&self.key)?.reveal(), secrets.read(&self.secret)?))
+    }
 }
 
 /// Why nothing is served.
@@ -85,6 +118,9 @@ pub enum ServeError {
         /// Why.
         error: SecretError,
     },
+    /// LiveKit's key or its secret.
+    #[error("LiveKit: {0}")]
+    LiveKit(SecretError),
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -107,7 +143,8 @@ impl ServeError {
     /// Whether the command line, the spec or its files are wrong, and not the world.
     pub fn is_wrong_usage(&self) -> bool {
         match self {
-            ServeError::Spec(_) | ServeError::Key { .. } | ServeError::Open(_) | ServeError::Telephone { .. } => true,
+            ServeError::Spec(_) | ServeError::Key { .. } | ServeError::Open(_) => true,
+            ServeError::Telephone { .. } | ServeError::LiveKit(_) => true,
             ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
             ServeError::Provider(_) => false,
             ServeError::Server(error) => !matches!(error, ServerError::System(_)),
@@ -145,12 +182,21 @@ pub fn serve(
         notes,
         authority: None,
     };
-    let server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
+    let mut server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
+    if let Some(livekit) = &options.livekit {
+        server.invite(worker::companion(work_for(livekit, folder)?));
+    }
     interrupt.may_take(options.drain + LAST_MOMENTS);
     let _ending = interrupt.ending();
     on_ready(server.address());
     server.run(interrupt.asked(), options.drain);
     Ok(())
+}
+
+fn work_for(livekit: &LiveKit, folder: &Path) -> Result<worker::Options, ServeError> {
+    let keys = livekit.keys(folder).map_err(ServeError::LiveKit)?;
+    let LiveKit { endpoint, agent, caller, mode, .. } = livekit.clone();
+    Ok(worker::Options { endpoint, keys, agent, caller, mode })
 }
 
 /// Who is let in.

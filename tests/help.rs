@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["demo"],
     &["new"],
@@ -35,6 +35,7 @@ const COMMANDS: [&[&str]; 41] = [
     &["sim"],
     &["run"],
     &["serve"],
+    &["livekit-check"],
     &["control-plane"],
     &["worker"],
     &["publish"],

@@ -26,7 +26,7 @@ pub use conceal::Concealer;
 pub use decay::{MAX_DECAY_MS, decay};
 pub use jitter::{Arrival, Jitter, JitterCounts, JitterProfile, Next};
 pub use keypad::{Digit, MAX_DIALLED_DIGITS, dial};
-pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter};
+pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter, opus_samples};
 pub use rspp_sound::{Law, Rechunker, UnsupportedRate};
 pub use rspp_specs::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
 pub use wav::{read_call, write_stereo};

@@ -213,6 +213,11 @@ impl Bridge {
         self.clock.instant(at)
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use rspp_specs::binding::Endpoint;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +142,21 @@ impl Drop for Client {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Bytes to and from a server, over TLS or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection to the server of `endpoint` for whoever speaks something else than this client, on the caller's runtime.
+///
+/// # Errors
+/// Nobody listens there in time, the name is unknown, or TLS fails.
+pub async fn reach(endpoint: &Endpoint, limit: Duration) -> Result<Box<dyn Stream>, Fault> {
+    let line = Line::new(endpoint.clone())?;
+    let reached = tokio::time::timeout(limit, line.reach()).await;
+    reached.unwrap_or(Err(Fault::TimedOut { awaited: "connection", after: limit }))
 }
 
 type Body = http_body_util::Full<Bytes>;

@@ -83,9 +83,16 @@ impl Secret {
         &self.from
     }
 
-    /// The key itself, for whoever checks a signature with it.
-    pub(crate) fn reveal(&self) -> &str {
+    /// The key itself, for whoever checks a signature with it, or sends it where it belongs.
+    pub fn reveal(&self) -> &str {
         &self.value
+    }
+
+    /// A signature of these bytes by it, HMAC-SHA256.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 32] {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.value.as_bytes());
+        let tag = ring::hmac::sign(&key, bytes);
+        tag.as_ref().try_into().expect("the tag of SHA-256 has 32 bytes")
     }
 
     /// The value of an `Authorization` header, marked as sensitive.

@@ -3,7 +3,8 @@
 //! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
 //! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
 //! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
-//! the life of one WebSocket, `parking` keeps sessions whose connection is lost.
+//! the life of one peer and `socket` what it is heard by, `parking` keeps sessions whose connection is lost, and `reception`
+//! is for peers that come by other ways.
 
 mod accept;
 mod attendant;
@@ -12,7 +13,9 @@ mod console;
 mod limits;
 mod metrics;
 mod parking;
+mod reception;
 mod routes;
+mod socket;
 mod tape;
 mod webhooks;
 
@@ -29,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use authority::{Authority, Begun, Witness};
 pub use limits::Limits;
+pub use reception::{Companion, Place, Reception};
 pub use routes::{DOORS, Door, Knock, Opens};
+pub use socket::{Came, Gone, Socket};
 
 use crate::admission::Priority;
 use crate::bridge::{Bridge, NoRoom, Opening, Pipeline};
@@ -120,6 +125,7 @@ pub struct Server {
     tls: Option<tokio_rustls::TlsAcceptor>,
     house: Arc<House>,
     address: SocketAddr,
+    companions: Vec<Companion>,
 }
 
 /// What all connections share.
@@ -220,7 +226,12 @@ impl Server {
             draining: CancellationToken::new(),
             over: CancellationToken::new(),
         };
-        Ok(Self { runtime, listener, tls, house: Arc::new(house), address })
+        Ok(Self { runtime, listener, tls, house: Arc::new(house), address, companions: Vec::new() })
+    }
+
+    /// Somebody works beside the doors while the server runs.
+    pub fn invite(&mut self, companion: Companion) {
+        self.companions.push(companion);
     }
 
     /// Where it listens, with the port that it was given.
@@ -231,8 +242,11 @@ impl Server {
     /// Serves until it is `asked` to end; then takes no new calls, lets those that are there come to an end for so long, and
     /// ends.
     pub fn run(self, asked: &CancellationToken, drain: Duration) {
-        let Self { runtime, listener, tls, house, .. } = self;
+        let Self { runtime, listener, tls, house, companions, .. } = self;
         runtime.block_on(async {
+            for companion in companions {
+                tokio::spawn(companion(Reception(Arc::clone(&house))));
+            }
             tokio::select! {
                 () = accept::accept(listener, tls, Arc::clone(&house)) => {}
                 () = asked.cancelled() => {}

@@ -69,6 +69,7 @@ pub(crate) fn run(spec: PathBuf, limits: Limits) {
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),
         telephones: BTreeMap::new(),
+        livekit: None,
         public_url: None,
         dev: false,
         drain: Duration::from_secs(1),

@@ -13,6 +13,7 @@ use rspp_adapters::telephony::Provider;
 use rspp_compiler::Registry;
 use rspp_specs::binding::{BindingError, KeyReference};
 
+use super::livekit::Rooms;
 use super::outcome::{Failure, Outcome};
 use super::over::LaidOver;
 use crate::serve::{self, BuiltIn, ServeError, serve};
@@ -81,6 +82,8 @@ pub(super) struct Serve {
     /// Answer a telephone provider's calls, with its secret, as `twilio=env:TWILIO_AUTH_TOKEN`; may be given several times.
     #[arg(long, value_name = "PROVIDER=env:NAME|file:PATH", value_parser = telephone)]
     telephone: Vec<(Provider, KeyReference)>,
+    #[command(flatten)]
+    livekit: Rooms,
     /// How the world calls this server, as `https://voice.example.com`: what telephone providers sign.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -115,6 +118,7 @@ impl Serve {
             token_keys: self.token_key,
             dev: self.dev,
             telephones: self.telephone.into_iter().collect(),
+            livekit: self.livekit.livekit(),
             public_url: self.public_url,
             drain: Duration::from_secs(self.drain),
         };

@@ -44,6 +44,7 @@ impl House {
             token_keys: Vec::new(),
             dev: false,
             telephones: BTreeMap::new(),
+            livekit: None,
             public_url: None,
             drain: Duration::from_secs(20),
         }

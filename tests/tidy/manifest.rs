@@ -42,6 +42,7 @@ const TABLE: &[Imports] = &[
     },
     Imports { name: "rspp-engine", ours: &["rspp-specs"], others: Some(&["thiserror", "timely"]) },
     Imports { name: "rspp-adapters", ours: &["rspp-specs", "rspp-sound", "rspp-engine"], others: None },
+    Imports { name: "rspp-livekit", ours: &["rspp-specs", "rspp-adapters"], others: None },
     Imports { name: "rspp-controlplane", ours: &["rspp-specs"], others: None },
     Imports { name: "rspp-checker", ours: &["rspp-specs"], others: Some(&[]) },
     Imports {
@@ -52,6 +53,7 @@ const TABLE: &[Imports] = &[
             "rspp-compiler",
             "rspp-engine",
             "rspp-adapters",
+            "rspp-livekit",
             "rspp-controlplane",
             "rspp-checker",
         ],

@@ -10,6 +10,7 @@ use rspp_specs::event::AudioFrame;
 use rspp_specs::limits::FRAME_MS;
 use thiserror::Error;
 
+use super::decay::decay;
 use super::opus::{OpusError, OpusReader, OpusWriter};
 use super::{MAX_RATE_HZ, MIN_RATE_HZ};
 
@@ -228,6 +229,21 @@ impl Outbound {
             writer.finish(|packet| pieces.push(Bytes::copy_from_slice(packet)));
         }
         pieces
+    }
+
+    /// The same for a wire that is Opus and can't be told to forget: what was given and has not left is not heard, and what
+    /// has left ends with a decay instead of a click. Of other wires it gives nothing.
+    pub fn cut(&mut self) -> Option<Bytes> {
+        let last = self.samples.last().copied().unwrap_or(0);
+        let (rate_hz, mut cut) = (self.format.rate_hz, None);
+        if let Writer::Opus(writer) = &mut self.writer
+            && last != 0
+        {
+            writer.cut(decay(last, rate_hz), |packet| cut = Some(Bytes::copy_from_slice(packet)));
+        }
+        self.samples.clear();
+        self.reset();
+        cut
     }
 
     /// What was given is not to be heard: the filter and the codec forget it.

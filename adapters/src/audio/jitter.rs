@@ -102,6 +102,8 @@ pub struct Jitter<P> {
     waiting: BTreeMap<u64, (u64, P)>,
     /// Since when the next sample is missing while later ones wait.
     gap_since: Option<Micros>,
+    /// Where the sender is known to have paused: nothing of it will come.
+    pause: std::ops::Range<u64>,
     pace: Pace,
     counts: JitterCounts,
 }
@@ -115,6 +117,7 @@ impl<P> Jitter<P> {
             head: None,
             waiting: BTreeMap::new(),
             gap_since: None,
+            pause: 0..0,
             pace: Pace::default(),
             counts: JitterCounts::default(),
         }
@@ -156,6 +159,18 @@ impl<P> Jitter<P> {
             Some(at) => self.gap_is_lost(now).then(|| self.lose(at - head, now)),
             None => self.is_starved(now).then(|| self.lose(u64::MAX, now)),
         }
+    }
+
+    /// The sender paused from one sample to another: what is behind that does not wait for it. To be said before the packet
+    /// behind it is put in.
+    pub fn pause(&mut self, from: u64, to: u64) {
+        self.pause = from..to;
+    }
+
+    /// The packet that is next, if it is there: what was lost before it may be told by it.
+    pub fn peek(&self) -> Option<&P> {
+        let (at, (_, packet)) = self.waiting.first_key_value()?;
+        (Some(*at) == self.head).then_some(packet)
     }
 
     /// When [`Jitter::pull`] may have something though nothing came.
@@ -211,6 +226,9 @@ impl<P> Jitter<P> {
     }
 
     fn gap_is_lost(&self, now: Micros) -> bool {
+        if self.head.is_some_and(|head| self.pause.contains(&head)) {
+            return true;
+        }
         let span = self.waiting.last_key_value().zip(self.head).map_or(0, |((at, _), head)| at - head);
         let waited = self.gap_since.is_some_and(|since| now >= since + self.patience());
         waited || span > self.profile.max_wait.to_samples(self.rate_hz) || self.waiting.len() == MAX_WAITING_PACKETS

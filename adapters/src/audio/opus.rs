@@ -30,6 +30,24 @@ pub enum OpusError {
     Garbage(String),
 }
 
+/// How long a packet plays, in samples at 48 kHz, as its first bytes say; `None` of what is no packet.
+pub fn opus_samples(packet: &[u8]) -> Option<u64> {
+    let (toc, rest) = packet.split_first()?;
+    // RFC 6716, section 3.1: the configuration says how long a frame is, the code how many there are.
+    let (config, code) = (toc >> 3, toc & 3);
+    let frame = match config {
+        0..12 => [480, 960, 1_920, 2_880][usize::from(config & 3)],
+        12..16 => [480, 960][usize::from(config & 1)],
+        _ => [120, 240, 480, 960][usize::from(config & 3)],
+    };
+    let frames = match code {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u64::from(rest.first()? & 0x3f),
+    };
+    (1..=48 * MAX_PACKET_MS as u64).contains(&(frames * frame)).then_some(frames * frame)
+}
+
 /// Reads one stream.
 pub struct OpusReader {
     decoder: OpusDecoder,
@@ -126,6 +144,20 @@ impl OpusWriter {
     /// Forgets what has not filled a packet.
     pub fn reset(&mut self) {
         self.rest.clear();
+    }
+
+    /// A cut: forgets what has not filled a packet, and writes a packet of half the length with these samples, filled up
+    /// with silence.
+    pub fn cut(&mut self, samples: impl Iterator<Item = i16>, mut packet: impl FnMut(&[u8])) {
+        self.rest.clear();
+        let length = self.frame_samples / 2;
+        let mut half: Vec<i16> = samples.take(length).collect();
+        half.resize(length, 0);
+        let mut bytes = [0; MAX_OPUS_PACKET_BYTES];
+        // Opus has packets of 10 ms at all of its rates, and the buffer is longer than any.
+        if let Ok(written) = self.encoder.encode_s16(&half, length, &mut bytes) {
+            packet(&bytes[..written]);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use json::Json;
 use protobuf::Protobuf;
-use story::Story;
+pub use story::{Story, Told, TurnChange, Who};
 
 /// The version of the protocol that is spoken.
 pub const VERSION: u32 = 1;
@@ -132,7 +132,7 @@ pub enum FromServer {
         epoch: EgressEpoch,
     },
     /// What the session says.
-    Told(story::Told),
+    Told(Told),
     /// Something was refused.
     Error(Refusal),
     /// The line is over.

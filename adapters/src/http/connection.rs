@@ -19,7 +19,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Body, Fault, Reader, Timeouts};
+use super::{Body, Fault, Reader, Stream, Timeouts};
 use crate::secret::Secret;
 
 /// A server's head: more is no answer to us.
@@ -73,23 +73,20 @@ impl Line {
     }
 
     async fn dial(&self) -> Result<Connection, Fault> {
+        let stream = self.reach().await?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(MAX_HEAD_BYTES);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+        Ok(Connection::over(sender, driver))
+    }
+
+    pub(super) async fn reach(&self) -> Result<Box<dyn Stream>, Fault> {
         let refused = |error: std::io::Error| Fault::NoConnection { detail: error.to_string() };
         let socket = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await.map_err(refused)?;
         socket.set_nodelay(true).map_err(refused)?;
-        let mut builder = Builder::new();
-        builder.max_buf_size(MAX_HEAD_BYTES);
-        match &self.tls {
-            None => {
-                let (sender, driver) = builder.handshake(TokioIo::new(socket)).await.map_err(|error| broken(&error))?;
-                Ok(Connection::over(sender, driver))
-            }
-            Some((tls, name)) => {
-                let insecure = |error: std::io::Error| Fault::Tls { detail: error.to_string() };
-                let socket = tls.connect(name.clone(), socket).await.map_err(insecure)?;
-                let (sender, driver) = builder.handshake(TokioIo::new(socket)).await.map_err(|error| broken(&error))?;
-                Ok(Connection::over(sender, driver))
-            }
-        }
+        let Some((tls, name)) = &self.tls else { return Ok(Box::new(socket)) };
+        let insecure = |error: std::io::Error| Fault::Tls { detail: error.to_string() };
+        Ok(Box::new(tls.connect(name.clone(), socket).await.map_err(insecure)?))
     }
 }
 

@@ -33,7 +33,7 @@ const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: t
 pub(super) struct Counted(Arc<House>);
 
 impl Counted {
-    fn new(house: &Arc<House>) -> Option<Arc<Self>> {
+    pub(super) fn new(house: &Arc<House>) -> Option<Arc<Self>> {
         let (count, most) = (&house.traffic.connections, house.limits.connections);
         let more = |connections: usize| (connections < most).then_some(connections + 1);
         count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;

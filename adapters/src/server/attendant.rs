@@ -1,4 +1,4 @@
-//! One WebSocket, from its upgrade to its end: between a peer's messages, a transport, and a session.
+//! One peer, from its arrival to its end: between its messages, a transport, and a session.
 //!
 //! The third gate stands here. Audio is taken out of the outlet only when all that was written before has left for the
 //! socket; then the gate is asked, the transport makes a message of the frame, and the message goes into the socket, without
@@ -11,8 +11,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message as Wire, WebSocket};
-use futures_util::{Sink, Stream};
 use rspp_specs::admission::ConnectionState;
 use rspp_specs::timeline::{AckOccasion, Entry, Input, PlayoutAck, Signal};
 use tokio::sync::{mpsc, oneshot};
@@ -24,11 +22,12 @@ use super::authority::Guest;
 use super::limits::Allowance;
 use super::parking::{Displace, Found, Parked};
 use super::routes::random_name;
+use super::socket::{Came, Gone, Socket};
 use crate::bridge::outlet::{End, Outbound};
 use crate::bridge::{NotGiven, Session};
 use crate::token::Claims;
 use crate::transport::connection::Connection;
-use crate::transport::{Bind, Bound, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
+use crate::transport::{Bind, Bound, Ended, Exchange, Refusal, RefusalCode, Transport};
 
 /// Somebody who was let in.
 pub(super) struct Visit {
@@ -55,8 +54,6 @@ const WINDING_UP: Duration = Duration::from_millis(500);
 const GOODBYE: Duration = Duration::from_millis(500);
 /// A session is parked for so long after the core should have ended it.
 const SLACK: Duration = Duration::from_secs(2);
-/// The longest reason in a close frame.
-const MAX_REASON_BYTES: usize = 120;
 
 /// Attends one peer.
 pub(super) struct Attendant {
@@ -64,7 +61,7 @@ pub(super) struct Attendant {
     transport: Box<dyn Transport>,
     claims: Option<Claims>,
     vouched: bool,
-    socket: WebSocket,
+    socket: Box<dyn Socket>,
     out: Exchange,
     line: Option<Line>,
     allowance: Allowance,
@@ -91,7 +88,7 @@ struct Line {
 
 /// What wakes an attendant.
 enum Event {
-    Came(Option<Result<Wire, axum::Error>>),
+    Came(Came),
     Said(Outbound),
     Displaced(Displace),
     Look,
@@ -119,7 +116,7 @@ impl Over {
 
 impl Attendant {
     /// Attends to its end.
-    pub(super) async fn attend(visit: Visit, socket: WebSocket) {
+    pub(super) async fn attend(visit: Visit, socket: Box<dyn Socket>) {
         let Visit { house, transport, claims, vouched, counted } = visit;
         let now = Instant::now();
         let mut attendant = Self {
@@ -153,9 +150,7 @@ impl Attendant {
         loop {
             self.arm();
             match self.next().await {
-                Event::Came(Some(Ok(message))) => self.on_wire(message).await?,
-                Event::Came(Some(Err(error))) => return Err(self.broken(&error)),
-                Event::Came(None) => return Err(Over::Lost),
+                Event::Came(came) => self.on_came(came).await?,
                 Event::Said(outbound) => self.on_said(outbound).await?,
                 Event::Displaced(displace) => return Err(Over::Displaced(displace)),
                 Event::Look => self.look_around().await?,
@@ -190,7 +185,7 @@ impl Attendant {
     }
 
     fn poll_socket(&mut self, cx: &mut Context<'_>) -> Option<Event> {
-        match Pin::new(&mut self.socket).poll_next(cx) {
+        match self.socket.poll_next(cx) {
             Poll::Ready(came) => Some(Event::Came(came)),
             Poll::Pending => None,
         }
@@ -207,27 +202,15 @@ impl Attendant {
         }
     }
 
-    /// What a broken connection is: a message that was too long is the peer's fault, and is said.
-    fn broken(&self, error: &axum::Error) -> Over {
-        let text = error.to_string();
-        if text.contains("too long") || text.contains("too big") || text.contains("Space limit") {
-            let says = format!("a message has at most {} bytes", self.house.limits.message_bytes);
-            return Over::refused(RefusalCode::TooLarge, says);
-        }
-        if text.contains("protocol error") && !text.contains("without closing handshake") || text.contains("UTF-8") {
-            return Over::refused(RefusalCode::Malformed, text);
-        }
-        Over::Lost
-    }
-
-    async fn on_wire(&mut self, message: Wire) -> Result<(), Over> {
+    async fn on_came(&mut self, came: Came) -> Result<(), Over> {
         let now = Instant::now();
         self.heard_at = now;
-        let message = match message {
-            Wire::Text(text) => Message::Text(text.as_str().to_owned()),
-            Wire::Binary(bytes) => Message::Binary(bytes),
-            Wire::Ping(_) | Wire::Pong(_) => return Ok(()),
-            Wire::Close(frame) => return Err(self.closed(frame.as_ref())),
+        let message = match came {
+            Came::Message(message) => message,
+            Came::Alive => return Ok(()),
+            Came::Closed { orderly } => return Err(self.closed(orderly)),
+            Came::Refused(refusal) => return Err(Over::Refused(refusal)),
+            Came::Lost => return Err(Over::Lost),
         };
         let traffic = &self.house.traffic;
         traffic.messages_in.fetch_add(1, Ordering::Relaxed);
@@ -256,8 +239,7 @@ impl Attendant {
     }
 
     /// The peer closed. Who may come back and did not close in an orderly way is waited for.
-    fn closed(&self, frame: Option<&CloseFrame>) -> Over {
-        let orderly = frame.is_some_and(|frame| frame.code == CLOSE_NORMAL || frame.code == CLOSE_GOING_AWAY);
+    fn closed(&self, orderly: bool) -> Over {
         if orderly || !self.transport.capabilities().resumes { Over::Left } else { Over::Lost }
     }
 
@@ -442,37 +424,29 @@ impl Attendant {
             let traffic = &self.house.traffic;
             traffic.messages_out.fetch_add(1, Ordering::Relaxed);
             traffic.bytes_out.fetch_add(message.len() as u64, Ordering::Relaxed);
-            let wire = match message {
-                Message::Text(text) => Wire::Text(text.into()),
-                Message::Binary(bytes) => Wire::Binary(bytes),
-            };
-            self.send(wire).await?;
+            self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
+            self.socket.start_send(message).map_err(|Gone| Over::Lost)?;
         }
         self.wait_for(|socket, cx| socket.poll_flush(cx)).await
-    }
-
-    async fn send(&mut self, wire: Wire) -> Result<(), Over> {
-        self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
-        Pin::new(&mut self.socket).start_send(wire).map_err(|_| Over::Lost)
     }
 
     /// Waits for the socket, so long; or until the session has another connection.
     async fn wait_for(
         &mut self,
-        mut poll: impl FnMut(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<(), axum::Error>>,
+        mut poll: impl FnMut(&mut dyn Socket, &mut Context<'_>) -> Poll<Result<(), Gone>>,
     ) -> Result<(), Over> {
         // Most often it is ready, and no timer has to be set.
         let socket = &mut self.socket;
-        let at_once = std::future::poll_fn(|cx| Poll::Ready(poll(Pin::new(socket), cx))).await;
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(poll(socket.as_mut(), cx))).await;
         if let Poll::Ready(done) = at_once {
-            return done.map_err(|_| Over::Lost);
+            return done.map_err(|Gone| Over::Lost);
         }
         let limit = tokio::time::sleep(self.house.limits.write);
         tokio::pin!(limit);
         let (socket, line) = (&mut self.socket, &mut self.line);
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(done) = poll(Pin::new(socket), cx) {
-                return Poll::Ready(done.map_err(|_| Over::Lost));
+            if let Poll::Ready(done) = poll(socket.as_mut(), cx) {
+                return Poll::Ready(done.map_err(|Gone| Over::Lost));
             }
             if let Some(Poll::Ready(Some(displace))) = line.as_mut().map(|line| line.asked.poll_recv(cx)) {
                 return Poll::Ready(Err(Over::Displaced(displace)));
@@ -515,7 +489,8 @@ impl Attendant {
         }
         if now - self.heard_at.max(self.pinged_at) > limits.ping {
             self.pinged_at = now;
-            self.send(Wire::Ping(Vec::new().into())).await?;
+            self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
+            self.socket.ping().map_err(|Gone| Over::Lost)?;
             self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
         }
         self.carry_out().await
@@ -605,8 +580,8 @@ impl Attendant {
                     }
                     self.out.inputs.clear();
                 }
-                Event::Look | Event::Came(None | Some(Err(_))) => return,
-                Event::Said(_) | Event::Came(Some(Ok(_))) | Event::Displaced(_) => {}
+                Event::Look | Event::Came(Came::Lost | Came::Refused(_)) => return,
+                Event::Said(_) | Event::Came(_) | Event::Displaced(_) => {}
             }
         }
     }
@@ -616,10 +591,14 @@ impl Attendant {
         self.transport.on_end(self.house.bridge.now(), ended, &mut self.out);
         let goodbye = async {
             self.write().await?;
-            self.send(Wire::Close(Some(close_frame(ended)))).await?;
+            self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
+            self.socket.close(ended).map_err(|Gone| Over::Lost)?;
             self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
             // Until the peer has closed, too, so that what it was told is not lost with a reset.
-            while let Some(Ok(_)) = self.socket.recv().await {}
+            let mut came = Came::Alive;
+            while !matches!(came, Came::Lost | Came::Refused(_)) {
+                came = std::future::poll_fn(|cx| self.socket.poll_next(cx)).await;
+            }
             Ok::<(), Over>(())
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
@@ -644,35 +623,4 @@ fn ended(end: End) -> Ended {
         End::NoRoom => Ended::Refused(Refusal::fatal(RefusalCode::Full, "no worker has room for one more session")),
         End::Stopped => Ended::Refused(Refusal::fatal(RefusalCode::ShuttingDown, "the server goes down")),
     }
-}
-
-const CLOSE_NORMAL: u16 = 1000;
-const CLOSE_GOING_AWAY: u16 = 1001;
-
-/// The close codes of RFC 6455 where one says it, and in the private range the status that HTTP has for it.
-fn close_frame(ended: &Ended) -> CloseFrame {
-    let (code, reason) = match ended {
-        Ended::Done => (CLOSE_NORMAL, "done".to_owned()),
-        Ended::Lost => (CLOSE_NORMAL, "lost: the connection did not come back in time".to_owned()),
-        Ended::Refused(refusal) => {
-            let code = match refusal.code {
-                RefusalCode::Malformed => 1007,
-                RefusalCode::Unknown | RefusalCode::Unsupported => 1003,
-                RefusalCode::TooLarge => 1009,
-                RefusalCode::Internal => 1011,
-                RefusalCode::Full | RefusalCode::OverQuota | RefusalCode::Deferred => 1013,
-                RefusalCode::Moved => 4410,
-                RefusalCode::ShuttingDown => CLOSE_GOING_AWAY,
-                RefusalCode::Unauthorized => 4401,
-                RefusalCode::NoSession => 4404,
-                RefusalCode::HandshakeTimeout | RefusalCode::Idle => 4408,
-                RefusalCode::OutOfOrder => 4409,
-                RefusalCode::TooFast => 4429,
-                RefusalCode::SlowReader => 1008,
-            };
-            (code, refusal.to_string())
-        }
-    };
-    let end = reason.floor_char_boundary(MAX_REASON_BYTES.min(reason.len()));
-    CloseFrame { code, reason: reason[..end].into() }
 }

@@ -13,6 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::accept::Counted;
 use super::attendant::{Attendant, Visit};
+use super::socket::WebSocketPeer;
 use super::{House, console, metrics, webhooks};
 use crate::admission::Priority;
 use crate::doors::realtime::Realtime;
@@ -211,7 +212,9 @@ fn enter(
             // A ticket, which the door has looked at, vouches for who brings it.
             let vouched = door.path.ends_with("/{ticket}");
             let visit = Visit { house: Arc::clone(house), transport, claims, vouched, counted };
-            upgrade.on_upgrade(move |socket| Attendant::attend(visit, socket))
+            let message_bytes = limits.message_bytes;
+            upgrade
+                .on_upgrade(move |socket| Attendant::attend(visit, Box::new(WebSocketPeer { socket, message_bytes })))
         }
     }
 }

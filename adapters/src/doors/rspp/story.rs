@@ -130,14 +130,14 @@ impl Told {
 
 /// What has to be remembered to tell it.
 #[derive(Debug, Default)]
-pub(super) struct Story {
+pub struct Story {
     turn: Option<TurnId>,
     running: BTreeMap<InvocationId, &'static str>,
 }
 
 impl Story {
     /// What is told of an entry, in order.
-    pub(super) fn of(&mut self, entry: &Entry) -> [Option<Told>; 2] {
+    pub fn of(&mut self, entry: &Entry) -> [Option<Told>; 2] {
         match entry {
             Entry::Input(_, Input::Provider(id, result)) => [self.of_result(*id, result), None],
             Entry::Effect(Effect::Invoke { id, request, .. }) => self.of_request(*id, request),
