@@ -20,7 +20,7 @@ fn said(args: &[&str], variables: &[(&str, &str)]) -> String {
     String::from_utf8(output.stdout).expect("the program writes UTF-8")
 }
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 42] = [
     &[],
     &["demo"],
     &["new"],
@@ -52,6 +52,7 @@ const COMMANDS: [&[&str]; 41] = [
     &["gates"],
     &["recordings"],
     &["recordings", "list"],
+    &["recordings", "recover"],
     &["recordings", "sweep"],
     &["recordings", "delete"],
     &["engines"],

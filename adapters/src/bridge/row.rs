@@ -1,4 +1,4 @@
-//! A session, on its worker's side: whom it has asked, whom it tells, where it is written down.
+//! A session, on its worker's side: whom it has asked, and whom it tells.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::outlet::{End, Outlet};
 use super::pool::{Pool, Running, Taken, unbound};
 use super::worker::Message;
-use super::{Counts, Key, Tape, count};
+use super::{Counts, Key, count};
 use crate::drive::Schedule;
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
 use crate::transport::{Audio, is_told};
@@ -23,13 +23,12 @@ use crate::transport::{Audio, is_told};
 /// One session.
 pub(crate) struct Row {
     pub(crate) key: Key,
-    /// What the tick has written of it.
+    /// What a tick has written of it, and is to be performed.
     pub(crate) records: Vec<Record>,
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
     pub(crate) outlet: Arc<Outlet>,
     pool: Arc<Pool>,
-    tape: Option<Box<dyn Tape>>,
     tells: bool,
     /// What providers that answer at once have answered, and nobody has taken yet.
     pub(crate) answered: Schedule,
@@ -53,20 +52,13 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Row {
-    pub(crate) fn new(
-        key: Key,
-        outlet: Arc<Outlet>,
-        pool: Arc<Pool>,
-        tells: bool,
-        tape: Option<Box<dyn Tape>>,
-    ) -> Self {
+    pub(crate) fn new(key: Key, outlet: Arc<Outlet>, pool: Arc<Pool>, tells: bool) -> Self {
         Self {
             key,
             records: Vec::new(),
             behind: false,
             outlet,
             pool,
-            tape,
             tells,
             answered: Schedule::default(),
             is_in_line: false,
@@ -78,11 +70,8 @@ impl Row {
         }
     }
 
-    /// Writes down what the tick wrote, and then does what it wants done. Gives how the session ended, if it has.
+    /// Does what a tick wants done. Gives how the session ended, if it has.
     pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
-        if let Some(tape) = &mut self.tape {
-            tape.append(&self.records);
-        }
         let mut records = std::mem::take(&mut self.records);
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
@@ -102,9 +91,6 @@ impl Row {
     pub(crate) fn finish(&mut self, end: End) {
         for running in self.running.values().filter(|running| !running.outlives_session()) {
             running.cancel();
-        }
-        if let Some(tape) = self.tape.take() {
-            tape.finish();
         }
         self.outlet.push_end(end);
         self.outlet.wake();
