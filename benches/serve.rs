@@ -22,6 +22,7 @@ use axum::extract::ws::{Message as Wire, WebSocketUpgrade};
 use axum::routing::get;
 use futures_util::{SinkExt, StreamExt};
 use rspp::Registry;
+use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
 use rspp::adapters::recording::LogSize;
@@ -131,6 +132,15 @@ fn options() -> Serve {
         log: LogSize::default(),
         workers: 1,
         limits: Limits::default(),
+        capacity: Capacity {
+            sessions: 65_536,
+            sessions_of_a_key: 65_536,
+            turns: 65_536,
+            turns_of_a_key: 65_536,
+            invocations: 65_536,
+            invocations_of_a_key: 65_536,
+            headroom_percent: 0,
+        },
         pool: pool::Limits::default(),
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),

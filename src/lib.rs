@@ -15,7 +15,7 @@ pub use rspp_adapters as adapters;
 pub use rspp_compiler::{Findings, NodeType, Registry, compile, compile_bound, explain};
 pub use rspp_controlplane as controlplane;
 pub use rspp_engine::{Batch, Core, NotTaken, View};
-pub use rspp_operators::{Context, Node, harness};
+pub use rspp_operators::{Context, Node, Stop, harness, scoped};
 pub use rspp_specs as specs;
 
 pub mod account;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::pool::{Limits as PoolLimits, Pool};
 use rspp_adapters::bridge::{Bridge, Pipeline};
 use rspp_adapters::call::CallError;
@@ -51,6 +52,8 @@ pub struct Serve {
     pub limits: Limits,
     /// What providers may do at the same time.
     pub pool: PoolLimits,
+    /// What calls may do at the same time.
+    pub capacity: Capacity,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
     /// Keys that sign the tokens of whoever is let in; without any, everybody is.
@@ -137,7 +140,7 @@ pub fn serve(
     let pool = Pool::open(&plan, opener, options.pool, &notes).map_err(ServeError::Provider)?;
     let archive = options.record.as_ref().map(Archive::open).transpose()?;
     let recorded = archive.as_ref().map(|archive| (archive, options.log));
-    let bridge = bridge(options.workers, recorded, registry, &notes)?;
+    let bridge = bridge((options.workers, options.capacity), recorded, registry, &notes)?;
     let server = Options {
         listen: options.listen,
         tls: options.certificate.clone(),
@@ -161,19 +164,19 @@ pub fn serve(
 
 /// The workers; with what a killed server left made into recordings before, where calls are recorded.
 pub(crate) fn bridge(
-    workers: usize,
+    (workers, capacity): (usize, Capacity),
     archive: Option<(&Archive, LogSize)>,
     registry: &Registry,
     notes: &Notes,
 ) -> Result<Bridge, ArchiveError> {
     let registry = registry.clone();
     let new_core = move || crate::core(registry.clone());
-    let Some((archive, size)) = archive else { return Ok(Bridge::start(workers, new_core)) };
+    let Some((archive, size)) = archive else { return Ok(Bridge::start(workers, capacity, new_core)) };
     for path in archive.recover()? {
         notes.say(&format!("an earlier server did not end this recording: {}", path.display()));
     }
     let logs = archive.logs_of(workers, size, ExportLimits::default())?;
-    Bridge::recording(logs, new_core).map_err(|source| archive.failed(source))
+    Bridge::recording(logs, capacity, new_core).map_err(|source| archive.failed(source))
 }
 
 /// Who is let in.

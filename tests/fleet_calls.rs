@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use client::{Client, Seen};
 use house::{Plane, Worker};
+use rspp::adapters::admission::Priority;
 use rspp::adapters::token::{AUDIENCE, Claims, Issuer, now};
 use rspp::controlplane::session::State;
 use rspp::controlplane::wire::{Route, RouteRequest, SessionStory, Workers};
@@ -180,7 +181,8 @@ fn a_worker_whose_lease_is_taken_ends_its_calls_and_comes_back_empty() {
 fn claims(session: &str) -> Claims {
     let word = |text: &str| text.to_owned();
     let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
-    Claims { aud: word(AUDIENCE), tenant, pipeline, session, iat: now(), exp: now() + 60, lease: None }
+    let (priority, iat, exp) = (Priority::Interactive, now(), now() + 60);
+    Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat, exp, lease: None }
 }
 
 #[test]

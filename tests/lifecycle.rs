@@ -13,7 +13,7 @@ use rspp::specs::ids::{InvocationId, LeaseEpoch, Slot, TurnId};
 use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
 use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::recording::RecorderReport;
-use rspp::specs::time::Micros;
+use rspp::specs::time::{Micros, WallReading};
 use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Takeover};
 use rspp::{Batch, Core, Registry, compile, core};
 
@@ -128,6 +128,9 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("admission (exhausted)", admission(Quota::Exhausted)),
         ("admission (shedding)", admission(Quota::Shedding)),
         ("dispatch_refused", Input::DispatchRefused(InvocationId(1))),
+        ("wall_clock", Input::WallClock(WallReading { unix_us: 1_700_000_000_000_000, at: Micros(0) })),
+        ("node_overrun (llm)", Input::NodeOverrun { node: model, took: Micros::from_ms(50) }),
+        ("node_overrun (within its slice)", Input::NodeOverrun { node: model, took: Micros::from_ms(20) }),
         ("takeover", Input::Takeover(Takeover { epoch: LeaseEpoch(7), lost: [InvocationId(1)].into() })),
         ("connection (disconnected)", Input::Connection(ConnectionState::Disconnected)),
         ("connection (stalled)", Input::Connection(ConnectionState::Stalled)),

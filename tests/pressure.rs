@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rspp::Registry;
+use rspp::adapters::admission::{Capacity, Priority};
 use rspp::adapters::bridge::outlet::Outbound;
 use rspp::adapters::bridge::pool::{Limits, Pool};
 use rspp::adapters::bridge::{Bridge, Opening, Pipeline, Session};
@@ -53,6 +54,7 @@ fn open(bridge: &Bridge, pipeline: &Pipeline, name: &str) -> Session {
     let opening = Opening {
         session: name.into(),
         fairness_key: "anybody".into(),
+        priority: Priority::Interactive,
         epoch: LeaseEpoch::default(),
         pipeline: pipeline.clone(),
         tells: true,
@@ -106,7 +108,8 @@ fn a_store_that_stands_still_makes_sessions_record_less_and_more_again() {
     let archive = Archive::open(&calls).expect("nobody records there");
     let inner = rspp::adapters::recording::LocalFolder::new(&calls).expect("a folder can be made");
     let kept = archive.log_of(0, LOG, Box::new(Standing(stands, inner)), ExportLimits::default());
-    let bridge = Bridge::recording(vec![kept.expect("there is room")], || rspp::core(Registry::new()));
+    let bridge =
+        Bridge::recording(vec![kept.expect("there is room")], Capacity::default(), || rspp::core(Registry::new()));
     let bridge = bridge.expect("there are threads");
     let pipeline = pipeline(folder.path());
     // The first call that is over is the one that the store does not take.

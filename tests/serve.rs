@@ -7,6 +7,8 @@ mod house;
 
 use client::{Client, Seen};
 use house::House;
+use rspp::adapters::admission::{Capacity, Priority};
+use rspp::adapters::token::{AUDIENCE, Claims, Issuer, now};
 use rspp::serve::{BuiltIn, Serve};
 use serde_json::json;
 
@@ -115,4 +117,75 @@ fn the_end_waits_for_answers_and_takes_no_new_calls() {
     client.until_told("turn", &[("state", json!("committed"))]);
     assert_eq!(client.until_closed(), Some((1000, "done".to_owned())));
     house.ended();
+}
+
+/// What the server takes on.
+fn with_capacity(capacity: Capacity) -> House {
+    House::with(Serve { capacity, ..House::options() })
+}
+
+#[test]
+fn one_call_too_many_is_refused_with_a_code_and_a_reason() {
+    let house = with_capacity(Capacity { sessions: 1, ..Capacity::default() });
+    let mut first = Client::connect(house.address);
+    first.hello();
+    let mut second = Client::connect(house.address);
+    second.say(r#"{"type":"hello","version":1}"#);
+    let (code, reason) = second.until_closed().expect("it is told why");
+    assert!(code == 1013 && reason.starts_with("full: the server has 1 calls"), "{code} {reason}");
+    first.say(r#"{"type":"end"}"#);
+    assert_eq!(first.until_closed(), Some((1000, "done".to_owned())));
+    let mut third = Client::connect(house.address);
+    third.hello();
+    let shared = with_capacity(Capacity { sessions_of_a_key: 1, ..Capacity::default() });
+    let mut first = Client::connect(shared.address);
+    first.hello();
+    let mut second = Client::connect(shared.address);
+    second.say(r#"{"type":"hello","version":1}"#);
+    let (code, reason) = second.until_closed().expect("it is told why");
+    assert!(code == 1013 && reason.starts_with("over_quota: the tenant has 1 calls"), "{code} {reason}");
+}
+
+#[test]
+fn a_turn_for_which_there_is_no_room_waits_until_there_is() {
+    let house = with_capacity(Capacity { turns: 1, ..Capacity::default() });
+    let mut first = Client::connect(house.address);
+    first.hello();
+    let mut second = Client::connect(house.address);
+    second.hello();
+    first.say(ASK);
+    first.until("audio", |seen| matches!(seen, Seen::Audio { .. }));
+    second.say(ASK);
+    second.until_told("signal", &[("name", json!("defer"))]);
+    first.say(r#"{"type":"end"}"#);
+    second.until_told("turn", &[("state", json!("open"))]);
+    let metrics = house.get("/metrics");
+    assert!(!metrics.contains("\nrspp_turns_refused_total 0\n"), "{metrics}");
+}
+
+#[test]
+fn who_waits_for_no_answer_is_shed_first() {
+    // All of it is headroom: nothing is left for the background.
+    let capacity = Capacity { headroom_percent: 100, ..Capacity::default() };
+    let (issuer, _) = Issuer::fresh().expect("there is randomness");
+    let folder = tempfile::tempdir().expect("there is room");
+    let key = folder.path().join("key.pub.pem");
+    std::fs::write(&key, issuer.public().to_pem()).expect("there is room");
+    let house = House::with(Serve { token_keys: vec![key], capacity, ..House::options() });
+    let call = |session: &str, priority: Priority| {
+        let word = |text: &str| text.to_owned();
+        let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
+        let (aud, iat, exp) = (word(AUDIENCE), now(), now() + 60);
+        let claims = Claims { aud, tenant, pipeline, session, priority, iat, exp, lease: None };
+        let mut client = Client::connect(house.address);
+        client.say(&json!({"type": "hello", "version": 1, "token": issuer.issue(&claims)}).to_string());
+        client.until_told("ready", &[]);
+        client
+    };
+    let mut rehearsal = call("rehearsal", Priority::Background);
+    let mut caller = call("caller", Priority::Interactive);
+    rehearsal.say(ASK);
+    rehearsal.until_told("signal", &[("name", json!("shed"))]);
+    caller.say(ASK);
+    caller.until_told("turn", &[("state", json!("open"))]);
 }

@@ -7,21 +7,15 @@ mod house;
 
 use client::Client;
 use house::House;
+use rspp::adapters::admission::Priority;
 use rspp::adapters::token::{AUDIENCE, Claims, Issuer, now};
 use serde_json::json;
 
 fn claims(session: &str) -> Claims {
     let word = |text: &str| text.to_owned();
-    let (iat, exp) = (now(), now() + 60);
-    Claims {
-        aud: word(AUDIENCE),
-        tenant: word("acme"),
-        pipeline: word("served"),
-        session: word(session),
-        iat,
-        exp,
-        lease: None,
-    }
+    let (iat, exp, priority) = (now(), now() + 60, Priority::Interactive);
+    let (tenant, pipeline, session) = (word("acme"), word("served"), word(session));
+    Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat, exp, lease: None }
 }
 
 fn at(house: &House, path: &str, token: &str) -> Result<Client, (u16, String)> {

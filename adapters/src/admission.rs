@@ -13,27 +13,111 @@ use rspp_specs::event::{ProviderResult, Request};
 use rspp_specs::ids::{InvocationId, LeaseEpoch, Slot};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
+use serde::{Deserialize, Serialize};
 
-/// What a worker can do at the same time.
+/// What the workers of a server can do at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
+    /// Sessions; one more is refused at the door.
+    pub sessions: u32,
+    /// Sessions that share a fairness key.
+    pub sessions_of_a_key: u32,
     /// Open turns.
     pub turns: u32,
     /// Open turns of sessions that share a fairness key.
     pub turns_of_a_key: u32,
     /// Invocations in flight.
     pub invocations: u32,
-    /// How much of each is kept for interactive sessions, in percent.
+    /// Invocations in flight of sessions that share a fairness key.
+    pub invocations_of_a_key: u32,
+    /// How much of turns and invocations is kept for interactive sessions, in percent.
     pub headroom_percent: u32,
 }
 
+impl Default for Capacity {
+    /// What a server takes on unless somebody says otherwise. The sessions of a key are bounded by all, so that a server of
+    /// a single tenant can be used up.
+    fn default() -> Self {
+        Self {
+            sessions: 4_096,
+            sessions_of_a_key: 4_096,
+            turns: 2_048,
+            turns_of_a_key: 2_048,
+            invocations: 4_096,
+            invocations_of_a_key: 4_096,
+            headroom_percent: 20,
+        }
+    }
+}
+
+/// What is used of a capacity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Open turns.
+    pub turns: u32,
+    /// Invocations in flight.
+    pub invocations: u32,
+    /// Both by fairness key.
+    pub by_key: BTreeMap<Arc<str>, (u32, u32)>,
+}
+
+impl Use {
+    /// Both together.
+    #[must_use]
+    pub fn with(mut self, other: &Use) -> Use {
+        self.turns += other.turns;
+        self.invocations += other.invocations;
+        for (key, (turns, invocations)) in &other.by_key {
+            let of = self.by_key.entry(Arc::clone(key)).or_default();
+            *of = (of.0 + turns, of.1 + invocations);
+        }
+        self
+    }
+
+    fn of(&self, key: &Arc<str>) -> (u32, u32) {
+        self.by_key.get(key).copied().unwrap_or_default()
+    }
+
+    /// One more is used of a key, or one less.
+    fn count(&mut self, key: &Arc<str>, what: What, more: bool) {
+        let (turns, invocations) = self.by_key.entry(Arc::clone(key)).or_default();
+        let (all, of_key) = match what {
+            What::Turn => (&mut self.turns, turns),
+            What::Invocation => (&mut self.invocations, invocations),
+        };
+        if more {
+            (*all, *of_key) = (*all + 1, *of_key + 1);
+        } else {
+            (*all, *of_key) = (*all - 1, *of_key - 1);
+        }
+        if self.of(key) == (0, 0) {
+            self.by_key.remove(key);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Turn,
+    Invocation,
+}
+
 /// Who goes first when there is not enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Somebody waits for the answer.
+    #[default]
     Interactive,
     /// Nobody does: a batch, a rehearsal.
     Background,
+}
+
+impl Priority {
+    /// Whether somebody waits.
+    pub fn is_interactive(&self) -> bool {
+        *self == Priority::Interactive
+    }
 }
 
 /// After so long it is worth another try: a turn may have ended.
@@ -44,11 +128,15 @@ const RETRY_AFTER: Micros = Micros::from_ms(250);
 pub struct LocalAdmission {
     capacity: Capacity,
     sessions: BTreeMap<Slot, Account>,
-    turns_by_key: BTreeMap<Arc<str>, u32>,
-    turns: u32,
-    invocations: u32,
-    /// What others use of the same machine: turns, invocations.
-    elsewhere: (u32, u32),
+    used: Use,
+    /// What others use of the same machine.
+    elsewhere: Use,
+    /// Another number is used than when that was asked last.
+    changed: bool,
+    /// Somebody may have to be told another word.
+    stale: bool,
+    /// Everybody was told that there is enough.
+    calm: bool,
 }
 
 /// One session's account.
@@ -69,8 +157,8 @@ struct Account {
 impl LocalAdmission {
     /// Nobody is there yet.
     pub fn new(capacity: Capacity) -> Self {
-        let (sessions, turns_by_key) = (BTreeMap::new(), BTreeMap::new());
-        Self { capacity, sessions, turns_by_key, turns: 0, invocations: 0, elsewhere: (0, 0) }
+        let (used, elsewhere) = (Use::default(), Use::default());
+        Self { capacity, sessions: BTreeMap::new(), used, elsewhere, changed: false, stale: false, calm: true }
     }
 
     /// A session begins, or goes on here. `version` is the number of the last snapshot that it was told: 0 if none.
@@ -80,14 +168,18 @@ impl LocalAdmission {
         let account =
             Account { key, priority, turn_open: false, invocations: BTreeSet::new(), epoch, quota, told, version };
         self.sessions.insert(slot, account);
+        self.calm &= version == 0;
+        self.stale = true;
     }
 
     /// A session is gone, and all that it used is free.
     pub fn leave(&mut self, slot: Slot) {
         let Some(account) = self.sessions.remove(&slot) else { return };
-        self.invocations -= account.invocations.len() as u32;
+        for _ in &account.invocations {
+            self.count(&account.key, What::Invocation, false);
+        }
         if account.turn_open {
-            self.count_turn(&account.key, false);
+            self.count(&account.key, What::Turn, false);
         }
     }
 
@@ -100,6 +192,7 @@ impl LocalAdmission {
     pub fn on_quota(&mut self, slot: Slot, quota: Quota) {
         if let Some(account) = self.sessions.get_mut(&slot) {
             account.quota = quota;
+            (self.calm, self.stale) = (false, true);
         }
     }
 
@@ -110,23 +203,38 @@ impl LocalAdmission {
         }
     }
 
-    /// So many turns and invocations are the machine's business besides these sessions.
-    pub fn on_use_elsewhere(&mut self, turns: u32, invocations: u32) {
-        self.elsewhere = (turns, invocations);
+    /// So much is the machine's business besides these sessions.
+    pub fn on_use_elsewhere(&mut self, elsewhere: Use) {
+        self.stale |= self.elsewhere != elsewhere;
+        self.elsewhere = elsewhere;
+    }
+
+    /// What these sessions use.
+    pub fn used(&self) -> Use {
+        self.used.clone()
+    }
+
+    /// Whether they use another number than when this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// What a session's tick wrote.
     pub fn on_records(&mut self, slot: Slot, records: &[Record]) {
-        for record in records {
-            match &record.entry {
-                Entry::Signal(_, Signal::TurnOpen { .. }) => self.on_turn(slot, true),
-                Entry::Signal(_, Signal::Close) => self.on_turn(slot, false),
-                Entry::Signal(_, Signal::ProviderError { id, .. })
-                | Entry::Effect(Effect::CancelInvocation { id })
-                | Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => self.on_end(slot, *id),
-                Entry::Signal(_, Signal::SessionEnded) => self.leave(slot),
-                _ => {}
-            }
+        records.iter().for_each(|record| self.on_entry(slot, &record.entry));
+    }
+
+    /// One entry of it. Where invocations are started, each is asked for in its place between these
+    /// ([`LocalAdmission::dispatch`]): one that is started and cancelled in the same tick is not in flight.
+    pub fn on_entry(&mut self, slot: Slot, entry: &Entry) {
+        match entry {
+            Entry::Signal(_, Signal::TurnOpen { .. }) => self.on_turn(slot, true),
+            Entry::Signal(_, Signal::Close) => self.on_turn(slot, false),
+            Entry::Signal(_, Signal::ProviderError { id, .. })
+            | Entry::Effect(Effect::CancelInvocation { id })
+            | Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => self.on_end(slot, *id),
+            Entry::Signal(_, Signal::SessionEnded) => self.leave(slot),
+            _ => {}
         }
     }
 
@@ -134,26 +242,19 @@ impl LocalAdmission {
         let Some(account) = self.sessions.get_mut(&slot).filter(|account| account.turn_open != opens) else { return };
         account.turn_open = opens;
         let key = Arc::clone(&account.key);
-        self.count_turn(&key, opens);
+        self.count(&key, What::Turn, opens);
     }
 
-    fn count_turn(&mut self, key: &Arc<str>, opens: bool) {
-        let of_key = self.turns_by_key.entry(Arc::clone(key)).or_default();
-        if opens {
-            *of_key += 1;
-            self.turns += 1;
-        } else {
-            *of_key -= 1;
-            self.turns -= 1;
-        }
-        if *of_key == 0 {
-            self.turns_by_key.remove(key);
-        }
+    fn count(&mut self, key: &Arc<str>, what: What, more: bool) {
+        self.used.count(key, what, more);
+        (self.changed, self.stale) = (true, true);
     }
 
     fn on_end(&mut self, slot: Slot, id: InvocationId) {
-        if self.sessions.get_mut(&slot).is_some_and(|account| account.invocations.remove(&id)) {
-            self.invocations -= 1;
+        let Some(account) = self.sessions.get_mut(&slot) else { return };
+        if account.invocations.remove(&id) {
+            let key = Arc::clone(&account.key);
+            self.count(&key, What::Invocation, false);
         }
     }
 
@@ -163,17 +264,23 @@ impl LocalAdmission {
         // A tool's call may be a write that was committed; and what the caller says now can't be said again.
         let must = matches!(request, Request::Tool(_) | Request::Transcribe { .. });
         let limit = self.limit(self.capacity.invocations, account.priority);
-        if !must && self.invocations + self.elsewhere.1 >= limit {
+        let of_key = self.used.of(&account.key).1 + self.elsewhere.of(&account.key).1;
+        let is_full = self.used.invocations + self.elsewhere.invocations >= limit;
+        if !must && (is_full || of_key >= self.capacity.invocations_of_a_key) {
             return Some(Input::DispatchRefused(id));
         }
+        let key = Arc::clone(&account.key);
         if self.sessions.get_mut(&slot).is_some_and(|account| account.invocations.insert(id)) {
-            self.invocations += 1;
+            self.count(&key, What::Invocation, true);
         }
         None
     }
 
     /// Sessions for which another word on new turns holds now than they were told last, with that word.
     pub fn news(&mut self) -> Vec<(Slot, Input)> {
+        if !std::mem::take(&mut self.stale) || self.calm && !self.is_tight() {
+            return Vec::new();
+        }
         let words = self.sessions.iter().map(|(slot, of)| (*slot, self.word(of), of.told));
         let words: Vec<(Slot, Quota)> =
             words.filter(|(_, word, told)| *told != Some(*word)).map(|(slot, word, _)| (slot, word)).collect();
@@ -185,15 +292,28 @@ impl LocalAdmission {
             let (version, form, epoch) = (account.version, AdmissionSnapshot::FORM, account.epoch);
             news.push((slot, Input::Admission(AdmissionSnapshot { version, form, epoch, quota })));
         }
+        self.calm = self.sessions.values().all(|account| account.told == Some(Quota::Available));
         news
+    }
+
+    /// Whether there may be a session for which there is not enough.
+    fn is_tight(&self) -> bool {
+        let is_busy = |key: &Arc<str>| self.of_key(key) >= self.capacity.turns_of_a_key;
+        let open = self.used.turns + self.elsewhere.turns;
+        open >= self.limit(self.capacity.turns, Priority::Background) || self.used.by_key.keys().any(is_busy)
+    }
+
+    /// Open turns of a fairness key, here and elsewhere.
+    fn of_key(&self, key: &Arc<str>) -> u32 {
+        self.used.of(key).0 + self.elsewhere.of(key).0
     }
 
     /// What holds for a session now. Its own open turn is counted for the others, and is no reason against its next one,
     /// which would take its place.
     fn word(&self, account: &Account) -> Quota {
         let own = u32::from(account.turn_open);
-        let of_key = self.turns_by_key.get(&account.key).copied().unwrap_or(0) - own;
-        let open = self.turns + self.elsewhere.0 - own;
+        let of_key = self.of_key(&account.key) - own;
+        let open = self.used.turns + self.elsewhere.turns - own;
         if account.quota != Quota::Available {
             account.quota
         } else if of_key >= self.capacity.turns_of_a_key {
@@ -222,7 +342,19 @@ mod tests {
     use rspp_specs::ids::TurnId;
     use rspp_specs::plan::PlanHash;
 
-    const CAPACITY: Capacity = Capacity { turns: 10, turns_of_a_key: 4, invocations: 5, headroom_percent: 20 };
+    const CAPACITY: Capacity = Capacity {
+        sessions: 20,
+        sessions_of_a_key: 20,
+        turns: 10,
+        turns_of_a_key: 4,
+        invocations: 5,
+        invocations_of_a_key: 5,
+        headroom_percent: 20,
+    };
+
+    fn turns(turns: u32) -> Use {
+        Use { turns, ..Use::default() }
+    }
 
     fn open(turn: u32) -> Entry {
         let generation = rspp_specs::ids::Generation(turn);
@@ -264,13 +396,13 @@ mod tests {
     fn the_background_is_shed_before_anybody_who_waits() {
         let mut admission = worker();
         assert_eq!(told(&mut admission), []);
-        admission.on_use_elsewhere(8, 0);
+        admission.on_use_elsewhere(turns(8));
         assert_eq!(told(&mut admission), [(8, Quota::Shedding), (9, Quota::Shedding)], "the headroom is not theirs");
-        admission.on_use_elsewhere(10, 0);
+        admission.on_use_elsewhere(turns(10));
         assert_eq!(told(&mut admission), (0..8).map(|slot| (slot, LATER)).collect::<Vec<_>>());
-        admission.on_use_elsewhere(20, 0);
+        admission.on_use_elsewhere(turns(20));
         assert_eq!(told(&mut admission).len(), 8, "twice as much as can be done: nobody is kept waiting for nothing");
-        admission.on_use_elsewhere(0, 0);
+        admission.on_use_elsewhere(turns(0));
         assert_eq!(told(&mut admission).len(), 10);
     }
 
@@ -294,10 +426,30 @@ mod tests {
     }
 
     #[test]
+    fn a_key_s_share_is_counted_across_workers() {
+        let mut admission = worker();
+        let busy =
+            |turns, invocations| Use { by_key: [("tenant-0".into(), (turns, invocations))].into(), ..Use::default() };
+        admission.on_use_elsewhere(busy(4, 0));
+        write(&mut admission, 2, open(1));
+        assert_eq!(told(&mut admission), [], "nobody of the busy tenant's is here with an open turn");
+        write(&mut admission, 1, open(1));
+        assert_eq!(told(&mut admission), [(0, LATER), (1, LATER)]);
+        admission.on_use_elsewhere(busy(0, 5));
+        assert_eq!(told(&mut admission).len(), 2);
+        let speak = Request::Speak { text: "hello".into() };
+        let id = InvocationId(1);
+        assert_eq!(admission.dispatch(Slot(0), id, &speak), Some(Input::DispatchRefused(id)), "its share is used up");
+        assert_eq!(admission.dispatch(Slot(2), id, &speak), None);
+        assert!(admission.take_changed() && !admission.take_changed());
+        assert_eq!(admission.used().with(&busy(1, 1)).by_key.get("tenant-0"), Some(&(2, 1)));
+    }
+
+    #[test]
     fn what_the_control_plane_says_goes_first() {
         let mut admission = worker();
         admission.on_quota(Slot(3), Quota::Exhausted);
-        admission.on_use_elsewhere(10, 0);
+        admission.on_use_elsewhere(turns(10));
         assert!(told(&mut admission).contains(&(3, Quota::Exhausted)));
     }
 

@@ -121,6 +121,7 @@ fn again(input: &Input, decisions: Decisions) -> Option<Input> {
         }
         Input::ProviderHealth { .. }
         | Input::DispatchRefused(_)
+        | Input::NodeOverrun { .. }
         | Input::LeaseRotated(_)
         | Input::StaleEpoch { .. }
         | Input::AuthorityRevoked
@@ -137,7 +138,7 @@ fn again(input: &Input, decisions: Decisions) -> Option<Input> {
 fn of_this_plan(inputs: &[(Micros, Input)], recorded: &Plan, plan: &Plan) -> Vec<(Micros, Input)> {
     let same = recorded.hash() == plan.hash();
     let means_something = |input: &Input| match input {
-        Input::DispatchRefused(_) => same,
+        Input::DispatchRefused(_) | Input::NodeOverrun { .. } => same,
         Input::Cancel(cancellation) => {
             same || !matches!(cancellation.of, CancelScope::Invocation(_) | CancelScope::Node(_))
         }

@@ -11,11 +11,16 @@
 //!   thread of a provider ────────▲                └──▶ jobs ──▶ thread of a provider
 //! ```
 
+mod books;
 mod clock;
+mod fair;
 mod keeper;
 pub mod outlet;
 pub mod pool;
 mod row;
+mod seats;
+mod stopwatch;
+mod wall;
 mod worker;
 
 use std::sync::Arc;
@@ -30,12 +35,15 @@ use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::Input;
 
+use books::Books;
 pub use clock::Clock;
 use keeper::Keeper;
 use outlet::Outlet;
 use pool::Pool;
+use seats::Seats;
 use worker::{Message, Worker};
 
+use crate::admission::{Capacity, Priority};
 use crate::recording::KeptLog;
 
 /// Inputs that may wait for one worker. A worker ticks a thousand times a second, so this is far more than it has behind
@@ -59,6 +67,8 @@ pub struct Opening {
     pub session: Arc<str>,
     /// With whom it shares what is scarce.
     pub fairness_key: Arc<str>,
+    /// Whether somebody waits for its answers.
+    pub priority: Priority,
     /// The lease under which it is written.
     pub epoch: LeaseEpoch,
     /// What it runs.
@@ -96,6 +106,12 @@ pub struct Counts {
     pub provider_errors: AtomicU64,
     /// Lines that took nothing for too long.
     pub stalls: AtomicU64,
+    /// Reactions of nodes that computed for long.
+    pub overruns: AtomicU64,
+    /// Invocations for which there was no room.
+    pub dispatches_refused: AtomicU64,
+    /// Turns that were put off, or not opened, because there was no room.
+    pub turns_refused: AtomicU64,
     /// Microseconds in ticks and effects.
     pub busy_us: AtomicU64,
     /// Events that are in a log.
@@ -118,6 +134,7 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// The workers.
 pub struct Bridge {
     lanes: Vec<Lane>,
+    seats: Arc<Seats>,
     next_key: AtomicU64,
     clock: Clock,
     counts: Arc<Counts>,
@@ -153,8 +170,23 @@ pub(crate) struct Load {
 
 /// There is no room for one more session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the workers have as many sessions as they can hold")]
-pub struct NoRoom;
+pub enum NoRoom {
+    /// The worker that has the fewest has too much to do.
+    #[error("the workers have as many sessions as they can hold")]
+    Worker,
+    /// The server has as many as it may have.
+    #[error("the server has {sessions} calls, which is as many as it may have: call again later")]
+    Server {
+        /// So many.
+        sessions: usize,
+    },
+    /// The tenant has as many as it may have.
+    #[error("the tenant has {sessions} calls, which is as many as it may have: call again when one has ended")]
+    Tenant {
+        /// So many.
+        sessions: usize,
+    },
+}
 
 /// Why an input was not taken.
 #[derive(Debug)]
@@ -166,38 +198,50 @@ pub enum NotGiven {
 }
 
 impl Bridge {
-    /// Starts so many workers, each with a core of its own that `new_core` makes on its thread. Nothing is recorded.
-    pub fn start(workers: usize, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
-        let lanes = (0..workers.max(1)).map(|_| Inbox::new()).map(|inbox| (inbox, None));
-        Self::of(lanes.collect(), new_core)
+    /// Starts so many workers, each with a core of its own that `new_core` makes on its thread. Together they take on what
+    /// `capacity` says, and no more. Nothing is recorded.
+    pub fn start(workers: usize, capacity: Capacity, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
+        let lanes = (0..workers.max(1)).map(|_| (Inbox::new(), None));
+        Self::of(lanes.collect(), capacity, new_core)
     }
 
     /// Starts a worker for each of these logs, to which it writes what its sessions do before they do it.
     ///
     /// # Errors
     /// There is no thread for one that writes or exports.
-    pub fn recording(logs: Vec<KeptLog>, new_core: impl Fn() -> Core + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn recording(
+        logs: Vec<KeptLog>,
+        capacity: Capacity,
+        new_core: impl Fn() -> Core + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let keep = |log| {
             let inbox = Inbox::new();
             let keeper = Keeper::new(log, &inbox.sender)?;
             Ok((inbox, Some(keeper)))
         };
-        Ok(Self::of(logs.into_iter().map(keep).collect::<std::io::Result<_>>()?, new_core))
+        Ok(Self::of(logs.into_iter().map(keep).collect::<std::io::Result<_>>()?, capacity, new_core))
     }
 
-    fn of(lanes: Vec<(Inbox, Option<Keeper>)>, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
+    fn of(
+        lanes: Vec<(Inbox, Option<Keeper>)>,
+        capacity: Capacity,
+        new_core: impl Fn() -> Core + Send + Sync + 'static,
+    ) -> Self {
         let (clock, counts) = (Clock::start(), Arc::new(Counts::default()));
         let new_core = Arc::new(new_core);
+        let books = books::Shared::new(capacity, lanes.len());
         let lanes = lanes.into_iter().enumerate().map(|(number, (inbox, keeper))| {
+            let books = Books::new(&books, number);
             let (load, new_core, counts) = (Arc::new(Load::default()), Arc::clone(&new_core), Arc::clone(&counts));
             let (shown, Inbox { sender, messages }) = (Arc::clone(&load), inbox);
             let own = sender.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, keeper).run());
+                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, books, keeper).run());
             Lane { inbox: sender, load: shown, thread: thread.ok() }
         });
-        Self { lanes: lanes.collect(), next_key: AtomicU64::new(1), clock, counts }
+        let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);
+        Self { lanes: lanes.collect(), seats, next_key: AtomicU64::new(1), clock, counts }
     }
 
     /// The workers' time.
@@ -235,16 +279,18 @@ impl Bridge {
     /// # Errors
     /// There is no room.
     pub fn open(&self, opening: Opening) -> Result<Session, NoRoom> {
-        let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed)).ok_or(NoRoom)?;
+        let seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
+        let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed));
+        let fewest = fewest.ok_or(NoRoom::Worker)?;
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
         let (name, outlet) = (Arc::clone(&opening.session), Arc::new(Outlet::default()));
         let session =
             Session { key, name, inbox: fewest.inbox.clone(), outlet: Arc::clone(&outlet), clock: self.clock };
         // Before the worker has taken it, so that many at once do not all find the same worker empty.
         fewest.load.sessions.fetch_add(1, Ordering::Relaxed);
-        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet)).is_err() {
+        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet, seat)).is_err() {
             fewest.load.sessions.fetch_sub(1, Ordering::Relaxed);
-            return Err(NoRoom);
+            return Err(NoRoom::Worker);
         }
         Ok(session)
     }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rspp_engine::{Core, View};
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
 use rspp_specs::event::{AudioFrame, Talk};
-use rspp_specs::ids::{InvocationId, LeaseEpoch};
+use rspp_specs::ids::{InvocationId, LeaseEpoch, NodeIndex};
 use rspp_specs::limits::{FRAME_MS, MAX_SPEC_BYTES};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
 use rspp_specs::recording::RecorderReport;
-use rspp_specs::time::Micros;
+use rspp_specs::time::{Micros, WallReading};
 use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen, Takeover};
 use serde::Deserialize;
 
@@ -61,9 +61,12 @@ pub struct Caller {
     /// From here on there is no more audio at all.
     #[serde(default)]
     pub until_ms: u64,
-    /// Speech, as [from, to) in media time.
+    /// Speech, as [from, to) in session time.
     #[serde(default)]
     pub speech_ms: Vec<(u64, u64)>,
+    /// Where nothing comes at all, as [from, to) in session time.
+    #[serde(default)]
+    pub silent_line_ms: Vec<(u64, u64)>,
 }
 
 /// Something that comes in from outside: exactly one of the fields beside `at_ms`.
@@ -123,6 +126,22 @@ pub struct ScenarioInput {
     /// The recorder fares better or worse, or somebody asks something of it.
     #[serde(default)]
     pub recorder: Option<RecorderReport>,
+    /// A node has computed for long.
+    #[serde(default)]
+    pub node_overrun: Option<Overrun>,
+    /// The clock on the wall says so many milliseconds since 1970.
+    #[serde(default)]
+    pub wall_clock_ms: Option<u64>,
+}
+
+/// A node has computed for long.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overrun {
+    /// Which, by its index in the plan.
+    pub node: NodeIndex,
+    /// How long.
+    pub took_ms: u64,
 }
 
 /// What others have found out about a provider.
@@ -153,7 +172,7 @@ pub enum ScenarioError {
     #[error(
         "the input at {at_ms} ms needs exactly one of user_text, cancel, cancellation, talk, observed, authority_revoked, transport_lost, \
          session_end, session_drain, connection, admission, lease_rotated, stale_epoch, provider_health, dispatch_refused, takeover, \
-         recorder"
+         recorder, node_overrun, wall_clock_ms"
     )]
     Input {
         /// When it was to come in.
@@ -203,6 +222,9 @@ impl Scenario {
         }
         for end_ms in (1..=self.caller.until_ms / FRAME_MS).map(|frame| frame * FRAME_MS) {
             let starts = end_ms - FRAME_MS;
+            if self.caller.silent_line_ms.iter().any(|(from, to)| (*from..*to).contains(&starts)) {
+                continue;
+            }
             let speaks = self.caller.speech_ms.iter().any(|(from, to)| (*from..*to).contains(&starts));
             let level: i16 = if speaks { 4_000 } else { 0 };
             let samples = (0..16 * FRAME_MS).map(|sample| if sample % 2 == 0 { level } else { -level }).collect();
@@ -256,6 +278,10 @@ impl ScenarioInput {
         inputs.extend(self.dispatch_refused.map(Input::DispatchRefused));
         inputs.extend(self.takeover.clone().map(Input::Takeover));
         inputs.extend(self.recorder.map(Input::Recorder));
+        let overrun = |Overrun { node, took_ms }| Input::NodeOverrun { node, took: Micros::from_ms(took_ms) };
+        inputs.extend(self.node_overrun.map(overrun));
+        let at = Micros::from_ms(self.at_ms);
+        inputs.extend(self.wall_clock_ms.map(|ms| Input::WallClock(WallReading { unix_us: ms * 1_000, at })));
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(ScenarioError::Input { at_ms: self.at_ms }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rspp_specs::event::{AudioFrame, ProviderResult, Request, ToolCall, Transcript, Understanding};
+use rspp_specs::event::{AudioFrame, ProviderResult, Request, ToolCall, Transcript, Understanding, WordEnd};
 use rspp_specs::ids::{InvocationId, UtteranceId};
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
@@ -49,6 +49,9 @@ pub struct Step {
     /// A model's tool call.
     #[serde(default)]
     pub tool_call: Option<ScriptedToolCall>,
+    /// Where words end: of each, its last character's place in the text, and milliseconds of the audio.
+    #[serde(default)]
+    pub word_ends_ms: Vec<(u32, u64)>,
     /// So much speech, as frames of 20 ms.
     #[serde(default)]
     pub audio_ms: Option<u64>,
@@ -200,6 +203,10 @@ impl Step {
                 arguments,
             })
         }));
+        if !self.word_ends_ms.is_empty() {
+            let end = |(chars, ms): &(u32, u64)| WordEnd { chars: *chars, samples: ms * 16 };
+            results.push(ProviderResult::WordEnds(self.word_ends_ms.iter().map(end).collect()));
+        }
         results.extend(speech(self.audio_ms.unwrap_or(0)).map(ProviderResult::Audio));
         results.extend(self.tool_result.as_deref().map(|content| ProviderResult::ToolResult(content.into())));
         results.extend(self.end.map(ProviderResult::End));

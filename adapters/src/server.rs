@@ -30,7 +30,8 @@ pub use authority::{Authority, Begun, Witness};
 pub use limits::Limits;
 pub use routes::{DOORS, Door, Knock, Opens};
 
-use crate::bridge::{Bridge, Opening, Pipeline};
+use crate::admission::Priority;
+use crate::bridge::{Bridge, NoRoom, Opening, Pipeline};
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::{Refusal, RefusalCode};
@@ -267,10 +268,18 @@ impl House {
             None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
         };
         let session: Arc<str> = begun.session.unwrap_or(session).into();
-        let opening =
-            Opening { session, fairness_key: tenant.into(), epoch: begun.epoch, pipeline: begun.pipeline, tells };
-        let opened = self.bridge.open(opening);
-        let session = opened.map_err(|error| Refusal::fatal(RefusalCode::Full, error.to_string()))?;
+        let opening = Opening {
+            session,
+            fairness_key: tenant.into(),
+            priority: claims.map_or(Priority::Interactive, |claims| claims.priority),
+            epoch: begun.epoch,
+            pipeline: begun.pipeline,
+            tells,
+        };
+        let session = self.bridge.open(opening).map_err(|error| {
+            let code = if matches!(error, NoRoom::Tenant { .. }) { RefusalCode::OverQuota } else { RefusalCode::Full };
+            Refusal::fatal(code, error.to_string())
+        })?;
         Ok(Guest::new(session, begun.witness))
     }
 }

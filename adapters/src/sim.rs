@@ -11,6 +11,7 @@
 mod application;
 mod caller;
 mod character;
+mod computing;
 mod draws;
 mod fault;
 mod leases;
@@ -27,7 +28,8 @@ mod synthesiser;
 mod worker;
 
 pub use character::Pipeline;
+pub use computing::compute;
 pub use fault::{Fault, Faults, UnknownFault};
-pub use model::{NODE_FAILS, NODE_PANICS};
+pub use model::{NODE_COMPUTES, NODE_FAILS, NODE_PANICS};
 pub use session::Load;
 pub use worker::{Ended, Simulation, Watch, Which};

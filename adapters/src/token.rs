@@ -14,6 +14,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
+use crate::admission::Priority;
+
 /// No token is longer.
 pub const MAX_TOKEN_BYTES: usize = 4_096;
 /// No token is valid for longer.
@@ -36,6 +38,9 @@ pub struct Claims {
     pub pipeline: String,
     /// The session that it opens, once.
     pub session: String,
+    /// Whether somebody waits for its answers.
+    #[serde(default, skip_serializing_if = "Priority::is_interactive")]
+    pub priority: Priority,
     /// When it was made, in seconds since 1970.
     pub iat: u64,
     /// Until when a session may be opened with it.
@@ -275,7 +280,8 @@ mod tests {
     fn claims() -> Claims {
         let word = |text: &str| text.to_owned();
         let (tenant, pipeline, session) = (word("acme"), word("assistant"), word("call-1"));
-        Claims { aud: word(AUDIENCE), tenant, pipeline, session, iat: NOW, exp: NOW + 300, lease: None }
+        let priority = Priority::Interactive;
+        Claims { aud: word(AUDIENCE), tenant, pipeline, session, priority, iat: NOW, exp: NOW + 300, lease: None }
     }
 
     fn guard(issuer: &Issuer) -> Guard {

@@ -158,6 +158,8 @@ pub enum RefusalCode {
     NoSession,
     /// The server has as many as it can have.
     Full,
+    /// The caller's tenant has as many as it may have.
+    OverQuota,
     /// Not now: later it may go.
     Deferred,
     /// Somebody else has the session now: its route says who.
@@ -187,6 +189,7 @@ impl RefusalCode {
             RefusalCode::Unauthorized => "unauthorized",
             RefusalCode::NoSession => "no_session",
             RefusalCode::Full => "full",
+            RefusalCode::OverQuota => "over_quota",
             RefusalCode::Deferred => "deferred",
             RefusalCode::Moved => "moved",
             RefusalCode::HandshakeTimeout => "handshake_timeout",
@@ -335,7 +338,7 @@ pub fn is_told(entry: &Entry) -> bool {
     use rspp_specs::event::ProviderResult;
     use rspp_specs::timeline::Effect;
     match entry {
-        Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_))) => false,
+        Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_) | ProviderResult::WordEnds(_))) => false,
         Entry::Input(_, Input::Provider(..) | Input::UserText(_) | Input::Talk(_)) => true,
         Entry::Effect(Effect::Invoke { .. } | Effect::FeedEnd { .. }) | Entry::Signal(..) => true,
         Entry::Input(..) | Entry::Effect(_) => false,

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rspp::Registry;
+use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
 use rspp::adapters::server::Limits;
@@ -63,6 +64,7 @@ pub(crate) fn run(spec: PathBuf, limits: Limits) {
         record: None,
         workers: 1,
         limits,
+        capacity: Capacity::default(),
         pool: pool::Limits::default(),
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),

@@ -11,7 +11,7 @@ use rspp_specs::ids::{NodeIndex, PortIndex};
 use rspp_specs::limits::{MAX_METADATA_BYTES, MAX_NODE_PORTS, MAX_PLAN_EDGES, MAX_PLAN_NODES};
 use rspp_specs::plan::{
     AdmissionPolicy, Condition, Lifetime, NodeKind, Plan, PlanEdge, PlanNode, PlanParts, ProviderPolicy,
-    RecordingPolicy, TurnPolicy,
+    RecordingPolicy, StateClass, TurnPolicy,
 };
 use rspp_specs::port::{Only, Port};
 
@@ -93,6 +93,7 @@ pub(crate) fn plan(
     check_cycles(findings, &graph);
     check_sync(findings, &graph, draft);
     check_ends(findings, &graph, draft, &by_name);
+    check_state(findings, &graph, registry);
     budgets::check(findings, &graph, &turns.turn);
     check_metadata(findings, document);
     if let Some(document) = turns.document.as_ref().filter(|_| by_name.len() == draft.nodes.len()) {
@@ -448,6 +449,27 @@ fn check_ends(findings: &mut Collector<'_>, graph: &Graph, draft: &Draft, by_nam
                 "a session has one",
             );
         }
+    }
+}
+
+/// A node stands where it lives as long as what it keeps may.
+fn check_state(findings: &mut Collector<'_>, graph: &Graph, registry: &Registry) {
+    let in_turn = in_turn(graph);
+    for (index, vertex) in graph.node_indices().zip(graph.node_weights()) {
+        let NodeKind::Custom { type_name, .. } = &vertex.kind else { continue };
+        let Some(keeps) = registry.get(type_name).and_then(|known| known.keeps) else { continue };
+        let (message, hint) = match (keeps, in_turn.get(&index)) {
+            (StateClass::TurnEphemeral, Some(false)) => (
+                format!("{} keeps what is a turn's, and lives as long as the session", vertex.name),
+                "put it behind `user_turn`, where only a turn's events reach it",
+            ),
+            (StateClass::SessionHot, Some(true)) => (
+                format!("{} keeps what is the session's, and is made anew for each turn", vertex.name),
+                "put it where no turn's events reach it",
+            ),
+            _ => continue,
+        };
+        findings.report_at("RSPP0072", vertex.place, format!("nodes.{}", vertex.name), message, hint);
     }
 }
 

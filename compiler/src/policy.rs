@@ -7,7 +7,8 @@ use rspp_specs::limits::{
     MAX_BACKCHANNEL_CHARS, MAX_BACKCHANNELS, MAX_CONFIRM_WORDS, MAX_DEGRADE_STEPS, MAX_TURN_PATHS,
 };
 use rspp_specs::plan::{
-    AdmissionPolicy, Budget, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
+    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, NodeKind, Otherwise, ProviderPolicy,
+    TurnBudgets, TurnPolicy,
 };
 use rspp_specs::time::Micros;
 use schemars::JsonSchema;
@@ -32,6 +33,9 @@ pub(crate) struct ProviderDocument {
     /// Who is called instead, in this order.
     #[schemars(length(max = 8))]
     fallback: Vec<String>,
+    /// So many calls of the node to models and voices may be under way at the same time; others wait for their turn.
+    #[schemars(range(min = 1, max = 64))]
+    concurrency: Option<u32>,
 }
 
 impl ProviderDocument {
@@ -48,6 +52,7 @@ impl ProviderDocument {
             stall: self.stall_ms.map_or(default.stall, Micros::from_ms),
             attempts: self.attempts.unwrap_or(default.attempts),
             fallback: self.fallback.clone(),
+            concurrency: self.concurrency,
         }
     }
 }
@@ -85,6 +90,8 @@ pub(crate) struct TurnDocument {
     /// Words that come so many milliseconds late after their utterance are a turn of their own; later ones are dropped.
     #[schemars(range(max = 600_000))]
     late_words_ms: Option<u64>,
+    /// For how long a node may compute.
+    compute: ComputeDocument,
     /// What a turn may take.
     pub(crate) budgets: BudgetsDocument,
     /// By what steps a turn gets by with less, in their order, when a budget's `then` is `degrade`.
@@ -136,8 +143,39 @@ impl TurnDocument {
                 node: of(node, budgets.node),
                 ..TurnBudgets::default()
             },
+            compute: self.compute.policy(),
             // What names nodes and edges comes when these have their places.
             degrade: Vec::new(),
+        }
+    }
+}
+
+/// For how long a node may compute.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ComputeDocument {
+    /// A reaction that computes for more milliseconds is an overrun; 20 unless given.
+    #[schemars(range(min = 1, max = 600_000))]
+    slice_ms: Option<u64>,
+    /// With so many overruns a node is taken out; 3 unless given.
+    #[schemars(range(min = 1, max = 1_000))]
+    strikes: Option<u32>,
+    /// Overruns count for so many milliseconds; 10000 unless given.
+    #[schemars(range(max = 600_000))]
+    within_ms: Option<u64>,
+    /// A node that is not ready at its start has so many milliseconds to be; 2000 unless given.
+    #[schemars(range(min = 1, max = 600_000))]
+    start_ms: Option<u64>,
+}
+
+impl ComputeDocument {
+    fn policy(&self) -> ComputePolicy {
+        let default = ComputePolicy::default();
+        ComputePolicy {
+            slice: self.slice_ms.map_or(default.slice, Micros::from_ms),
+            strikes: self.strikes.unwrap_or(default.strikes),
+            within: self.within_ms.map_or(default.within, Micros::from_ms),
+            start: self.start_ms.map_or(default.start, Micros::from_ms),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rspp_operators::Node;
 use rspp_specs::event::PortType;
+use rspp_specs::plan::StateClass;
 use rspp_specs::port::{Only, Port};
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ pub struct NodeType {
     pub(crate) outputs: Vec<Port>,
     pub(crate) calls_providers: bool,
     pub(crate) paced: bool,
+    pub(crate) keeps: Option<StateClass>,
     pub(crate) make: Arc<Make>,
 }
 
@@ -29,7 +31,7 @@ impl NodeType {
         make: impl Fn(&Value) -> Result<Box<dyn Node>, String> + Send + Sync + 'static,
     ) -> Self {
         let (inputs, outputs) = (vec![Port::new("in", input)], vec![Port::new("out", output)]);
-        Self { inputs, outputs, calls_providers: false, paced: false, make: Arc::new(make) }
+        Self { inputs, outputs, calls_providers: false, paced: false, keeps: None, make: Arc::new(make) }
     }
 
     /// With other ports.
@@ -49,6 +51,12 @@ impl NodeType {
     /// It makes invocations, and gets their results.
     pub fn calling_providers(self) -> Self {
         Self { calls_providers: true, ..self }
+    }
+
+    /// What it keeps is of this class, and would be wrong in another: a spec that puts it where its life is longer or shorter
+    /// has a finding. A node that keeps both is [`Scoped`](rspp_operators::scoped::Scoped), and of the session.
+    pub fn keeping(self, state: StateClass) -> Self {
+        Self { keeps: Some(state), ..self }
     }
 
     /// It does not take everything at once: [`Node::accepts`] says when it takes more, and what comes meanwhile waits in a

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rspp_compiler::{Day, Files, Named, NodeType, Registry, Request, lint};
 use rspp_operators::merge::Merge;
 use rspp_specs::event::PortType;
+use rspp_specs::plan::StateClass;
 use rspp_specs::port::{Finality, Only};
 
 /// Codes of which no document is an example: bugs of ours, the number of findings, what depends on the program's
@@ -64,7 +65,9 @@ fn registry() -> Registry {
     let of = |from: PortType, to: PortType| NodeType::new(from, to, |_| Ok(Box::new(Merge::new(1))));
     let schema = |name: &str| Only::Schema(name.to_owned());
     let minutes = of(PortType::Transcript, PortType::Text).with_only("in", &Only::Finality(Finality::Final));
+    let tally = of(PortType::Audio, PortType::Audio).keeping(StateClass::TurnEphemeral);
     Registry::new()
+        .with("tally", tally)
         .with("shout", shout)
         .with("minutes", minutes)
         .with("contact", of(PortType::Text, PortType::Custom).with_only("out", &schema("crm.contact/v1")))

@@ -45,6 +45,8 @@ impl Session {
             Input::Recorder(report) => self.on_recorder(desk, cause, report),
             Input::Takeover(takeover) => self.on_takeover(desk, cause, &takeover),
             Input::DispatchRefused(id) => self.on_dispatch_refused(desk, cause, id),
+            Input::NodeOverrun { node, took } => self.on_overrun(desk, cause, node, took),
+            Input::WallClock(reading) => self.on_wall_clock(desk, reading),
             Input::Admission(snapshot) => self.on_admission(desk, snapshot),
             Input::Connection(state) => self.on_connection(desk, cause, state),
             Input::ProviderHealth { binding, healthy } => {
@@ -112,6 +114,7 @@ impl Session {
             TimerKey::Hold(turn) => self.on_hold_long(turn),
             TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
             TimerKey::Deferred => self.try_deferred(desk),
+            TimerKey::NodeStart(node) => self.on_start_late(desk, node),
         }
     }
 
@@ -325,6 +328,7 @@ impl Session {
         self.playback = Some(Playback::new(turn));
         self.taken_over = false;
         let TurnProposal { text, understood, speech_end, .. } = proposal;
+        let speech_end = speech_end.map(|media| self.timebase.session_time(media, desk.now));
         self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();
@@ -373,6 +377,7 @@ impl Session {
     }
 
     fn cancel_invocations(&mut self, desk: &mut Desk<'_>, scope: Scope) {
+        self.drop_queued(scope);
         for id in self.invocations.take_waiting_of(scope) {
             desk.timers.cancel(self.slot, TimerKey::Retry(id));
         }
@@ -409,6 +414,9 @@ impl Session {
             return;
         }
         let Some(turn) = self.turn.take() else { return };
+        // Its nodes hear of it in the next tick: in this one nobody can have anything more for them.
+        let cause = self.last_sequence();
+        self.direct(desk, cause, Directive::Close(turn.capability));
         let turn = turn.capability.turn();
         self.say_of(desk, turn, Signal::Commit);
         self.close(desk, turn);
@@ -430,6 +438,7 @@ impl Session {
         self.stop_budgets(desk, turn);
         self.closed_in = self.tick;
         self.clear_flow();
+        self.forget_hosting(desk);
         self.say_of(desk, turn, Signal::Close);
     }
 
@@ -536,6 +545,9 @@ impl Session {
         let frames = std::mem::take(&mut self.fenced_frames);
         if frames > 0 {
             self.say_here(desk, Signal::OutputFenced { frames });
+        }
+        if !self.queue.is_empty() {
+            self.call_queued(desk);
         }
         self.commit_if_at_rest(desk);
         if self.retiring && self.playback.is_none() && self.derived.is_empty() {

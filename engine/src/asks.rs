@@ -56,6 +56,7 @@ impl Session {
                     turn.node_holds.set(node, holds);
                 }
             }
+            AskKind::Starts(starts) => self.on_starts(desk, node, starts),
             AskKind::Observe(observation) => self.observe(observation),
             AskKind::Propose(proposal) => self.propose(desk, proposal),
             AskKind::Fail(failure) => self.fail(desk, node, failure.message),
@@ -97,7 +98,7 @@ impl Session {
             Request::Speak { text } => (Kind::Speak, Request::Speak { text }),
             request @ Request::Transcribe { .. } => (Kind::Transcribe, request),
         };
-        self.call(desk, Invocation::new(node, call, kind, scope), request);
+        self.call_or_queue(desk, Invocation::new(node, call, kind, scope), request);
     }
 
     /// Runs a tool for a turn. One that is `cancelled_with` the session is a committed write: the turn waits for it,

@@ -59,7 +59,8 @@ impl Session {
         for write in revoked {
             self.say_of(desk, id, Signal::ToolRevoked { key: write.tool.key });
         }
-        // What waits to be tried again has not begun.
+        // What waits for its turn, or to be tried again, has not begun.
+        self.withdraw_queued(desk, cause, |row| row.cancelled_with == Scope::Turn(capability));
         for waiting in self.invocations.waiting_of(Scope::Turn(capability)) {
             self.withdraw(desk, cause, waiting);
         }
@@ -110,6 +111,7 @@ impl Session {
     /// What a node does, and what it keeps. The turn goes on without it.
     fn cancel_node(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, node: NodeIndex, reason: CancelReason) {
         self.say_here(desk, Signal::NodeCancelled { node, reason });
+        self.withdraw_queued(desk, cause, |row| row.node == node);
         for id in self.invocations.cancellable(|_, row| row.node == node) {
             self.withdraw(desk, cause, id);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rspp_specs::dataflow::{Ask, Directive, Flushed};
 use rspp_specs::ids::{InvocationId, LeaseEpoch, Slot};
 use rspp_specs::limits::MAX_WORKER_SESSIONS;
+use rspp_specs::meter::{Meter, Overrun};
 use rspp_specs::plan::Shape;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Entry, Holder, Input, Record, SessionOpen, Signal, TurnState};
@@ -39,6 +40,7 @@ pub struct Core {
     ticks: u64,
     asks: Vec<Ask>,
     flushed: Vec<Flushed>,
+    meter: Meter,
 }
 
 /// A slot: its generations outlive its sessions.
@@ -83,7 +85,20 @@ impl Core {
             ticks: 0,
             asks: Vec::new(),
             flushed: Vec::new(),
+            meter: Meter::default(),
         }
+    }
+
+    /// The same, with nodes' computing measured by this meter.
+    #[must_use]
+    pub fn measured(self, meter: Meter) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// Hands over the reactions of the last tick that took long. Each is to come in again as an
+    /// [`Input::NodeOverrun`] of its session, which is then still on its slot.
+    pub fn hand_over_overruns(&self, overruns: &mut Vec<Overrun>) {
+        self.meter.hand_over(overruns);
     }
 
     /// A slot for a new session, or `None` if the worker is full. The session begins with
@@ -152,6 +167,8 @@ impl Core {
             }
             made.clear();
         }
+        // How long it took here has nothing to do with how long it took there.
+        self.meter.hand_over(&mut Vec::new());
         Ok(())
     }
 
@@ -233,7 +250,7 @@ impl Core {
             return known as u32;
         }
         self.shapes.push(shape);
-        self.flows.push(Dataflow::build(&mut self.worker, &open.plan, self.lower.as_ref()));
+        self.flows.push(Dataflow::build(&mut self.worker, &open.plan, self.lower.as_ref(), &self.meter));
         self.flows.len() as u32 - 1
     }
 

@@ -7,6 +7,7 @@ use rspp_specs::dataflow::{Ask, AskQueue, Flushed, Row};
 use rspp_specs::event::Event;
 use rspp_specs::ids::NodeIndex;
 use rspp_specs::limits::MAX_SUBTICK_STEPS;
+use rspp_specs::meter::Meter;
 use rspp_specs::plan::Plan;
 use rspp_specs::time::SubTick;
 use timely::dataflow::channels::pact::Pipeline;
@@ -54,9 +55,9 @@ pub(crate) struct Dataflow {
 }
 
 impl Dataflow {
-    pub(crate) fn build(worker: &mut Worker, plan: &Plan, lower: &dyn Lower) -> Self {
+    pub(crate) fn build(worker: &mut Worker, plan: &Plan, lower: &dyn Lower, meter: &Meter) -> Self {
         let mut input = InputHandleVec::new();
-        let (frontier, asks) = (Rc::new(Cell::new(0)), AskQueue::default());
+        let (frontier, asks) = (Rc::new(Cell::new(0)), AskQueue::measured(meter.clone()));
         let culprits = worker.dataflow::<u64, _, _>(|scope| {
             let built = lower.lower(plan, scope, input.to_stream(scope), &asks);
             probe(scope, built.leaves, Rc::clone(&frontier));
@@ -116,6 +117,7 @@ impl Dataflow {
     /// Until everything before where the input stands has passed every leaf.
     fn run(&mut self, worker: &mut Worker) {
         let until = self.at.pack();
+        self.asks.meter().begin();
         for _ in 0..MAX_SUBTICK_STEPS {
             if self.frontier.get() >= until {
                 debug_assert!(

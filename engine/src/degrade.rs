@@ -25,6 +25,13 @@ pub(crate) struct Degraded {
     floors: BTreeMap<NodeIndex, usize>,
 }
 
+impl Degraded {
+    /// Whether the step is behind the turn that skips this node.
+    pub(crate) fn has_skipped(&self, steps: &[DegradeStep], node: NodeIndex) -> bool {
+        steps.iter().position(|step| *step == DegradeStep::Skip(node)).is_some_and(|place| place < self.passed)
+    }
+}
+
 impl Session {
     /// The first of a node's providers that the active turn still calls.
     pub(crate) fn floor(&self, node: NodeIndex) -> usize {
@@ -65,6 +72,7 @@ impl Session {
         match how {
             DegradeStep::Provider(node) => self.move_calls(desk, cause, node),
             DegradeStep::Skip(node) => {
+                self.withdraw_queued(desk, cause, |row| row.node == node);
                 for id in self.invocations.cancellable(|_, row| row.node == node) {
                     self.withdraw(desk, cause, id);
                 }
@@ -160,6 +168,7 @@ impl Session {
         let Some(turn) = self.turn.as_ref().map(|turn| turn.capability) else { return };
         let plan = Arc::clone(&self.plan);
         let of_the_turn = |row: &Invocation| row.kind == Kind::Chat && row.holds() == Some(turn);
+        self.withdraw_queued(desk, self.last_sequence(), |row| of_the_turn(row) && plan.leads_only_to(row.node, node));
         for id in self.invocations.cancellable(|_, row| of_the_turn(row) && plan.leads_only_to(row.node, node)) {
             self.say_here(desk, Signal::InvocationCancelled { id, reason: CancelReason::Policy });
             self.let_be(desk, id);

@@ -110,6 +110,11 @@ impl Invocations {
         Some(id)
     }
 
+    /// How many more there may be.
+    pub(crate) fn room(&self) -> usize {
+        MAX_SESSION_INVOCATIONS.saturating_sub(self.rows.len() + self.waiting.len())
+    }
+
     pub(crate) fn get(&self, id: InvocationId) -> Option<&Invocation> {
         self.rows.get(&id)
     }

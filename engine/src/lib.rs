@@ -21,14 +21,17 @@ mod dataflow;
 mod degrade;
 mod fence;
 mod flow;
+mod hosting;
 mod invocations;
 mod ledger;
 mod node_set;
+mod queue;
 mod recording;
 mod recovery;
 mod results;
 mod session;
 mod takeover;
+mod timebase;
 mod timers;
 
 pub use batch::{Batch, NotTaken};

@@ -194,7 +194,7 @@ impl Session {
     }
 
     /// Whether its turn ends in this very tick, and takes it along: there is nothing to be saved.
-    fn is_ending(&self, row: &Invocation) -> bool {
+    pub(crate) fn is_ending(&self, row: &Invocation) -> bool {
         let turn = self.turn.as_ref().map(|turn| Scope::Turn(turn.capability));
         self.end.is_some() && turn == Some(row.cancelled_with)
     }

@@ -15,6 +15,7 @@ impl Session {
         match input {
             Input::CallerAudio(frame) => match self.nodes.caller {
                 Some(node) => {
+                    self.keep_media_time(desk, frame.duration());
                     let content = DeliveryContent::Emit(Payload::Audio(frame));
                     self.deliver(desk, sequence, node, Scope::Session, content);
                 }
@@ -55,7 +56,12 @@ impl Session {
         }
         let (node, call, results_to) = (row.node, row.call, row.results_to);
         // Empty pieces keep a stream alive and say nothing: who waits for an answer has got none of it.
-        let says_nothing = matches!(&result, ProviderResult::Text(text) if text.trim().is_empty());
+        let says_nothing = match &result {
+            ProviderResult::Text(text) => text.trim().is_empty(),
+            // Where words end is no sound.
+            ProviderResult::WordEnds(_) => true,
+            _ => false,
+        };
         let is_text = matches!(&result, ProviderResult::Text(_));
         let result = self.note_result(id, result);
         if !says_nothing {
@@ -76,6 +82,12 @@ impl Session {
                     playback.on_audio(id, &frame);
                 }
                 ProviderResult::Audio(frame)
+            }
+            ProviderResult::WordEnds(ends) => {
+                if let Some(playback) = &mut self.playback {
+                    playback.on_word_ends(id, &ends);
+                }
+                ProviderResult::WordEnds(ends)
             }
             ProviderResult::ToolResult(content) => {
                 if let Some(key) = self.invocations.get(id).and_then(|row| row.tool_key.as_ref()) {

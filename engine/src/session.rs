@@ -1,6 +1,6 @@
 //! One session's tables, and the desk at which it works during a tick.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rspp_specs::admission::{AdmissionSnapshot, ConnectionState};
@@ -22,10 +22,13 @@ use crate::dataflow::Dataflow;
 use crate::degrade::Degraded;
 use crate::fence::Fence;
 use crate::flow::Flow;
+use crate::hosting::Strikes;
 use crate::invocations::Invocations;
 use crate::ledger::{Conversation, Playback};
 use crate::node_set::NodeSet;
+use crate::queue::Queue;
 use crate::recording::Recording;
+use crate::timebase::Timebase;
 use crate::timers::Timers;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
@@ -79,11 +82,21 @@ pub(crate) struct Session {
     pub(crate) circuits: Circuits,
     pub(crate) plan: Arc<Plan>,
     pub(crate) invocations: Invocations,
+    /// Calls that wait for one of their node's to end.
+    pub(crate) queue: Queue,
     pub(crate) playback: Option<Playback>,
     pub(crate) conversation: Conversation,
     pub(crate) recording: Recording,
     /// Edges under pressure, if any are.
     pub(crate) flow: Option<Box<Flow>>,
+    /// Which nodes have computed for too long, and how often.
+    pub(crate) strikes: BTreeMap<NodeIndex, Strikes>,
+    /// Nodes that are out for good.
+    pub(crate) taken_out: NodeSet,
+    /// Nodes that have begun their life and are not ready.
+    pub(crate) starting: NodeSet,
+    /// Where the other clocks stand.
+    pub(crate) timebase: Timebase,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -181,6 +194,7 @@ impl Session {
             turn: None,
             speech: CallerSpeech::default(),
             invocations: Invocations::resume(open.resume.invocations),
+            queue: Queue::new(),
             derived: VecDeque::new(),
             playback: None,
             conversation: Conversation::default(),
@@ -202,6 +216,10 @@ impl Session {
             closed_in: 0,
             recording: Recording::new(open.recording_level()),
             flow: None,
+            strikes: BTreeMap::new(),
+            taken_out: NodeSet::default(),
+            starting: NodeSet::default(),
+            timebase: Timebase::default(),
         }
     }
 
@@ -308,7 +326,10 @@ impl Session {
         let Some(turn) = &self.turn else { return Vec::new() };
         let mut holders: Vec<Holder> = self.invocations.holding(turn.capability).map(Holder::Invocation).collect();
         holders.extend(turn.writes.waiting().map(|key| Holder::Write(Arc::clone(key))));
-        holders.extend(turn.node_holds.iter().map(Holder::Node));
+        let mut nodes = turn.node_holds;
+        let queued = self.queue.iter().filter(|(row, _)| row.holds() == Some(turn.capability));
+        queued.for_each(|(row, _)| nodes.set(row.node, true));
+        holders.extend(nodes.iter().map(Holder::Node));
         if self.derived.iter().any(|derived| derived.turn() == self.active()) {
             holders.push(Holder::Derived);
         }
@@ -325,6 +346,7 @@ impl Session {
                 && !turn.held
                 && turn.writes.is_empty()
                 && self.invocations.holding(turn.capability).next().is_none()
+                && !self.has_queued(turn.capability)
                 && !self.derived.iter().any(|derived| derived.turn() == Some(turn.capability.turn()))
         })
     }

@@ -11,7 +11,7 @@ use rspp_specs::plan::{Plan, PlanEdge};
 use rspp_specs::time::Micros;
 
 use crate::edge_buffer::{EdgeBuffer, Key};
-use crate::node::{Context, Node};
+use crate::node::{Context, Node, Stop};
 
 /// A node, and a buffer before each of its inputs that has one.
 pub struct Buffered {
@@ -79,7 +79,7 @@ impl Buffered {
         others.map(|buffer| buffer.lose(cx, key)).filter(|lost| !lost).count() == 0
     }
 
-    /// Hands over what the node accepts; then asks to be woken for what waits on.
+    /// Hands over what the node accepts, once it has started; then asks to be woken for what waits on.
     fn hand_over(&mut self, cx: &mut Context<'_>) {
         while let Some(port) = self.next_port() {
             let buffer = self.buffers[usize::from(port.0)].as_mut();
@@ -106,6 +106,9 @@ impl Buffered {
 
     /// The input whose oldest item is the oldest of those that the node accepts.
     fn next_port(&self) -> Option<PortIndex> {
+        if !self.node.is_ready() {
+            return None;
+        }
         let waiting = (0u8..).map(PortIndex).zip(&self.buffers);
         let waiting = waiting.filter_map(|(port, buffer)| Some((buffer.as_ref()?.front()?.cause, port)));
         waiting.filter(|(_, port)| self.node.accepts(*port)).min().map(|(_, port)| port)
@@ -113,6 +116,18 @@ impl Buffered {
 }
 
 impl Node for Buffered {
+    fn on_start(&mut self, cx: &mut Context<'_>) {
+        self.node.on_start(cx);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.node.is_ready()
+    }
+
+    fn on_stop(&mut self, end: Stop) {
+        self.node.on_stop(end);
+    }
+
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
         match self.buffers.get_mut(usize::from(port.0)) {
             Some(Some(buffer)) => {

@@ -42,7 +42,7 @@ use rspp_specs::ids::{
 use rspp_specs::limits::MAX_NODE_PORTS;
 use rspp_specs::time::Micros;
 
-use crate::node::{Context, Node, Outbox};
+use crate::node::{Context, Node, Outbox, Stop};
 
 /// One node, under the capability of turn 1.
 pub struct Harness<N> {
@@ -108,6 +108,21 @@ impl<N: Node> Harness<N> {
     pub fn at_ms(&mut self, ms: u64) -> &mut Self {
         self.at = Micros::from_ms(ms);
         self
+    }
+
+    /// The node's life begins, as the host lets it. It is the first thing that a node learns.
+    pub fn start(&mut self) -> &mut Self {
+        self.react(None, |node, cx| node.on_start(cx))
+    }
+
+    /// The node's life is over.
+    pub fn stop(&mut self, end: Stop) {
+        self.node.on_stop(end);
+    }
+
+    /// Whether the node has started.
+    pub fn is_ready(&self) -> bool {
+        self.node.is_ready()
     }
 
     /// An event on the first input.
@@ -324,6 +339,8 @@ pub fn check_properties<N: Node>(make: impl Fn() -> N, story: &[Step]) -> Result
     let mut first = Harness::new(make());
     let mut second = Harness::new(make());
     let mut ended = false;
+    first.start();
+    second.start();
     for (after, step) in (1..).zip(story) {
         let step = std::slice::from_ref(step);
         let told = first.tell(step).snapshot();
@@ -348,6 +365,7 @@ pub fn check_properties<N: Node>(make: impl Fn() -> N, story: &[Step]) -> Result
 pub fn check_revocation<N: Node>(make: impl Fn() -> N, story: &[Step]) -> Result<(), Broken> {
     for after in 0..=story.len() {
         let mut harness = Harness::new(make());
+        harness.start();
         harness.directive(&Directive::Open(harness.capability));
         harness.tell(&story[..after]).snapshot();
         // What the revocation itself makes the node do is in no name any more.

@@ -29,8 +29,9 @@ use timely::progress::operate::FrontierInterest;
 use crate::buffers::Buffers;
 use crate::fan_in::Waiting;
 use crate::kept::{Kept, Place};
-use crate::node::{Node, Outbox};
+use crate::node::{Node, Outbox, Stop};
 use crate::seat::Table;
+use crate::watch::{OfSession, Watch};
 
 /// Makes a node's state from its parameters in a session's plan.
 pub type Factory = Rc<dyn Fn(&Plan, NodeIndex) -> Box<dyn Node>>;
@@ -124,6 +125,7 @@ pub fn host<'s>(
 /// What the operator does with what comes in, and what it keeps for the rest of a tick.
 struct Reactor {
     seats: Seats,
+    watch: Watch,
     outlets: Outlets,
     /// More than one path leads here: rows wait by frontier.
     paths_meet: bool,
@@ -141,8 +143,10 @@ struct Reactor {
 impl Reactor {
     fn new(hosted: Hosted, outlets: Outlets, paths_meet: bool, kept: &Kept) -> Self {
         let (node, outputs, order) = (hosted.node, hosted.outputs, hosted.order);
+        let watch = Watch::new(outlets.asks.meter(), node);
         Self {
             seats: Seats::new(hosted),
+            watch,
             ports: outlets.events.len(),
             outlets,
             paths_meet,
@@ -156,7 +160,7 @@ impl Reactor {
     }
 
     fn on_control(&mut self, capability: &InputCapability<u64>, rows: &[ControlRow]) {
-        self.seats.each(rows.iter(), &mut self.releases, Seats::on_control);
+        self.seats.each(&mut self.watch, rows.iter(), &mut self.releases, Seats::on_control);
         self.outlets.asks.put_flushed(&mut self.releases.flushed);
         if !self.releases.is_empty() {
             let data = SubTick::unpack(*capability.time()).next().pack();
@@ -177,7 +181,8 @@ impl Reactor {
         if self.paths_meet || self.released.time().is_some() {
             return self.wait(capability, edge, events.map(|event| Arrival::Event(port, event)));
         }
-        self.seats.each(events, &mut self.outbox, |seats, event, outbox| seats.on_event(port, event, outbox));
+        let on_event = |seats: &mut Seats, event, outbox: &mut Outbox| seats.on_event(port, event, outbox);
+        self.seats.each(&mut self.watch, events, &mut self.outbox, on_event);
         self.outlets.send(&mut self.outbox, Right::Input(capability));
     }
 
@@ -185,7 +190,7 @@ impl Reactor {
         if self.paths_meet {
             return self.wait(capability, 0, results.map(Arrival::Result));
         }
-        self.seats.each(results, &mut self.outbox, Seats::on_result);
+        self.seats.each(&mut self.watch, results, &mut self.outbox, Seats::on_result);
         self.outlets.send(&mut self.outbox, Right::Input(capability));
     }
 
@@ -200,7 +205,8 @@ impl Reactor {
     /// Reacts to what waited, once no more can come.
     fn catch_up(&mut self, frontiers: &[MutableAntichain<u64>]) {
         if self.waited.time().is_some_and(|data| passed(frontiers, data)) {
-            self.seats.each(self.waiting.drain_in_order(self.order), &mut self.outbox, Seats::on_arrival);
+            let waited = self.waiting.drain_in_order(self.order);
+            self.seats.each(&mut self.watch, waited, &mut self.outbox, Seats::on_arrival);
             self.outlets.send_kept(&mut self.outbox, &mut self.waited);
         }
     }
@@ -259,6 +265,12 @@ enum Arrival {
     Result(Delivery),
 }
 
+impl OfSession for Arrival {
+    fn slot(&self) -> Slot {
+        self.key().0
+    }
+}
+
 impl Arrival {
     fn key(&self) -> (Slot, RuntimeSequence) {
         match self {
@@ -281,9 +293,26 @@ impl Seats {
         Self { hosted, table: Table::default(), reacting: None }
     }
 
+    /// Reacts to each of the rows, under a watch.
+    fn each<T: OfSession>(
+        &mut self,
+        watch: &mut Watch,
+        rows: impl Iterator<Item = T>,
+        outbox: &mut Outbox,
+        reaction: impl Fn(&mut Self, T, &mut Outbox),
+    ) {
+        if watch.is_close() {
+            return rows.for_each(|row| {
+                watch.measure(row.slot(), || self.all(std::iter::once(row), outbox, &reaction));
+            });
+        }
+        self.all(rows, outbox, reaction);
+        watch.glance();
+    }
+
     /// Reacts to each of the rows. A panic ends what the node did for the session whose row it was, and nothing else:
     /// the rows behind it have their turn.
-    fn each<T>(
+    fn all<T>(
         &mut self,
         mut rows: impl Iterator<Item = T>,
         outbox: &mut Outbox,
@@ -302,7 +331,7 @@ impl Seats {
         let Some(Origin { slot, scope, cause, .. }) = self.reacting.take() else { resume_unwind(panic) };
         let Some(mut chair) = self.table.of(slot) else { return };
         chair.seat.node = None;
-        chair.seat.failed = self.hosted.lifetime == Lifetime::Turn;
+        chair.seat.failed |= self.hosted.lifetime == Lifetime::Turn;
         let kind = AskKind::Fail(NodeFailure { message: panic_message(panic.as_ref()) });
         outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
         chair.note_holds(self.hosted.node, slot, cause, outbox);
@@ -310,11 +339,19 @@ impl Seats {
 
     fn on_control(&mut self, row: &ControlRow, outbox: &mut Outbox) {
         match &row.directive {
-            Directive::Begin(plan) => return self.table.begin(row.slot, plan),
-            Directive::Finish => return self.table.finish(row.slot),
+            Directive::Begin(plan) => {
+                self.table.begin(row.slot, plan);
+                return self.start(row, Lifetime::Session, outbox);
+            }
+            Directive::Finish => {
+                let origin = Origin { slot: row.slot, scope: EventScope::Session, cause: row.cause, at: row.at };
+                let node = self.table.finish(row.slot);
+                return self.stop(origin, node, Stop::SessionOver);
+            }
             Directive::Wake(node)
             | Directive::WakeBuffers(node)
             | Directive::Drop(node)
+            | Directive::TakeOut(node)
             | Directive::Degrade(node, _)
                 if *node != self.hosted.node =>
             {
@@ -325,7 +362,12 @@ impl Seats {
         let Some(mut chair) = self.table.of(row.slot) else { return };
         let mut concerns = self.hosted.lifetime == Lifetime::Session;
         match row.directive {
-            Directive::Open(capability) => chair.start_turn(Some(capability), self.hosted.lifetime),
+            Directive::Open(capability) => {
+                chair.start_turn(Some(capability), self.hosted.lifetime);
+                self.start(row, Lifetime::Turn, outbox);
+            }
+            Directive::Close(capability) if chair.is_open_for(capability) => self.close(row),
+            Directive::TakeOut(_) => return self.take_out(row, outbox),
             Directive::Wake(_) | Directive::Degrade(..) => concerns = true,
             // Whose buffers are gone has nothing to be woken for.
             Directive::WakeBuffers(_) => concerns = chair.seat.node.is_some(),
@@ -344,9 +386,55 @@ impl Seats {
         }
     }
 
-    /// The node learns of a directive, in the name of its turn.
+    /// The life of a node begins that lives for so long.
+    fn start(&mut self, row: &ControlRow, lifetime: Lifetime, outbox: &mut Outbox) {
+        let Some(mut chair) = self.table.of(row.slot).filter(|_| self.hosted.lifetime == lifetime) else { return };
+        let origin = chair.origin(row);
+        self.reacting = Some(origin);
+        chair.react(&self.hosted, &origin, None, outbox, |_, _| {});
+        self.reacting = None;
+    }
+
+    /// The life of a node is over. Nobody hears it any more, and if it panics, nobody is the worse for it: it does so in the
+    /// name of what is over.
+    fn stop(&mut self, origin: Origin, node: Option<Box<dyn Node>>, end: Stop) {
+        let Some(mut node) = node else { return };
+        self.reacting = Some(origin);
+        node.on_stop(end);
+        drop(node);
+        self.reacting = None;
+    }
+
+    /// A turn has committed and closed, and what was kept for it goes.
+    fn close(&mut self, row: &ControlRow) {
+        let lifetime = self.hosted.lifetime;
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
+        let node = if lifetime == Lifetime::Turn { chair.seat.node.take() } else { None };
+        chair.start_turn(None, lifetime);
+        self.stop(origin, node, Stop::Committed);
+    }
+
+    /// A node computes no more. What it keeps and what waits before it goes, by a rule that says so.
+    fn take_out(&mut self, row: &ControlRow, outbox: &mut Outbox) {
+        let Some(mut chair) = self.table.of(row.slot) else { return };
+        let origin = chair.origin(row);
+        self.reacting = Some(origin);
+        let mut node = chair.seat.node.take();
+        chair.seat.failed = true;
+        chair.note_holds(self.hosted.node, row.slot, row.cause, outbox);
+        let (slot, of) = (row.slot, self.hosted.node);
+        let gone = node.iter_mut().flat_map(|node| node.flush(origin.scope));
+        outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
+        self.stop(origin, node, Stop::TakenOut);
+    }
+
+    /// The node learns of a directive, in the name of its turn. Where no turn is open, nobody of a turn's is there.
     fn direct(&mut self, row: &ControlRow, directive: &Directive, outbox: &mut Outbox) {
         let Some(mut chair) = self.table.of(row.slot) else { return };
+        if self.hosted.lifetime == Lifetime::Turn && !chair.is_open() {
+            return;
+        }
         let origin = chair.origin(row);
         self.reacting = Some(origin);
         chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_directive(cx, directive));
@@ -372,6 +460,7 @@ impl Seats {
             outbox.flushed.extend(gone.map(|(port, dropped)| Flushed { slot, node: of, port, dropped }));
         }
         self.reacting = None;
+        self.stop(origin, dying, Stop::Revoked);
         if lifetime == Lifetime::Session {
             self.direct(row, &row.directive, outbox);
         }
@@ -392,7 +481,7 @@ impl Seats {
                 cx.dropped(node.keeps() as u32, FLUSHED);
             }
         });
-        chair.seat.node = None;
+        chair.seat.node.take().into_iter().for_each(|mut node| node.on_stop(Stop::Cancelled));
         for (port, mark) in chair.marks() {
             chair.react(&self.hosted, &origin, None, outbox, |node, cx| node.on_event(cx, port, mark));
         }
@@ -413,6 +502,9 @@ impl Seats {
         if !chair.admits(&mut event.origin, self.hosted.lifetime) {
             return;
         }
+        if chair.seat.failed {
+            return self.lose(&event, outbox);
+        }
         if event.payload.is_mark() {
             chair.note_mark(self.hosted.lifetime, port, &event.payload);
         }
@@ -421,6 +513,16 @@ impl Seats {
             node.on_event(cx, port, event.payload);
         });
         self.reacting = None;
+    }
+
+    /// What comes for a node that is out is lost. Of a turn that goes on without it that is said; one that lost it ends.
+    fn lose(&self, event: &Event, outbox: &mut Outbox) {
+        let Origin { slot, scope, cause, .. } = event.origin;
+        let is_said = self.hosted.lifetime == Lifetime::Session && scope != EventScope::Session;
+        if is_said && !event.payload.is_mark() {
+            let kind = AskKind::Dropped { items: 1, reason: "taken_out" };
+            outbox.asks.push(Ask { slot, node: self.hosted.node, scope, cause, kind });
+        }
     }
 
     fn on_result(&mut self, delivery: Delivery, outbox: &mut Outbox) {

@@ -23,6 +23,7 @@ pub mod merge;
 pub mod node;
 pub mod playout;
 pub mod resample;
+pub mod scoped;
 mod seat;
 pub mod segmenter;
 pub mod select;
@@ -34,5 +35,6 @@ pub mod tts;
 pub mod utterance;
 pub mod vad;
 pub mod vote;
+mod watch;
 
-pub use node::{Context, Node};
+pub use node::{Context, Node, Stop};

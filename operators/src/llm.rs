@@ -114,7 +114,10 @@ impl Node for Llm {
                 self.pending_tools.retain(|pending| *pending != call);
                 self.end_round(cx);
             }
-            ProviderResult::ToolResult(_) | ProviderResult::Transcript(_) | ProviderResult::Audio(_) => {}
+            ProviderResult::ToolResult(_)
+            | ProviderResult::Transcript(_)
+            | ProviderResult::Audio(_)
+            | ProviderResult::WordEnds(_) => {}
         }
     }
 }

@@ -33,6 +33,20 @@ use rspp_specs::timeline::{Observation, TurnProposal};
 /// }
 /// ```
 pub trait Node {
+    /// Its life begins: with its turn, where it lives with one, else with its session; and again when it is made anew. It
+    /// may ask for what it needs, and say by [`Node::is_ready`] that it waits for that.
+    fn on_start(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Whether it has started. It has as long as its plan's `start_ms` says; who is not ready by then has failed. Before a
+    /// paced node items wait until it is.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Its life is over, and what it keeps goes with it. Nobody hears it any more, so there is nothing that it could ask for. A
+    /// node that has panicked is not told.
+    fn on_stop(&mut self, _end: Stop) {}
+
     /// An event on one of the node's inputs.
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload);
 
@@ -71,6 +85,21 @@ pub trait Node {
     fn keeps(&self) -> usize {
         usize::from(self.holds())
     }
+}
+
+/// Why a node's life is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its turn has committed.
+    Committed,
+    /// Its turn was revoked.
+    Revoked,
+    /// It was cancelled, and its turn goes on: another one is made in its place.
+    Cancelled,
+    /// Its turn, or its session, goes on without it.
+    TakenOut,
+    /// Its session is over.
+    SessionOver,
 }
 
 /// What a node's reaction produces, until the host sends it on.

@@ -183,6 +183,7 @@ impl Node for Playout {
                 }
                 self.start(None);
             }
+            Directive::Close(capability) if self.turn == Some(*capability) => self.start(None),
             Directive::Hold => {
                 self.held = self.turn.is_some();
                 if self.held && self.begun {
@@ -213,6 +214,8 @@ impl Node for Playout {
             | Directive::Begin(_)
             | Directive::Finish
             | Directive::WakeBuffers(_)
+            | Directive::Close(_)
+            | Directive::TakeOut(_)
             | Directive::Degrade(..) => {}
         }
     }

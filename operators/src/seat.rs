@@ -25,6 +25,8 @@ pub(crate) struct Seat {
     pub(crate) failed: bool,
     /// There are marks aside.
     marked: bool,
+    /// The node is not ready yet, and the core knows.
+    starting: bool,
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -59,7 +61,9 @@ impl Table {
         if self.place_of.len() <= index {
             self.place_of.resize(index + 1, NO_SEAT);
         }
-        let seat = Some(Seat { node: None, open: None, calls: 0, holds: false, failed: false, marked: false });
+        let seat =
+            Seat { node: None, open: None, calls: 0, holds: false, failed: false, marked: false, starting: false };
+        let seat = Some(seat);
         let aside = Aside { plan: Arc::clone(plan), marks: Vec::new() };
         if let Some(place) = self.free.pop() {
             self.place_of[index] = place;
@@ -72,14 +76,12 @@ impl Table {
         }
     }
 
-    /// A session is over.
-    pub(crate) fn finish(&mut self, slot: Slot) {
-        let Some(place) = self.place_of.get_mut(slot.0 as usize) else { return };
-        let place = std::mem::replace(place, NO_SEAT);
-        if let Some(seat) = self.seats.get_mut(place as usize) {
-            *seat = None;
-            self.free.push(place);
-        }
+    /// A session is over. Gives its node, if it has one.
+    pub(crate) fn finish(&mut self, slot: Slot) -> Option<Box<dyn Node>> {
+        let place = std::mem::replace(self.place_of.get_mut(slot.0 as usize)?, NO_SEAT);
+        let seat = self.seats.get_mut(place as usize)?;
+        self.free.push(place);
+        seat.take()?.node
     }
 
     /// A session's seat, if it has one.
@@ -118,6 +120,7 @@ impl Chair<'_> {
     pub(crate) fn start_turn(&mut self, open: Option<TurnCapability>, lifetime: Lifetime) {
         self.seat.open = open.map(TurnCapability::without_slot);
         self.seat.holds = false;
+        self.seat.starting &= lifetime == Lifetime::Session;
         if std::mem::take(&mut self.seat.marked) {
             self.aside.marks.clear();
         }
@@ -179,14 +182,40 @@ impl Chair<'_> {
         if self.seat.failed {
             return;
         }
-        let plan = &self.aside.plan;
-        let node = self.seat.node.get_or_insert_with(|| (hosted.factory)(plan, hosted.node));
+        if self.seat.node.is_none() {
+            self.begin_life(hosted, origin, outbox);
+        }
+        let Some(node) = &mut self.seat.node else { return };
         let mut cx = Context { origin, node: hosted.node, attributes, calls: &mut self.seat.calls, outbox };
         reaction(node.as_mut(), &mut cx);
         if self.seat.marked {
             self.forget_marks(origin.slot, outbox);
         }
+        if self.seat.starting {
+            self.note_ready(hosted.node, origin, outbox);
+        }
         self.note_holds(hosted.node, origin.slot, origin.cause, outbox);
+    }
+
+    /// Makes a node, and lets it start.
+    #[cold]
+    fn begin_life(&mut self, hosted: &Hosted, origin: &Origin, outbox: &mut Outbox) {
+        let mut node = (hosted.factory)(&self.aside.plan, hosted.node);
+        let mut cx =
+            Context { origin, node: hosted.node, attributes: None, calls: &mut self.seat.calls, outbox: &mut *outbox };
+        node.on_start(&mut cx);
+        self.seat.node = Some(node);
+        self.note_ready(hosted.node, origin, outbox);
+    }
+
+    /// Tells the core whether the node has started.
+    #[cold]
+    fn note_ready(&mut self, node: NodeIndex, origin: &Origin, outbox: &mut Outbox) {
+        let starting = self.seat.node.as_ref().is_some_and(|node| !node.is_ready());
+        if std::mem::replace(&mut self.seat.starting, starting) != starting {
+            let Origin { slot, scope, cause, .. } = *origin;
+            outbox.asks.push(Ask { slot, node, scope, cause, kind: AskKind::Starts(starting) });
+        }
     }
 
     /// Tells the core when the node begins or ceases to hold the turn.

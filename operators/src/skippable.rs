@@ -16,7 +16,7 @@ use rspp_specs::limits::MAX_OWED_ITEMS;
 use rspp_specs::plan::Plan;
 
 use crate::host::panic_message;
-use crate::node::{Context, Node};
+use crate::node::{Context, Node, Stop};
 
 /// A node, or nothing in its place.
 pub struct Skippable {
@@ -64,7 +64,7 @@ impl Skippable {
     }
 
     fn skip(&mut self, cx: &mut Context<'_>) {
-        self.node = None;
+        self.node.take().into_iter().for_each(|mut node| node.on_stop(Stop::TakenOut));
         self.skipped = true;
         for (attributes, payload) in std::mem::take(&mut self.owed) {
             cx.attributes = attributes;
@@ -74,6 +74,18 @@ impl Skippable {
 }
 
 impl Node for Skippable {
+    fn on_start(&mut self, cx: &mut Context<'_>) {
+        self.react(cx, false, |node, cx| node.on_start(cx));
+    }
+
+    fn is_ready(&self) -> bool {
+        self.node.as_ref().is_none_or(|node| node.is_ready())
+    }
+
+    fn on_stop(&mut self, end: Stop) {
+        self.node.iter_mut().for_each(|node| node.on_stop(end));
+    }
+
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
         if self.skipped {
             return cx.emit(payload);

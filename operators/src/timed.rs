@@ -10,7 +10,7 @@ use rspp_specs::event::{Payload, ProviderResult};
 use rspp_specs::ids::{CallRef, NodeIndex, PortIndex, Scope};
 use rspp_specs::plan::{Lifetime, Plan};
 
-use crate::node::{Context, Node};
+use crate::node::{Context, Node, Stop};
 
 /// A node, and an account of its work.
 pub struct Timed {
@@ -77,6 +77,18 @@ impl Timed {
 }
 
 impl Node for Timed {
+    fn on_start(&mut self, cx: &mut Context<'_>) {
+        self.react(cx, false, false, |node, cx| node.on_start(cx));
+    }
+
+    fn is_ready(&self) -> bool {
+        self.node.is_ready()
+    }
+
+    fn on_stop(&mut self, end: Stop) {
+        self.node.on_stop(end);
+    }
+
     fn on_event(&mut self, cx: &mut Context<'_>, port: PortIndex, payload: Payload) {
         let took = payload.port_type().is_some();
         self.react(cx, took, false, |node, cx| node.on_event(cx, port, payload));

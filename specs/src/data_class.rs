@@ -70,7 +70,8 @@ fn of_input(input: &Input) -> DataClass {
             | ProviderResult::Text(_)
             | ProviderResult::ToolCall(_)
             | ProviderResult::ToolResult(_) => DataClass::TextRaw,
-            ProviderResult::End(_) => DataClass::Metadata,
+            // Where words end, and not which.
+            ProviderResult::WordEnds(_) | ProviderResult::End(_) => DataClass::Metadata,
         },
         Input::SessionOpen(_)
         | Input::SessionEnd
@@ -85,6 +86,8 @@ fn of_input(input: &Input) -> DataClass {
         | Input::Connection(_)
         | Input::ProviderHealth { .. }
         | Input::DispatchRefused(_)
+        | Input::NodeOverrun { .. }
+        | Input::WallClock(_)
         | Input::Takeover(_)
         | Input::PlayoutAck(_)
         | Input::Observed(_)
@@ -150,7 +153,15 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::LeaseMoved { .. }
         | Signal::SessionSuspended
         | Signal::SessionResumed
-        | Signal::DropNotice { .. }
+        | Signal::Refused { .. } => DataClass::Metadata,
+        other => of_host(other),
+    }
+}
+
+/// Of what is said of edges, nodes and clocks. What is not known here is taken for the strictest that a signal can be.
+fn of_host(signal: &Signal) -> DataClass {
+    match signal {
+        Signal::DropNotice { .. }
         | Signal::Watermark { .. }
         | Signal::FlowXoff { .. }
         | Signal::FlowXon { .. }
@@ -158,7 +169,9 @@ fn of_signal(signal: &Signal) -> DataClass {
         | Signal::Merged { .. }
         | Signal::Discontinuity { .. }
         | Signal::BranchFallback { .. }
-        | Signal::Refused { .. } => DataClass::Metadata,
+        | Signal::NodeOverrun { .. }
+        | Signal::ClockRebased { .. } => DataClass::Metadata,
+        _ => DataClass::TextRaw,
     }
 }
 

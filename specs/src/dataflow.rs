@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::buffer::{BranchFault, Dropped, EdgeReport};
 use crate::event::{AudioFrame, Delivery, Request, ToolCall};
 use crate::ids::{CallRef, NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, TurnCapability};
+use crate::meter::Meter;
 use crate::plan::Plan;
 use crate::time::Micros;
 use crate::timeline::{Observation, TurnProposal};
@@ -67,6 +68,10 @@ pub enum Directive {
     Open(TurnCapability),
     /// A turn was cancelled: whoever holds anything for it drops it.
     Revoke(TurnCapability),
+    /// A turn has committed and closed: what was kept for it goes.
+    Close(TurnCapability),
+    /// A node is not let compute any more: for its turn, or, where it lives as long as the session, for good.
+    TakeOut(NodeIndex),
     /// What a node keeps for its turn is thrown away; the turn goes on. One that lives as long as the session does it itself.
     Drop(NodeIndex),
     /// A node gets by with less for the rest of the turn.
@@ -126,9 +131,19 @@ pub struct Ask {
 /// It is no stream: nobody inside the dataflow waits for an ask, and an output less for each operator is a third of
 /// what timely has to keep track of.
 #[derive(Clone, Debug, Default)]
-pub struct AskQueue(Rc<RefCell<Vec<Ask>>>, Rc<RefCell<Vec<Flushed>>>);
+pub struct AskQueue(Rc<RefCell<Vec<Ask>>>, Rc<RefCell<Vec<Flushed>>>, Meter);
 
 impl AskQueue {
+    /// An empty one, of operators whose computing is measured.
+    pub fn measured(meter: Meter) -> Self {
+        Self(Rc::default(), Rc::default(), meter)
+    }
+
+    /// What measures the operators' computing.
+    pub fn meter(&self) -> &Meter {
+        &self.2
+    }
+
     /// Takes what was asked; nothing is left behind.
     pub fn put(&self, asks: &mut Vec<Ask>) {
         if !asks.is_empty() {
@@ -189,6 +204,8 @@ pub enum AskKind {
     WakeAt(Micros),
     /// The node begins or ceases to hold the turn.
     Holds(bool),
+    /// The node has begun its life and is not ready yet, or is ready now.
+    Starts(bool),
     /// Something seen that the arbiter may act on.
     Observe(Observation),
     /// The caller's utterance is complete.

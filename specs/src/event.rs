@@ -308,10 +308,21 @@ pub enum ProviderResult {
     ToolCall(ToolCall),
     /// From a synthesiser.
     Audio(AudioFrame),
+    /// From a synthesiser that knows: where words of its text end in its audio. It may come before the audio or between.
+    WordEnds(Arc<[WordEnd]>),
     /// From a tool.
     ToolResult(Arc<str>),
     /// The last result of every invocation, exactly once.
     End(Outcome),
+}
+
+/// Where a word ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordEnd {
+    /// In the text that is spoken: so many characters stand before its end.
+    pub chars: u32,
+    /// In the audio of the invocation: so many samples stand before its end.
+    pub samples: u64,
 }
 
 /// A model's wish to call a tool.

@@ -16,6 +16,7 @@ pub mod event;
 pub mod ids;
 pub mod limits;
 mod merge_order;
+pub mod meter;
 pub mod outcome;
 pub mod plan;
 pub mod port;

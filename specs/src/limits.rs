@@ -47,6 +47,8 @@ pub const MAX_CIRCUITS: usize = 64;
 pub const MAX_FALLBACKS: usize = 8;
 /// Steps of a worker within one sub-tick. More means that an operator keeps a capability.
 pub const MAX_SUBTICK_STEPS: usize = 10_000;
+/// Long reactions of one worker's tick that are told; there is hardly time for more.
+pub const MAX_TICK_OVERRUNS: usize = 64;
 /// Event containers of one dataflow that wait to be used again.
 pub const MAX_SPARE_BUFFERS: usize = 16;
 /// Paths of one plan that have a budget.
@@ -85,8 +87,12 @@ pub const MAX_PROPOSAL_WAIT_MS: u64 = 5_000;
 pub const MAX_SESSION_DERIVED_INPUTS: usize = 64;
 /// The latest time of a session: almost nine years. What is later can't be written down.
 pub const MAX_TIME_US: u64 = (1 << 48) - 1;
+/// The latest time on the wall, in microseconds since 1970: in the year 2255.
+pub const MAX_UNIX_US: u64 = (1 << 53) - 1;
 /// The furthest place in a turn's audio.
 pub const MAX_TURN_SAMPLES: u64 = 1 << 40;
+/// Words of which one result says where they end.
+pub const MAX_WORD_ENDS: usize = 4_096;
 /// Text in one payload.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// A sentence that does not end is spoken in pieces of this size.

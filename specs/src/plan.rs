@@ -29,7 +29,8 @@ mod policy;
 mod recording;
 
 pub use policy::{
-    AdmissionPolicy, Budget, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets, TurnPolicy,
+    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets,
+    TurnPolicy,
 };
 pub use recording::{ClassRedaction, RecordingLevel, RecordingPolicy, RecordingSample, Redaction, Sink};
 
@@ -109,6 +110,26 @@ pub enum Lifetime {
     Session,
     /// From a turn's opening until the next: everything that only a turn's events reach.
     Turn,
+}
+
+/// What a node keeps, by how long that may live (`F-155`). The other classes of state are not nodes': the conversation, which
+/// survives the worker with the session's log, and snapshots of the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateClass {
+    /// Gone when its turn is.
+    TurnEphemeral,
+    /// Kept as long as the session; where another worker goes on with it, made again from its log.
+    SessionHot,
+}
+
+impl StateClass {
+    /// The class of what a node keeps that lives for so long, unless it says otherwise for a part of it.
+    pub const fn of(lifetime: Lifetime) -> Self {
+        match lifetime {
+            Lifetime::Turn => StateClass::TurnEphemeral,
+            Lifetime::Session => StateClass::SessionHot,
+        }
+    }
 }
 
 /// One edge of a plan.
@@ -471,7 +492,8 @@ impl Plan {
         for edge in self.edges().iter().filter(|edge| edge.from >= from) {
             let to = self.node(edge.to);
             if reached.contains(&edge.from) && to.kind.binding().is_none() {
-                if to.inputs.len() > 1 {
+                // Of a fallback's branches one alone carries, and what it takes back is taken back behind it.
+                if to.inputs.len() > 1 && !matches!(to.kind, NodeKind::Fallback { .. }) {
                     return true;
                 }
                 reached.insert(edge.to);

@@ -76,7 +76,7 @@ const REFUSAL: [&str; 3] = ["reason", "point", "fairness_key"];
 const DEFERRAL: [&str; 4] = ["reason", "point", "fairness_key", "retry_after_ms"];
 
 /// The table.
-pub const SIGNALS: [SignalRow; 59] = {
+pub const SIGNALS: [SignalRow; 61] = {
     use Owner::{Arbiter, Commitments, Egress, Fence, Host, Ledger, Session};
     use SignalScope::{Either, Session as OfSession, Turn};
     [
@@ -139,6 +139,8 @@ pub const SIGNALS: [SignalRow; 59] = {
         row("branch_fallback", Either, Host, &["node", "fault"]),
         row("refused", Either, Arbiter, &["state", "input"]),
         row("node_error", Either, Host, &["node", "message"]),
+        row("clock_rebased", OfSession, Session, &["clock", "skew_ms"]),
+        row("node_overrun", Either, Host, &["node", "took_ms", "strikes", "outcome"]),
     ]
 };
 
@@ -201,6 +203,8 @@ impl Signal {
             Signal::SessionResumed => "session_resumed",
             Signal::Refused { .. } => "refused",
             Signal::NodeError { .. } => "node_error",
+            Signal::NodeOverrun { .. } => "node_overrun",
+            Signal::ClockRebased { .. } => "clock_rebased",
             of_an_edge => of_an_edge.name_of_an_edge(),
         }
     }

@@ -65,6 +65,39 @@ impl fmt::Display for Micros {
     }
 }
 
+/// A clock beside the session's own (`NF-018`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The one on the wall: it can be set, forward and back.
+    Wall,
+    /// The caller's audio, which runs by the clock of the device that recorded it, and stands still where nothing comes.
+    Media,
+}
+
+/// A reading of the clock on the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WallReading {
+    /// Microseconds since 1970.
+    pub unix_us: u64,
+    /// When it was read, in session time.
+    pub at: Micros,
+}
+
+/// By how much a clock differs from what was thought, in microseconds: positive where it is ahead of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Skew(pub i64);
+
+/// Milliseconds with a sign: `-120`, `20.5`.
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        write!(f, "{sign}{}", Micros(self.0.unsigned_abs()))
+    }
+}
+
 /// What may overtake what: control before data, always (`F-142`).
 ///
 /// Telemetry does not step through the dataflow, so that it can never slow the other two.

@@ -15,7 +15,7 @@ use crate::ids::{EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, Run
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{PlanHash, RecordingLevel};
 use crate::recording::LevelCause;
-use crate::time::Micros;
+use crate::time::{Clock, Micros, Skew};
 
 mod input;
 
@@ -467,5 +467,23 @@ pub enum Signal {
         node: NodeIndex,
         /// What it said.
         message: Arc<str>,
+    },
+    /// Another clock was not where it was thought to be, and is thought to be there from now on.
+    ClockRebased {
+        /// Which.
+        clock: Clock,
+        /// By how much it differed.
+        skew: Skew,
+    },
+    /// A node computed for longer than its plan allows for one reaction.
+    NodeOverrun {
+        /// Which.
+        node: NodeIndex,
+        /// How long.
+        took: Micros,
+        /// How often by now, within the time for which the plan counts.
+        strikes: u32,
+        /// What follows: it goes on, the turn does without it, or it is taken out and the turn ends.
+        outcome: BudgetOutcome,
     },
 }

@@ -22,12 +22,12 @@ use std::sync::Arc;
 
 use crate::admission::{AdmissionSnapshot, Quota};
 use crate::budget::TurnPart;
-use crate::event::{AudioFrame, ProviderResult, Request, Understanding};
+use crate::event::{AudioFrame, ProviderResult, Request, Understanding, WordEnd};
 use crate::ids::{EdgeIndex, InvocationId, NodeIndex};
 use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
 use crate::recording::RecorderReport;
-use crate::time::{Lane, Micros};
+use crate::time::{Lane, Micros, WallReading};
 use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, TimerKey, TurnState};
 
 pub use value::{Value, parse_invocation};
@@ -351,6 +351,7 @@ impl Renderer {
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
+            Input::Timer(TimerKey::NodeStart(node)) => line.with("start_of", self.node(*node)),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
             Input::Recorder(RecorderReport::Asked(level)) => line.with("asked", level.name()),
             Input::Recorder(report) => line.with("is", snake(report)),
@@ -359,6 +360,8 @@ impl Renderer {
             Input::Connection(state) => line.with("state", snake(state)),
             Input::ProviderHealth { binding, healthy } => line.with("binding", binding).with("healthy", healthy),
             Input::DispatchRefused(id) => line.with("id", self.invocation(*id)),
+            Input::WallClock(WallReading { unix_us, at }) => line.with("unix_us", unix_us).with("read_ms", at),
+            Input::NodeOverrun { node, took } => line.with("node", self.node(*node)).with("took_ms", took),
             Input::Takeover(takeover) => {
                 let lost: Vec<String> = takeover.lost.iter().map(|id| self.invocation(*id).to_string()).collect();
                 line.with("epoch", &takeover.epoch).with("lost", lost.join(","))
@@ -435,6 +438,11 @@ fn result_fields(line: Line, result: &ProviderResult) -> Line {
             line.with("kind", "tool_call").with("name", &call.name).with("key", &call.key)
         }
         ProviderResult::Audio(frame) => audio_fields(line.with("kind", "audio"), frame),
+        ProviderResult::WordEnds(ends) => {
+            let last = ends.last().copied().unwrap_or(WordEnd { chars: 0, samples: 0 });
+            let line = line.with("kind", "word_ends").with("words", ends.len());
+            line.with("chars", last.chars).with("until_sample", last.samples)
+        }
         ProviderResult::ToolResult(content) => line.with("kind", "tool_result").with("content", content),
         ProviderResult::End(outcome) => line.with("kind", "end").with("outcome", outcome.name()),
     }
@@ -486,6 +494,8 @@ fn input_name(input: &Input) -> &'static str {
         Input::Connection(_) => "connection",
         Input::ProviderHealth { .. } => "provider_health",
         Input::DispatchRefused(_) => "dispatch_refused",
+        Input::NodeOverrun { .. } => "node_overrun",
+        Input::WallClock(_) => "wall_clock",
         Input::Takeover(_) => "takeover",
         Input::PlayoutAck(_) => "playout_ack",
         Input::Observed(_) => "observed",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use rspp_adapters::admission::Priority;
 use rspp_adapters::token::{self, AUDIENCE, Claims, Issuer, MAX_VALID_SECONDS};
 
 use super::outcome::{Failure, Outcome};
@@ -43,6 +44,9 @@ struct Issue {
     /// The session that it opens, once.
     #[arg(long)]
     session: String,
+    /// Nobody waits for the call's answers: it goes behind those in which somebody does.
+    #[arg(long)]
+    background: bool,
     /// For how long it is valid.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=MAX_VALID_SECONDS))]
     valid: u64,
@@ -89,8 +93,10 @@ impl Issue {
         let text = std::fs::read_to_string(&self.key).map_err(|error| wrong(error.to_string()))?;
         let issuer = Issuer::from_pem(&text).map_err(|error| wrong(error.to_string()))?;
         let iat = token::now();
-        let Self { tenant, pipeline, session, valid, .. } = self;
-        let claims = Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + valid, lease: None };
+        let Self { tenant, pipeline, session, valid, background, .. } = self;
+        let priority = if background { Priority::Background } else { Priority::Interactive };
+        let (aud, exp) = (AUDIENCE.to_owned(), iat + valid);
+        let claims = Claims { aud, tenant, pipeline, session, priority, iat, exp, lease: None };
         Ok(issuer.issue(&claims) + "\n")
     }
 }

@@ -132,7 +132,7 @@ fn is_compared(entry: &Entry) -> bool {
             input,
             Input::CallerAudio(_)
                 | Input::PlayoutAck(_)
-                | Input::Provider(_, ProviderResult::Audio(_))
+                | Input::Provider(_, ProviderResult::Audio(_) | ProviderResult::WordEnds(_))
                 | Input::Timer(TimerKey::Node(_) | TimerKey::PlayoutAckWait(_) | TimerKey::Buffers(_))
         ),
         Entry::Signal(_, signal) => !matches!(signal, Signal::LateAfterCancel { .. } | Signal::OutputFenced { .. }),

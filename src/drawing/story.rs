@@ -444,6 +444,7 @@ impl Invocation {
             }
             ProviderResult::ToolCall(call) => self.amount.chars_out += chars(&call.name) + chars(&call.arguments),
             ProviderResult::Audio(frame) => self.amount.audio_out = self.amount.audio_out + frame.duration(),
+            ProviderResult::WordEnds(_) => return,
             ProviderResult::Transcript(_) => {}
         }
         self.first.get_or_insert(at);

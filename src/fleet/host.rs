@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rspp_adapters::admission::Priority;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::token::{AUDIENCE, Claims, Issuer, LeaseClaim};
 use rspp_compiler::Registry;
@@ -142,6 +143,7 @@ fn claims(grant: &Grant<'_>) -> Claims {
         tenant: grant.tenant.to_owned(),
         pipeline: grant.pipeline.to_owned(),
         session: grant.session.to_owned(),
+        priority: Priority::Interactive,
         iat: grant.issued_at_s,
         exp: grant.expires_at_s,
         lease: Some(LeaseClaim {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::Pipeline;
 use rspp_adapters::bridge::pool::Limits as PoolLimits;
 use rspp_adapters::interrupt::Interrupt;
@@ -197,7 +198,8 @@ fn server(
         telephones: Telephones::new(&format!("http://{}", worker.listen), BTreeMap::new()),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
     };
-    let bridge = bridge(worker.workers, archive.map(|archive| (archive, worker.log)), registry, notes)?;
+    let recorded = archive.map(|archive| (archive, worker.log));
+    let bridge = bridge((worker.workers, Capacity::default()), recorded, registry, notes)?;
     Ok(Server::bind(options, first, bridge)?)
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rspp_adapters::sim::{Fault, Faults, NODE_FAILS, NODE_PANICS, Pipeline};
+use rspp_adapters::sim::{Fault, Faults, NODE_COMPUTES, NODE_FAILS, NODE_PANICS, Pipeline, compute};
 use rspp_compiler::{Findings, NodeType, Registry, compile};
 use rspp_operators::{Context, Node};
 use rspp_specs::dataflow::Directive;
@@ -14,7 +14,7 @@ use rspp_specs::time::Micros;
 /// The type's name in specs: a node that passes text on until it is told to break.
 const BREAKABLE: &str = "breakable";
 
-/// Panics, or gives up, at the words for it.
+/// Panics, gives up, or computes for too long, at the words for it.
 struct Breakable;
 
 impl Node for Breakable {
@@ -24,6 +24,7 @@ impl Node for Breakable {
             Payload::Text(text) if **text == *NODE_PANICS => {
                 std::panic::resume_unwind(Box::new("the simulator told it to panic"));
             }
+            Payload::Text(text) if **text == *NODE_COMPUTES => compute(Micros::from_ms(30)),
             Payload::Text(text) if **text == *NODE_FAILS => cx.fail("the simulator told it to give up"),
             _ => cx.emit(payload),
         }

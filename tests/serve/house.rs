@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rspp::Registry;
+use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
 use rspp::adapters::recording::LogSize;
@@ -39,6 +40,7 @@ impl House {
             log: LogSize::of(8 << 20),
             workers: 1,
             limits: Limits::default(),
+            capacity: Capacity::default(),
             pool: pool::Limits::default(),
             allowed_origins: Vec::new(),
             token_keys: Vec::new(),

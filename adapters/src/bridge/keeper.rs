@@ -59,7 +59,7 @@ pub(crate) struct Tick {
     since: Micros,
     pub(crate) records: Vec<Record>,
     /// For each record, the row of its session.
-    pub(crate) seats: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
 }
 
 /// Ticks whose effects wait, the oldest first.
@@ -76,11 +76,11 @@ impl Waiting {
     }
 
     /// A tick's records, and room for the next one's.
-    pub(crate) fn put(&mut self, now: Micros, place: Option<Place>, records: &mut Vec<Record>, seats: &mut Vec<usize>) {
-        let (empty, no_seats) = self.spare.pop().unwrap_or_default();
-        let (records, seats) = (std::mem::replace(records, empty), std::mem::replace(seats, no_seats));
+    pub(crate) fn put(&mut self, now: Micros, place: Option<Place>, records: &mut Vec<Record>, rows: &mut Vec<usize>) {
+        let (empty, no_rows) = self.spare.pop().unwrap_or_default();
+        let (records, rows) = (std::mem::replace(records, empty), std::mem::replace(rows, no_rows));
         self.records += records.len();
-        self.ticks.push_back(Tick { place, since: now, records, seats });
+        self.ticks.push_back(Tick { place, since: now, records, rows });
     }
 
     /// The next tick whose effects may leave.
@@ -101,9 +101,9 @@ impl Waiting {
     /// Takes a tick's empty vectors back.
     pub(crate) fn take_back(&mut self, mut tick: Tick) {
         tick.records.clear();
-        tick.seats.clear();
+        tick.rows.clear();
         if self.spare.len() < 16 {
-            self.spare.push((tick.records, tick.seats));
+            self.spare.push((tick.records, tick.rows));
         }
     }
 }

@@ -3,15 +3,16 @@
 //! Those that answer at once ([`Provider::another`]) are asked on the worker's own thread, each session having its own.
 //! The others may block, so each works on a thread of its own, one invocation after the other, for whichever session is
 //! next: there are as many threads as invocations at the same time, not as sessions, and at most [`Limits::threads`] for each
-//! binding. What finds no thread waits in a short line; what finds that full ends as overloaded, and the core decides what
-//! follows. A provider that dies ends its invocation; the next one gets another.
+//! binding. What finds no thread waits in a short line, in which tenants and their sessions take turns ([`fair`](super::fair)).
+//! What finds that full, or has to give way in it to somebody who has less, is refused: an input of its session, whose core
+//! decides what follows. A provider that dies ends its invocation; the next one gets another.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rspp_specs::event::{AudioFrame, ProviderResult, Request};
 use rspp_specs::ids::InvocationId;
 use rspp_specs::outcome::Outcome;
@@ -21,6 +22,7 @@ use rspp_specs::timeline::Input;
 use tokio_util::sync::CancellationToken;
 
 use super::Key;
+use super::fair::{Bounds, FairLine};
 use super::worker::Message;
 use crate::call::{CallError, Opened, open_each};
 use crate::notes::Notes;
@@ -33,13 +35,15 @@ use crate::valve::Valve;
 pub struct Limits {
     /// Threads of one binding.
     pub threads: usize,
+    /// Threads of one binding that work for the same tenant.
+    pub threads_of_a_key: usize,
     /// Invocations of one binding that wait for a thread.
     pub waiting: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { threads: 32, waiting: 64 }
+        Self { threads: 32, threads_of_a_key: 32, waiting: 64 }
     }
 }
 
@@ -62,7 +66,9 @@ struct Line {
     limits: Limits,
     /// A provider that answers at once, of which each session gets another.
     at_once: Option<Mutex<Box<dyn Provider>>>,
-    jobs: (Sender<Job>, Receiver<Job>),
+    jobs: Mutex<FairLine<Job>>,
+    /// There is something for a thread that waits.
+    work: Condvar,
     threads: AtomicUsize,
     idle: AtomicUsize,
     opener: Arc<Mutex<Opener>>,
@@ -170,7 +176,17 @@ pub(crate) enum Taken {
     /// Nobody has that binding.
     Unbound,
     /// There are too many at the same time.
-    Overloaded,
+    Refused,
+}
+
+/// For whom something is invoked.
+pub(crate) struct Client<'a> {
+    /// The session.
+    pub(crate) session: Key,
+    /// With whom it shares what is scarce.
+    pub(crate) key: &'a Arc<str>,
+    /// Where its results go.
+    pub(crate) inbox: &'a Sender<Message>,
 }
 
 impl Pool {
@@ -201,14 +217,7 @@ impl Pool {
     }
 
     /// Has a request answered.
-    pub(crate) fn invoke(
-        &self,
-        session: Key,
-        id: InvocationId,
-        binding: &Arc<str>,
-        request: &Request,
-        inbox: &Sender<Message>,
-    ) -> Taken {
+    pub(crate) fn invoke(&self, client: &Client<'_>, id: InvocationId, binding: &Arc<str>, request: &Request) -> Taken {
         let kind = Kind::of(request);
         let Some(line) = self.lines.get(&(kind, Arc::clone(binding))) else { return Taken::Unbound };
         if let Some(at_once) = &line.at_once
@@ -218,10 +227,16 @@ impl Pool {
         }
         let (feeds, fed) = bounded(MAX_FED);
         let (over, valve) = (CancellationToken::new(), Valve::default());
+        let Client { session, key, inbox } = *client;
         let to = Reply { session, id, inbox: inbox.clone(), over: over.clone(), valve: valve.clone() };
-        if line.jobs.0.try_send(Job { to, request: request.clone(), fed }).is_err() {
-            return Taken::Overloaded;
+        let displaced = line.jobs().push(key, session, Job { to, request: request.clone(), fed });
+        if let Some(displaced) = displaced {
+            if (displaced.to.session, displaced.to.id) == (session, id) {
+                return Taken::Refused;
+            }
+            displaced.refuse();
         }
+        line.work.notify_one();
         Line::hire(line, None);
         Taken::Running(Running { kind, fed: feeds, over, valve })
     }
@@ -241,7 +256,11 @@ impl Line {
             wanted,
             limits,
             at_once: another.map(Mutex::new),
-            jobs: bounded(limits.waiting.max(1)),
+            jobs: Mutex::new(FairLine::new(Bounds {
+                waiting: limits.waiting.max(1),
+                served_of_a_key: limits.threads_of_a_key.max(1),
+            })),
+            work: Condvar::new(),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             opener,
@@ -255,7 +274,7 @@ impl Line {
 
     /// One more thread, if there is work that no idle one is there for, and there may be one.
     fn hire(line: &Arc<Self>, first: Option<Box<dyn Provider>>) {
-        let needed = first.is_some() || line.jobs.0.len() > line.idle.load(Ordering::Acquire);
+        let needed = first.is_some() || line.jobs().len() > line.idle.load(Ordering::Acquire);
         let more = |threads: usize| (needed && threads < line.limits.threads.max(1)).then_some(threads + 1);
         if line.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
             return;
@@ -268,24 +287,38 @@ impl Line {
         }
     }
 
+    fn jobs(&self) -> MutexGuard<'_, FairLine<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One thread's work: one invocation after the other.
     fn work(self: Arc<Self>, mut provider: Option<Box<dyn Provider>>) {
-        loop {
-            self.idle.fetch_add(1, Ordering::AcqRel);
-            let job = self.jobs.1.recv_timeout(IDLE);
-            self.idle.fetch_sub(1, Ordering::AcqRel);
-            match job {
-                Ok(job) => provider = self.carry_out(provider, &job),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.threads.fetch_sub(1, Ordering::AcqRel);
-                    // Who came in this moment saw a thread that is going: it is looked after once more.
-                    Line::hire(&self, None);
-                    return;
-                }
-            }
+        while let Some((key, job)) = self.next() {
+            provider = self.carry_out(provider, &job);
+            self.jobs().served(&key);
+            // One of its tenant's may have waited for that.
+            self.work.notify_one();
         }
         self.threads.fetch_sub(1, Ordering::AcqRel);
+        // Who came in this moment saw a thread that is going: it is looked after once more.
+        Line::hire(&self, None);
+    }
+
+    /// The next job, and whose it is; `None` when there was none for long.
+    fn next(&self) -> Option<(Arc<str>, Job)> {
+        self.idle.fetch_add(1, Ordering::AcqRel);
+        let until = Instant::now() + IDLE;
+        let mut jobs = self.jobs();
+        let next = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match jobs.pop() {
+                Some(next) => break Some(next),
+                None if left.is_zero() => break None,
+                None => jobs = self.work.wait_timeout(jobs, left).unwrap_or_else(PoisonError::into_inner).0,
+            }
+        };
+        self.idle.fetch_sub(1, Ordering::AcqRel);
+        next
     }
 
     /// Carries out one invocation; gives the provider back if it is still of use.
@@ -319,6 +352,14 @@ impl Line {
 }
 
 impl Job {
+    /// It has to give way: its session hears that nobody works on it.
+    fn refuse(&self) {
+        self.to.over.cancel();
+        // Where even that finds no room, its core does not wait for the answer for long.
+        let refused = Message::Input(self.to.session, Input::DispatchRefused(self.to.id));
+        let _ = self.to.inbox.try_send(refused);
+    }
+
     fn run(&self, provider: &mut dyn Provider, sink: &mut ToInbox<'_>) -> Result<(), ProviderError> {
         let over = &self.to.over;
         provider.invoke(&self.request, &mut Answer::new(sink, over))?;

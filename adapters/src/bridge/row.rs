@@ -6,16 +6,18 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use rspp_specs::admission::ConnectionState;
 use rspp_specs::event::{ProviderResult, Request};
-use rspp_specs::ids::InvocationId;
+use rspp_specs::ids::{InvocationId, Slot};
 use rspp_specs::outcome::{AbortReason, Outcome};
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::{End, Outlet};
-use super::pool::{Pool, Running, Taken, unbound};
+use super::pool::{Client, Pool, Running, Taken, unbound};
+use super::seats::Seat;
 use super::worker::Message;
-use super::{Counts, Key, count};
+use super::{Counts, Key, Opening, count};
+use crate::admission::LocalAdmission;
 use crate::drive::Schedule;
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
 use crate::transport::{Audio, is_told};
@@ -23,12 +25,16 @@ use crate::transport::{Audio, is_told};
 /// One session.
 pub(crate) struct Row {
     pub(crate) key: Key,
+    /// Its account in the worker's books.
+    account: Slot,
     /// What a tick has written of it, and is to be performed.
     pub(crate) records: Vec<Record>,
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
     pub(crate) outlet: Arc<Outlet>,
     pool: Arc<Pool>,
+    /// With whom it shares what is scarce.
+    fairness_key: Arc<str>,
     tells: bool,
     /// What providers that answer at once have answered, and nobody has taken yet.
     pub(crate) answered: Schedule,
@@ -40,6 +46,8 @@ pub(crate) struct Row {
     stalled: bool,
     lost: bool,
     ended: bool,
+    /// Its place among all calls, until it is over.
+    seat: Option<Seat>,
 }
 
 /// What a row needs of its worker.
@@ -47,19 +55,25 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) now: Micros,
     pub(crate) inbox: &'a Sender<Message>,
     pub(crate) counts: &'a Counts,
+    /// The worker's books.
+    pub(crate) admission: &'a mut LocalAdmission,
     /// Inputs that follow from effects, for the next tick.
     pub(crate) follow: &'a mut Vec<(Key, Input)>,
 }
 
 impl Row {
-    pub(crate) fn new(key: Key, outlet: Arc<Outlet>, pool: Arc<Pool>, tells: bool) -> Self {
+    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: Opening, seat: Seat) -> Self {
+        let Opening { fairness_key, pipeline, tells, .. } = opening;
         Self {
             key,
+            account,
             records: Vec::new(),
             behind: false,
             outlet,
-            pool,
+            pool: pipeline.pool,
+            fairness_key,
             tells,
+            seat: Some(seat),
             answered: Schedule::default(),
             is_in_line: false,
             at_once: BTreeMap::new(),
@@ -75,6 +89,7 @@ impl Row {
         let mut records = std::mem::take(&mut self.records);
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
+            around.admission.on_entry(self.account, &entry);
             if self.tells && is_told(&entry) {
                 self.outlet.push_told(at, entry.clone());
             }
@@ -92,6 +107,8 @@ impl Row {
         for running in self.running.values().filter(|running| !running.outlives_session()) {
             running.cancel();
         }
+        // Who hears that it is over finds its place free.
+        drop(self.seat.take());
         self.outlet.push_end(end);
         self.outlet.wake();
     }
@@ -104,6 +121,7 @@ impl Row {
             Entry::Signal(_, Signal::Abort { reason: AbortReason::TransportDisconnectOrStall }) => self.lost = true,
             Entry::Signal(_, Signal::TurnOpen { .. }) => count(&counts.turns),
             Entry::Signal(_, Signal::CancelAccepted { .. }) => count(&counts.cancels),
+            Entry::Signal(None, Signal::Shed(_) | Signal::Defer { .. }) => count(&counts.turns_refused),
             Entry::Signal(_, Signal::ProviderError { .. }) => count(&counts.provider_errors),
             Entry::Signal(_, Signal::ConnectionEvent { state }) => self.stalled = *state == ConnectionState::Stalled,
             _ => {}
@@ -124,7 +142,10 @@ impl Row {
                 count(&around.counts.clears);
                 self.outlet.push_clear(turn, epoch);
             }
-            Effect::Invoke { id, binding, request } => self.invoke(id, &binding, &request, around),
+            Effect::Invoke { id, binding, request } => match around.admission.dispatch(self.account, id, &request) {
+                Some(refused) => self.refuse_dispatch(refused, around),
+                None => self.invoke(id, &binding, &request, around),
+            },
             Effect::Feed { id, frame } => {
                 if let Some(running) = self.running.get(&id) {
                     let taken = running.feed(frame);
@@ -156,7 +177,8 @@ impl Row {
 
     fn invoke(&mut self, id: InvocationId, binding: &Arc<str>, request: &Request, around: &mut Surroundings<'_>) {
         self.running.retain(|_, running| !running.is_over());
-        match self.pool.invoke(self.key, id, binding, request, around.inbox) {
+        let client = Client { session: self.key, key: &self.fairness_key, inbox: around.inbox };
+        match self.pool.invoke(&client, id, binding, request) {
             Taken::AtOnce(provider) => {
                 self.at_once.insert(id, provider);
                 self.ask(id, around.now, |provider, answer| provider.invoke(request, answer));
@@ -169,8 +191,14 @@ impl Row {
                     self.answered.put(around.now, Input::Provider(id, timed.result));
                 }
             }
-            Taken::Overloaded => self.end(id, around.now, Outcome::Overload),
+            Taken::Refused => self.refuse_dispatch(Input::DispatchRefused(id), around),
         }
+    }
+
+    /// There is no room for an invocation: that is no provider's fault, and its session hears so.
+    fn refuse_dispatch(&self, refused: Input, around: &mut Surroundings<'_>) {
+        count(&around.counts.dispatches_refused);
+        around.follow.push((self.key, refused));
     }
 
     fn end(&mut self, id: InvocationId, now: Micros, outcome: Outcome) {

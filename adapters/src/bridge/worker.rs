@@ -5,7 +5,7 @@
 //! audio is handed on until it is as far ahead as it should be, and the caller has lost nothing.
 //!
 //! Where sessions are recorded, a tick's effects wait until it is written (`keeper`). A session that has ended has its
-//! slot no more, and its row as long as effects of it wait: so rows have seats of their own.
+//! slot no more, and its row as long as effects of it wait: so rows are numbered by themselves, and the books go by rows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,22 +17,27 @@ use rspp_engine::{Batch, Core, NotTaken};
 use rspp_specs::event::ProviderResult;
 use rspp_specs::ids::Slot;
 use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
+use rspp_specs::meter::Overrun;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::recording::RecorderReport;
 use rspp_specs::time::{Lane, Micros};
 use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal};
 
+use super::books::Books;
 use super::clock::Clock;
 use super::keeper::{Keeper, Tick, Waiting};
 use super::outlet::{End, Outlet};
 use super::row::{Row, Surroundings};
-use super::{Counts, Key, Load, Opening, count};
+use super::seats::Seat;
+use super::wall::Wall;
+use super::{Counts, Key, Load, Opening, count, stopwatch};
+use crate::admission::LocalAdmission;
 use crate::recording::Place;
 
 /// To a worker.
 pub(crate) enum Message {
     /// A session begins.
-    Open(Key, Box<Opening>, Arc<Outlet>),
+    Open(Key, Box<Opening>, Arc<Outlet>, Seat),
     /// Something for a session.
     Input(Key, Input),
     /// The worker ends, and with it all that is left.
@@ -65,21 +70,24 @@ pub(crate) struct Worker {
     inbox: Sender<Message>,
     load: Arc<Load>,
     counts: Arc<Counts>,
-    /// Where each session is that has not ended: its slot in the core, and its row's seat.
+    /// What this worker's sessions use, and what they are told of it.
+    admission: LocalAdmission,
+    /// What those of the other workers use.
+    books: Books,
+    /// Where each session is that has not ended: its slot in the core, and its row.
     places: BTreeMap<Key, (Slot, usize)>,
-    /// By seat.
     rows: Vec<Option<Row>>,
-    free_seats: Vec<usize>,
-    /// By slot, the seat of who has it.
-    seats: Vec<usize>,
+    free_rows: Vec<usize>,
+    /// By slot, the row of who has it.
+    row_of: Vec<usize>,
     batch: Batch,
     records: Vec<Record>,
-    /// For each of these records, the seat of its session's row.
+    /// For each of these records, the row of its session.
     records_of: Vec<usize>,
     /// Ticks whose effects are to be performed.
     waiting: Waiting,
     keeper: Option<Keeper>,
-    /// Seats of which a tick has written something.
+    /// Rows of which a tick has written something.
     touched: Vec<usize>,
     /// What did not fit into the last tick.
     held: VecDeque<(Key, Input)>,
@@ -87,6 +95,9 @@ pub(crate) struct Worker {
     follow: Vec<(Key, Input)>,
     /// Sessions for which a provider that answers at once has answered.
     answered: VecDeque<Key>,
+    /// Reactions of the last tick that computed for long.
+    overruns: Vec<Overrun>,
+    wall: Wall,
     looked_around: Micros,
     pace: Pace,
     stopping: bool,
@@ -128,19 +139,22 @@ impl Worker {
         inbox: Sender<Message>,
         load: Arc<Load>,
         counts: Arc<Counts>,
+        books: Books,
         keeper: Option<Keeper>,
     ) -> Self {
         Self {
-            core,
+            core: core.measured(stopwatch::meter()),
             clock,
             messages,
             inbox,
             load,
             counts,
+            admission: LocalAdmission::new(books.capacity()),
+            books,
             places: BTreeMap::new(),
             rows: Vec::new(),
-            free_seats: Vec::new(),
-            seats: Vec::new(),
+            free_rows: Vec::new(),
+            row_of: Vec::new(),
             batch: Batch::default(),
             records: Vec::new(),
             records_of: Vec::new(),
@@ -150,6 +164,8 @@ impl Worker {
             held: VecDeque::new(),
             follow: Vec::new(),
             answered: VecDeque::new(),
+            overruns: Vec::new(),
+            wall: Wall::default(),
             looked_around: Micros(0),
             pace: Pace::default(),
             stopping: false,
@@ -212,7 +228,7 @@ impl Worker {
     /// Takes what waits, within bounds: what did not fit last time first.
     fn take_all(&mut self, now: Micros, first: Option<Message>) {
         for (key, _) in &self.held {
-            if let Some(row) = self.places.get(key).and_then(|(_, seat)| self.rows[*seat].as_mut()) {
+            if let Some(row) = self.places.get(key).and_then(|(_, row)| self.rows[*row].as_mut()) {
                 row.behind = false;
             }
         }
@@ -241,13 +257,13 @@ impl Worker {
                 count(&self.counts.inputs);
                 self.offer(key, input);
             }
-            Message::Open(key, opening, outlet) => self.open(key, *opening, outlet),
+            Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
             Message::Stop => self.stopping = true,
             Message::Written => {}
         }
     }
 
-    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>) {
+    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat) {
         let Some(slot) = self.core.reserve() else {
             count(&self.counts.refused);
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
@@ -257,18 +273,24 @@ impl Worker {
         };
         count(&self.counts.opened);
         self.counts.sessions.fetch_add(1, Ordering::Relaxed);
-        let Opening { session, fairness_key, epoch, pipeline, tells } = opening;
-        let open = SessionOpen { fairness_key, epoch, ..SessionOpen::new(session, Arc::clone(&pipeline.plan)) };
-        let seat = self.free_seats.pop().unwrap_or_else(|| {
+        let Opening { session, fairness_key, priority, epoch, pipeline, .. } = &opening;
+        let (fairness_key, epoch) = (Arc::clone(fairness_key), *epoch);
+        let row = self.free_rows.pop().unwrap_or_else(|| {
             self.rows.push(None);
             self.rows.len() - 1
         });
-        self.rows[seat] = Some(Row::new(key, outlet, pipeline.pool, tells));
+        let account = Slot(u32::try_from(row).expect("a worker has few sessions"));
+        self.admission.enter(account, Arc::clone(&fairness_key), *priority, epoch, 0);
+        let open = SessionOpen::new(Arc::clone(session), Arc::clone(&pipeline.plan));
+        let open = SessionOpen { fairness_key, epoch, ..open };
         let index = slot.0 as usize;
-        self.seats.resize(self.seats.len().max(index + 1), NOBODY);
-        self.seats[index] = seat;
-        self.places.insert(key, (slot, seat));
+        self.row_of.resize(self.row_of.len().max(index + 1), NOBODY);
+        self.row_of[index] = row;
+        self.rows[row] = Some(Row::new(key, account, outlet, opening, seat));
+        self.places.insert(key, (slot, row));
         self.offer(key, Input::SessionOpen(Box::new(open)));
+        let reading = self.wall.reading(self.clock.now());
+        self.offer(key, Input::WallClock(reading));
         let says = self.keeper.as_ref().map_or(RecorderReport::Relaxed, Keeper::says);
         if says != RecorderReport::Relaxed {
             self.offer(key, Input::Recorder(says));
@@ -278,8 +300,8 @@ impl Worker {
     /// Puts an input into the tick, or behind what waits for the next. Control always fits, and overtakes data. What is
     /// for a session that has ended is dropped.
     fn offer(&mut self, key: Key, input: Input) {
-        let Some((slot, seat)) = self.places.get(&key).copied() else { return };
-        let Some(row) = self.rows[seat].as_mut() else { return };
+        let Some((slot, row)) = self.places.get(&key).copied() else { return };
+        let Some(row) = self.rows[row].as_mut() else { return };
         if row.behind && input.lane() == Lane::Data {
             self.held.push_back((key, input));
             return;
@@ -312,13 +334,13 @@ impl Worker {
                 return;
             }
             let Some(key) = self.answered.pop_front() else { return };
-            let Some((_, seat)) = self.places.get(&key).copied() else { continue };
+            let Some((_, place)) = self.places.get(&key).copied() else { continue };
             for _ in 0..MAX_ANSWERS_OF_SESSION {
-                let Some(row) = self.rows[seat].as_mut().filter(|row| !row.behind) else { break };
+                let Some(row) = self.rows[place].as_mut().filter(|row| !row.behind) else { break };
                 let Some(input) = row.answered.pop_until(now) else { break };
                 self.offer(key, input);
             }
-            if let Some(row) = self.rows[seat].as_mut() {
+            if let Some(row) = self.rows[place].as_mut() {
                 row.is_in_line = row.answered.next_at().is_some();
                 self.answered.extend(row.is_in_line.then_some(key));
             }
@@ -329,9 +351,11 @@ impl Worker {
     fn turn(&mut self, now: Micros) {
         self.core.tick(now, &mut self.batch, &mut self.records);
         count(&self.counts.ticks);
+        self.tell_overruns();
         let place = self.keeper.as_mut().map(|keeper| keeper.append(&self.records));
         self.hand_out(now, place);
         self.perform_written(now);
+        self.tell_admission();
         let waiting = &self.waiting;
         if let Some(report) = self.keeper.as_mut().and_then(|keeper| keeper.measure(now, waiting)) {
             self.follow.extend(self.places.keys().map(|key| (*key, Input::Recorder(report))));
@@ -342,6 +366,12 @@ impl Worker {
         self.counts.busy_us.fetch_add(self.clock.now().since(now).0, Ordering::Relaxed);
     }
 
+    /// Who has this slot.
+    fn row_at(&self, slot: Slot) -> Option<&Row> {
+        let row = self.row_of.get(slot.0 as usize)?;
+        self.rows.get(*row).and_then(Option::as_ref)
+    }
+
     /// Finds the rows of what the tick wrote. Two things of it wait for nothing: a gate closes, and who has ended gets no more
     /// inputs.
     fn hand_out(&mut self, now: Micros, place: Option<Place>) {
@@ -349,12 +379,14 @@ impl Worker {
             return;
         }
         for record in &self.records {
-            let seat = self.seats.get(record.slot.0 as usize).copied().unwrap_or(NOBODY);
-            self.records_of.push(seat);
-            let Some(row) = self.rows.get(seat).and_then(Option::as_ref) else { continue };
+            let place = self.row_of.get(record.slot.0 as usize).copied().unwrap_or(NOBODY);
+            self.records_of.push(place);
+            let Some(row) = self.rows.get(place).and_then(Option::as_ref) else { continue };
             match &record.entry {
                 Entry::Effect(Effect::ClearTransport { epoch, .. }) => row.outlet.fence(*epoch),
-                Entry::Signal(_, Signal::SessionEnded) => drop(self.places.remove(&row.key)),
+                Entry::Signal(_, Signal::SessionEnded) => {
+                    self.places.remove(&row.key);
+                }
                 _ => {}
             }
         }
@@ -369,23 +401,45 @@ impl Worker {
     }
 
     fn perform_tick(&mut self, now: Micros, mut tick: Tick) {
-        for (record, seat) in tick.records.drain(..).zip(&tick.seats) {
-            let Some(row) = self.rows.get_mut(*seat).and_then(Option::as_mut) else { continue };
+        for (record, place) in tick.records.drain(..).zip(&tick.rows) {
+            let Some(row) = self.rows.get_mut(*place).and_then(Option::as_mut) else { continue };
             if row.records.is_empty() {
-                self.touched.push(*seat);
+                self.touched.push(*place);
             }
             row.records.push(record);
         }
         self.waiting.take_back(tick);
         let mut touched = std::mem::take(&mut self.touched);
-        touched.drain(..).for_each(|seat| self.perform(now, seat));
+        touched.drain(..).for_each(|place| self.perform(now, place));
         self.touched = touched;
     }
 
-    fn perform(&mut self, now: Micros, seat: usize) {
-        let Some(row) = self.rows[seat].as_mut() else { return };
+    /// What there is for new turns is an input of each session for which it has changed.
+    fn tell_admission(&mut self) {
+        self.books.balance(&mut self.admission);
+        for (slot, input) in self.admission.news() {
+            let row = self.rows.get(slot.0 as usize).and_then(Option::as_ref);
+            self.follow.extend(row.map(|row| (row.key, input)));
+        }
+    }
+
+    /// What nodes have computed for too long is an input of their sessions' next tick.
+    fn tell_overruns(&mut self) {
+        self.core.hand_over_overruns(&mut self.overruns);
+        let mut overruns = std::mem::take(&mut self.overruns);
+        for Overrun { slot, node, took } in overruns.drain(..) {
+            count(&self.counts.overruns);
+            let key = self.row_at(slot).map(|row| row.key);
+            self.follow.extend(key.map(|key| (key, Input::NodeOverrun { node, took })));
+        }
+        self.overruns = overruns;
+    }
+
+    fn perform(&mut self, now: Micros, place: usize) {
+        let Some(row) = self.rows[place].as_mut() else { return };
         let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
-        let over = row.perform(&mut Surroundings { now, inbox, counts, follow });
+        let admission = &mut self.admission;
+        let over = row.perform(&mut Surroundings { now, inbox, counts, admission, follow });
         let key = row.key;
         if row.answered.next_at().is_some() && !std::mem::replace(&mut row.is_in_line, true) {
             self.answered.push_back(key);
@@ -394,14 +448,18 @@ impl Worker {
             // Who hears that it is over finds it counted so.
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
             self.counts.sessions.fetch_sub(1, Ordering::Relaxed);
-            self.rows[seat].take().into_iter().for_each(|mut row| row.finish(end));
-            self.free_seats.push(seat);
+            self.rows[place].take().into_iter().for_each(|mut row| row.finish(end));
+            self.free_rows.push(place);
         }
     }
 
     /// Sessions of which nobody holds the other end are ended; their word for it may have found no room.
     fn look_around(&mut self, now: Micros) {
         self.looked_around = now;
+        if let Some(reading) = self.wall.look(now) {
+            let keys = self.rows.iter().flatten().map(|row| row.key);
+            self.follow.extend(keys.map(|key| (key, Input::WallClock(reading))));
+        }
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
         if let Some(keeper) = &mut self.keeper {

@@ -109,6 +109,7 @@ impl Redactor {
                 let text = self.text(&transcript.text, how);
                 ProviderResult::Transcript(Transcript { text, ..transcript.clone() })
             }
+            ProviderResult::WordEnds(ends) => ProviderResult::WordEnds(Arc::clone(ends)),
             ProviderResult::End(outcome) => ProviderResult::End(*outcome),
         }
     }

@@ -660,7 +660,7 @@ fn close_frame(ended: &Ended) -> CloseFrame {
                 RefusalCode::Unknown | RefusalCode::Unsupported => 1003,
                 RefusalCode::TooLarge => 1009,
                 RefusalCode::Internal => 1011,
-                RefusalCode::Full | RefusalCode::Deferred => 1013,
+                RefusalCode::Full | RefusalCode::OverQuota | RefusalCode::Deferred => 1013,
                 RefusalCode::Moved => 4410,
                 RefusalCode::ShuttingDown => CLOSE_GOING_AWAY,
                 RefusalCode::Unauthorized => 4401,

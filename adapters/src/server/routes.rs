@@ -14,6 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::accept::Counted;
 use super::attendant::{Attendant, Visit};
 use super::{House, console, metrics, webhooks};
+use crate::admission::Priority;
 use crate::doors::realtime::Realtime;
 use crate::doors::rspp::{Form, Rspp};
 use crate::doors::rtvi::Rtvi;
@@ -150,8 +151,16 @@ async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Respo
     let Some(issuer) = &house.issuer else { return StatusCode::NOT_FOUND.into_response() };
     let (iat, session) = (token::now(), format!("dev-{}", random_name()));
     let (tenant, pipeline) = ("dev".to_owned(), house.pipeline.plan.name().to_owned());
-    let claims =
-        Claims { aud: AUDIENCE.to_owned(), tenant, pipeline, session, iat, exp: iat + DEV_TOKEN_SECONDS, lease: None };
+    let claims = Claims {
+        aud: AUDIENCE.to_owned(),
+        tenant,
+        pipeline,
+        session,
+        priority: Priority::Interactive,
+        iat,
+        exp: iat + DEV_TOKEN_SECONDS,
+        lease: None,
+    };
     ([(CONTENT_TYPE, "text/plain")], issuer.issue(&claims)).into_response()
 }
 
@@ -230,6 +239,7 @@ pub(super) fn refused(house: &House, refusal: &Refusal) -> Response {
         RefusalCode::NoSession => StatusCode::NOT_FOUND,
         RefusalCode::Moved => StatusCode::GONE,
         RefusalCode::Full | RefusalCode::Deferred | RefusalCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalCode::OverQuota => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::TooFast => StatusCode::TOO_MANY_REQUESTS,
         RefusalCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

@@ -3,7 +3,7 @@
 
 use rspp_specs::ids::{InvocationId, NodeIndex};
 use rspp_specs::outcome::{CancelReason, CancelScope, Cancellation};
-use rspp_specs::time::Micros;
+use rspp_specs::time::{Micros, WallReading};
 use rspp_specs::timeline::{Input, Observation};
 
 use super::character::Character;
@@ -24,6 +24,10 @@ pub(super) struct Application {
     revoked_at: Option<Micros>,
     /// When a session without a lease is ended.
     ends_at: Option<Micros>,
+    wall: Draws,
+    /// When the clock on the wall is read next, and how far it is ahead of session time.
+    reads_wall_at: Option<Micros>,
+    wall_us: u64,
 }
 
 const NEVER: Micros = Micros(u64::MAX);
@@ -32,6 +36,7 @@ impl Application {
     pub(super) fn new(now: Micros, origin: Origin, character: &Character, faults: Faults) -> Self {
         let mut draws = Draws::new(origin, Concern::Application);
         let mut authority = Draws::new(origin, Concern::Authority);
+        let mut wall = Draws::new(origin, Concern::Wall);
         let (cancels, observes) = (draws.chance(300), draws.chance(500) && !character.hears);
         let revokes = authority.chance(400) && faults.has(Fault::AuthorityConflict);
         Self {
@@ -42,11 +47,14 @@ impl Application {
             authority,
             speaking: false,
             ends_at: None,
+            reads_wall_at: wall.chance(300).then_some(now),
+            wall_us: 1_700_000_000_000_000 + wall.below(1 << 40),
+            wall,
         }
     }
 
     pub(super) fn next_at(&self) -> Micros {
-        let times = [self.cancels_at, self.observes_at, self.revoked_at, self.ends_at];
+        let times = [self.cancels_at, self.observes_at, self.revoked_at, self.ends_at, self.reads_wall_at];
         times.into_iter().flatten().min().unwrap_or(NEVER)
     }
 
@@ -62,10 +70,21 @@ impl Application {
         if self.revoked_at.is_some_and(|at| at <= now) {
             self.revoke(now, inputs);
         }
+        if self.reads_wall_at.is_some_and(|at| at <= now) {
+            self.read_wall(now, inputs);
+        }
         if self.ends_at.is_some_and(|at| at <= now) {
             inputs.push(Input::SessionEnd);
             self.ends_at = None;
         }
+    }
+
+    /// The clock on the wall is read now and then; mostly it has crept, and sometimes it was set.
+    fn read_wall(&mut self, now: Micros, inputs: &mut Vec<Input>) {
+        self.wall_us += self.wall.weighted(&[(6, 0), (3, 8_000), (2, 25_000)]);
+        self.wall_us -= self.wall.weighted(&[(9, 0), (1, 3_600_000_000)]);
+        inputs.push(Input::WallClock(WallReading { unix_us: self.wall_us + now.0, at: now }));
+        self.reads_wall_at = Some(now + self.wall.ms(5_000, 90_000));
     }
 
     /// Mostly of the turn, at once or softly; sometimes of more, or of less.

@@ -33,6 +33,8 @@ pub(super) enum Concern {
     Worker,
     /// What a lost worker had done of its last tick.
     Loss,
+    /// What the clock on the wall does.
+    Wall,
     /// How the worker's log fares.
     Recorder,
 }

@@ -82,7 +82,8 @@ impl Fault {
                 matches!(line.name.as_ref(), "defer" | "shed" | "reject") && overload.into_iter().any(reason)
             }
             Fault::NodeFailure => {
-                line.name == "node_error" || line.name == "node_budget" && !says("outcome", "continue")
+                let is_timed = matches!(line.name.as_ref(), "node_budget" | "node_overrun");
+                line.name == "node_error" || is_timed && !says("outcome", "continue")
             }
             Fault::ProviderFailure => line.name == "provider_error",
             Fault::EdgeOverflow => match line.name.as_ref() {

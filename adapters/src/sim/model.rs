@@ -16,6 +16,9 @@ pub const NODE_PANICS: &str = "\u{e000}";
 /// A piece of an answer at which a node gives up which knows it.
 pub const NODE_FAILS: &str = "\u{e001}";
 
+/// A piece of an answer over which a node computes for too long which knows it.
+pub const NODE_COMPUTES: &str = "\u{e002}";
+
 /// One call's model.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -77,8 +80,14 @@ impl Model {
                 answer.push((*after, ProviderResult::Text(piece.into())));
             }
             if breaks && sentence == broken_at {
-                let piece = self.draws.pick(&[NODE_PANICS, NODE_FAILS]);
-                answer.push((*after, ProviderResult::Text(piece.into())));
+                let (piece, times) = match self.draws.pick(&[NODE_PANICS, NODE_FAILS, NODE_COMPUTES]) {
+                    NODE_COMPUTES => (NODE_COMPUTES, self.draws.between(1, 5)),
+                    piece => (piece, 1),
+                };
+                for _ in 0..times {
+                    answer.push((*after, ProviderResult::Text(piece.into())));
+                    *after = *after + self.draws.ms(0, 40);
+                }
             }
             let end = self.draws.pick(&["noon. ", "right? ", "Sunday!", "open"]);
             answer.push((*after, ProviderResult::Text(end.into())));

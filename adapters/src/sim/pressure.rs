@@ -12,7 +12,7 @@ use rspp_specs::timeline::{DEFAULT_FAIRNESS_KEY, Input, Record};
 use super::character::Character;
 use super::draws::{Concern, Draws, Origin};
 use super::fault::{Fault, Faults};
-use crate::admission::{Capacity, LocalAdmission, Priority};
+use crate::admission::{Capacity, LocalAdmission, Priority, Use};
 
 /// One call's view of what is scarce.
 #[derive(Debug)]
@@ -27,7 +27,15 @@ pub(super) struct Pressure {
 }
 
 const NEVER: Micros = Micros(u64::MAX);
-const CAPACITY: Capacity = Capacity { turns: 20, turns_of_a_key: 8, invocations: 30, headroom_percent: 20 };
+const CAPACITY: Capacity = Capacity {
+    sessions: 1,
+    sessions_of_a_key: 1,
+    turns: 20,
+    turns_of_a_key: 8,
+    invocations: 30,
+    invocations_of_a_key: 30,
+    headroom_percent: 20,
+};
 
 impl Pressure {
     pub(super) fn new(now: Micros, slot: Slot, origin: Origin, character: &Character, faults: Faults) -> Self {
@@ -61,21 +69,24 @@ impl Pressure {
                 let retry_after = self.draws.ms(100, 2_500);
                 self.books.on_quota(self.slot, Quota::Deferred { retry_after });
             }
-            3..6 => self.books.on_use_elsewhere(self.draws.between(16, 45) as u32, 0),
-            _ => self.books.on_use_elsewhere(0, self.draws.between(24, 40) as u32),
+            3..6 => self.books.on_use_elsewhere(Use { turns: self.draws.between(16, 45) as u32, ..Use::default() }),
+            _ => {
+                let invocations = self.draws.between(24, 40) as u32;
+                self.books.on_use_elsewhere(Use { invocations, ..Use::default() });
+            }
         }
         self.draws.ms(300, 7_000)
     }
 
     fn ease(&mut self) -> Micros {
         self.books.on_quota(self.slot, Quota::Available);
-        self.books.on_use_elsewhere(0, 0);
+        self.books.on_use_elsewhere(Use::default());
         self.draws.ms(1_000, 20_000)
     }
 
-    /// What the session's tick wrote.
-    pub(super) fn note(&mut self, records: &[Record]) {
-        self.books.on_records(self.slot, records);
+    /// Something that the session's tick wrote.
+    pub(super) fn note(&mut self, record: &Record) {
+        self.books.on_entry(self.slot, &record.entry);
     }
 
     /// Whether an invocation may be started; if not, what the session is told.

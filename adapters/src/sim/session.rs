@@ -305,8 +305,8 @@ impl Call {
         mut effects: usize,
     ) -> bool {
         self.providers.meaning.clone_from(self.caller.meaning());
-        self.pressure.note(records);
         for record in records {
+            self.pressure.note(record);
             match &record.entry {
                 Entry::Effect(Effect::WakeAt { at }) => self.watch.wakes_at = self.watch.wakes_at.max(*at),
                 Entry::Effect(_) if effects == 0 => {}

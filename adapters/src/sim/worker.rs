@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use rspp_engine::{Batch, Core, View};
 use rspp_specs::limits::MAX_TICK_DATA_INPUTS;
+use rspp_specs::meter::Overrun;
 use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::Record;
+use rspp_specs::timeline::{Input, Record};
 
 use super::character::Pipeline;
+use super::computing;
 use super::fault::{Fault, Faults};
 use super::loss::{LastTick, Loss};
 use super::session::{Load, Session};
@@ -89,6 +91,9 @@ const MAX_TICKS_AT_ONE_MOMENT: u32 = 10_000;
 impl Simulation {
     /// Runs all sessions, in as many cores one after the other as they need.
     pub fn run(&self, new_core: impl Fn() -> Core, watch: &mut impl Watch) {
+        // Whose nodes never compute for long need no watch.
+        let measured = self.faults.has(Fault::NodeFailure);
+        let new_core = || if measured { new_core().measured(computing::meter()) } else { new_core() };
         let numbers = self.only.map_or(0..self.sessions, |only| only..only + 1);
         for first in numbers.clone().step_by(MAX_SESSIONS) {
             let of_this_core = numbers.clone().skip_while(|number| *number < first).take(MAX_SESSIONS);
@@ -185,6 +190,7 @@ impl<'a> Worker<'a> {
             }
             self.core.tick(self.now, &mut self.batch, &mut self.records);
             self.hand_out();
+            self.tell_overruns();
             if self.losses.front().is_some_and(|loss| loss.at <= self.now) {
                 self.die(watch);
             } else {
@@ -254,6 +260,19 @@ impl<'a> Worker<'a> {
         for record in self.records.drain(..) {
             let place = self.line_of[record.slot.0 as usize];
             self.lines[place].records.push(record);
+        }
+    }
+
+    /// What nodes have computed for too long comes in next.
+    fn tell_overruns(&mut self) {
+        let mut overruns = Vec::new();
+        self.core.hand_over_overruns(&mut overruns);
+        for Overrun { slot, node, took } in overruns {
+            let place = self.line_of[slot.0 as usize];
+            if let Some(call) = &mut self.lines[place].session.call {
+                call.arriving.put(self.now + call.beat, Input::NodeOverrun { node, took });
+            }
+            self.plan(place);
         }
     }
 

@@ -39,6 +39,36 @@ pub struct TurnPolicy {
     /// What is given some time before it is ended.
     #[serde(default, skip_serializing_if = "Graces::is_default")]
     pub graces: Graces,
+    /// For how long a node may compute.
+    #[serde(default, skip_serializing_if = "ComputePolicy::is_default")]
+    pub compute: ComputePolicy,
+}
+
+/// For how long a node may compute in one reaction, which holds up all sessions of its worker (`F-012`, `F-109`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComputePolicy {
+    /// A reaction that takes longer is an overrun.
+    pub slice: Micros,
+    /// With so many overruns a node is taken out.
+    pub strikes: u32,
+    /// Overruns count for so long.
+    pub within: Micros,
+    /// A node that says that it is not ready when its life begins has so long to be.
+    pub start: Micros,
+}
+
+impl Default for ComputePolicy {
+    fn default() -> Self {
+        let [slice, within, start] = [20, 10_000, 2_000].map(Micros::from_ms);
+        Self { slice, strikes: 3, within, start }
+    }
+}
+
+impl ComputePolicy {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is given some time before it is ended (`F-036`).
@@ -73,6 +103,7 @@ impl Default for TurnPolicy {
             degrade: Vec::new(),
             reconnect: default_reconnect(),
             graces: Graces::default(),
+            compute: ComputePolicy::default(),
         }
     }
 }
@@ -174,11 +205,21 @@ pub struct ProviderPolicy {
     pub attempts: u32,
     /// Who is called instead, in this order.
     pub fallback: Vec<String>,
+    /// So many calls of the node may be under way at the same time; others wait for one of them to end. `None` for as many
+    /// as a session may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
 }
 
 impl Default for ProviderPolicy {
     fn default() -> Self {
-        Self { first_result: Micros::from_ms(1_000), stall: Micros::from_ms(3_000), attempts: 2, fallback: Vec::new() }
+        Self {
+            first_result: Micros::from_ms(1_000),
+            stall: Micros::from_ms(3_000),
+            attempts: 2,
+            fallback: Vec::new(),
+            concurrency: None,
+        }
     }
 }
 

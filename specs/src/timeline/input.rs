@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{TurnBudget, TurnPart};
-use crate::event::{AudioFrame, ProviderResult, Talk};
+use crate::event::{AudioFrame, ProviderResult, Talk, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
-use crate::limits::{MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES};
+use crate::limits::{
+    MAX_PLAN_NODES, MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES, MAX_UNIX_US, MAX_WORD_ENDS,
+};
 use crate::outcome::{AbortReason, Cancellation};
 use crate::plan::{Plan, RecordingLevel};
 use crate::recording::RecorderReport;
-use crate::time::{Lane, Micros};
+use crate::time::{Lane, Micros, WallReading};
 
 /// Everything that can enter the core: the one closed set that explains every tick.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +58,15 @@ pub enum Input {
     Takeover(Takeover),
     /// The recorder fares better or worse, or somebody asks something of it.
     Recorder(RecorderReport),
+    /// What the clock on the wall says.
+    WallClock(WallReading),
+    /// A reaction of a node computed for longer than the worker likes, as measured outside.
+    NodeOverrun {
+        /// Which node's.
+        node: NodeIndex,
+        /// How long.
+        took: Micros,
+    },
     /// The transport tells what it played.
     PlayoutAck(PlayoutAck),
     /// A detector outside the pipeline saw something of the caller's speech.
@@ -98,6 +109,7 @@ impl Input {
             Input::Provider(_, ProviderResult::Transcript(transcript)) if transcript.watermark.0 > MAX_TIME_US => {
                 Err("a watermark behind the end of every call")
             }
+            Input::Provider(_, ProviderResult::WordEnds(ends)) => check_word_ends(ends),
             Input::PlayoutAck(ack) if ack.heard_samples > MAX_TURN_SAMPLES => {
                 Err("more samples heard than a turn may have")
             }
@@ -108,6 +120,12 @@ impl Input {
             Input::Takeover(takeover) if takeover.lost.len() > MAX_SESSION_INVOCATIONS => {
                 Err("more invocations than a session may have")
             }
+            Input::WallClock(reading) if reading.unix_us > MAX_UNIX_US || reading.at.0 > MAX_TIME_US => {
+                Err("a time behind the end of every call")
+            }
+            Input::NodeOverrun { node, took } if usize::from(node.0) >= MAX_PLAN_NODES || took.0 > MAX_TIME_US => {
+                Err("a node that no plan has, or a reaction longer than every call")
+            }
             _ => Ok(()),
         }
     }
@@ -115,6 +133,20 @@ impl Input {
     /// Whether it came from outside. The others are produced again by a replay, and compared.
     pub fn is_external(&self) -> bool {
         !matches!(self, Input::Derived(_) | Input::Timer(_))
+    }
+}
+
+/// Words end one behind the other, in the text and in its audio.
+fn check_word_ends(ends: &[WordEnd]) -> Result<(), &'static str> {
+    let in_order = ends.is_sorted_by(|a, b| a.chars <= b.chars && a.samples <= b.samples);
+    match ends.last() {
+        _ if ends.len() > MAX_WORD_ENDS => Err("more words than one result may tell of"),
+        Some(last) if last.chars as usize > MAX_TEXT_BYTES || last.samples > MAX_TURN_SAMPLES => {
+            Err("a word behind the end of every text, or of every turn's audio")
+        }
+        Some(_) if in_order => Ok(()),
+        Some(_) => Err("words that do not end one behind the other"),
+        None => Err("no words"),
     }
 }
 
@@ -316,6 +348,8 @@ pub enum TimerKey {
     Buffers(NodeIndex),
     /// Proposals that were deferred are tried again.
     Deferred,
+    /// A node has to have started.
+    NodeStart(NodeIndex),
 }
 
 #[cfg(test)]

@@ -39,21 +39,15 @@ impl Renderer {
             Signal::Defer { refusal, retry_after } => deferral_fields(line, refusal, *retry_after),
             Signal::RecordingLevel { level, cause } => line.with("level", level.name()).with("cause", snake(cause)),
             Signal::ConnectionEvent { state } => line.with("state", snake(state)),
-            Signal::MigrationStart { epoch }
-            | Signal::MigrationFinish { epoch }
-            | Signal::SessionHandoff { epoch }
-            | Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
-            Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
-            of_an_edge @ (Signal::DropNotice { .. }
-            | Signal::Watermark { .. }
-            | Signal::FlowXoff { .. }
-            | Signal::FlowXon { .. }
-            | Signal::CreditGrant { .. }
-            | Signal::Merged { .. }
-            | Signal::Discontinuity { .. }
-            | Signal::BranchFallback { .. }) => self.edge_fields(line, of_an_edge),
+            Signal::MigrationStart { .. }
+            | Signal::MigrationFinish { .. }
+            | Signal::SessionHandoff { .. }
+            | Signal::LeaseMoved { .. }
+            | Signal::StaleEpochReject { .. } => epoch_fields(line, signal),
             Signal::Refused { state, input } => line.with("state", state.name()).with("input", input),
             Signal::NodeError { node, message } => line.with("node", self.node(*node)).with("message", message),
+            Signal::ClockRebased { clock, skew } => line.with("clock", snake(clock)).with("skew_ms", skew.to_string()),
+            Signal::NodeOverrun { .. } => self.overrun_fields(line, signal),
             Signal::SessionReady
             | Signal::SessionEnded
             | Signal::Admit
@@ -65,7 +59,14 @@ impl Renderer {
             | Signal::PlaybackStarted
             | Signal::Commit
             | Signal::Close => line,
+            of_an_edge => self.edge_fields(line, of_an_edge),
         }
+    }
+
+    fn overrun_fields(&self, line: Line, signal: &Signal) -> Line {
+        let Signal::NodeOverrun { node, took, strikes, outcome } = signal else { return line };
+        let line = line.with("node", self.node(*node)).with("took_ms", took);
+        line.with("strikes", strikes).with("outcome", snake(outcome))
     }
 
     fn edge_fields(&self, line: Line, signal: &Signal) -> Line {
@@ -143,6 +144,17 @@ impl Renderer {
 
     fn with_outcome(&self, line: Line, id: InvocationId, outcome: impl Into<Value>) -> Line {
         line.with("id", self.invocation(id)).with("outcome", outcome)
+    }
+}
+
+fn epoch_fields(line: Line, signal: &Signal) -> Line {
+    match signal {
+        Signal::MigrationStart { epoch }
+        | Signal::MigrationFinish { epoch }
+        | Signal::SessionHandoff { epoch }
+        | Signal::LeaseMoved { epoch } => line.with("epoch", epoch),
+        Signal::StaleEpochReject { epoch, current } => line.with("epoch", epoch).with("current", current),
+        _ => line,
     }
 }
 

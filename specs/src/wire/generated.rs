@@ -185,7 +185,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32, 33, 34"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -259,7 +259,33 @@ pub mod input {
         /// The recorder fares better or worse, or somebody asks something of it.
         #[prost(message, tag = "32")]
         Recorder(super::RecorderReport),
+        /// A reaction of a node computed for longer than the worker likes, as measured outside.
+        #[prost(message, tag = "33")]
+        NodeOverrun(super::NodeOverrun),
+        /// What the clock on the wall says.
+        #[prost(message, tag = "34")]
+        WallClock(super::WallReading),
     }
+}
+/// A reading of the clock on the wall.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WallReading {
+    /// Microseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub unix_us: u64,
+    /// When it was read, in session time.
+    #[prost(uint64, tag = "2")]
+    pub at_us: u64,
+}
+/// A reaction of a node that computed for long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeOverrun {
+    /// The node's index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// How long it computed.
+    #[prost(uint64, tag = "2")]
+    pub took_us: u64,
 }
 /// A cancellation that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -453,7 +479,7 @@ pub struct ProviderInput {
 /// One result of a provider's invocation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProviderResult {
-    #[prost(oneof = "provider_result::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "provider_result::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<provider_result::Kind>,
 }
 /// Nested message and enum types in `ProviderResult`.
@@ -478,7 +504,20 @@ pub mod provider_result {
         /// The last result of every invocation, exactly once.
         #[prost(enumeration = "super::Outcome", tag = "6")]
         End(i32),
+        /// From a synthesiser: where words of its text end in its audio.
+        #[prost(message, tag = "7")]
+        WordEnds(super::WordEnds),
     }
+}
+/// Where words of a text end in the audio that speaks it: one behind the other, in both, at most 4,096.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WordEnds {
+    /// Of each word: so many characters of the text stand before its end.
+    #[prost(uint32, repeated, tag = "1")]
+    pub chars: ::prost::alloc::vec::Vec<u32>,
+    /// Of each word: so many samples of the invocation's audio stand before its end.
+    #[prost(uint64, repeated, tag = "2")]
+    pub samples: ::prost::alloc::vec::Vec<u64>,
 }
 /// A recogniser's word on the caller's speech.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -594,7 +633,10 @@ pub struct TurnFailed {
 /// Whose timer it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimerKey {
-    #[prost(oneof = "timer_key::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21")]
+    #[prost(
+        oneof = "timer_key::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22"
+    )]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
 /// Nested message and enum types in `TimerKey`.
@@ -637,6 +679,9 @@ pub mod timer_key {
         /// A budget of a part of a turn is spent.
         #[prost(message, tag = "21")]
         Part(super::TurnPartTimer),
+        /// This node, by its index in the plan, has to have started.
+        #[prost(uint32, tag = "22")]
+        NodeStart(u32),
     }
 }
 /// When a budget of a turn is spent.
@@ -817,7 +862,7 @@ pub struct StaleEpochReject {
 pub struct Signal {
     #[prost(
         oneof = "signal::Kind",
-        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58"
+        tags = "1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60"
     )]
     pub kind: ::core::option::Option<signal::Kind>,
 }
@@ -996,7 +1041,39 @@ pub mod signal {
         /// The turn gets by with less from now on.
         #[prost(message, tag = "58")]
         Degraded(super::Degraded),
+        /// A node computed for longer than its plan allows for one reaction.
+        #[prost(message, tag = "59")]
+        NodeOverrun(super::NodeOverrunNotice),
+        /// Another clock was not where it was thought to be, and is thought to be there from now on.
+        #[prost(message, tag = "60")]
+        ClockRebased(super::ClockRebased),
     }
+}
+/// Another clock was not where it was thought to be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClockRebased {
+    /// Which clock.
+    #[prost(enumeration = "Clock", tag = "1")]
+    pub clock: i32,
+    /// By how many microseconds it differed: positive where it is ahead.
+    #[prost(sint64, tag = "2")]
+    pub skew_us: i64,
+}
+/// A node computed for longer than its plan allows for one reaction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeOverrunNotice {
+    /// The node's index in the plan.
+    #[prost(uint32, tag = "1")]
+    pub node: u32,
+    /// How long it computed.
+    #[prost(uint64, tag = "2")]
+    pub took_us: u64,
+    /// How often by now, within the time for which the plan counts.
+    #[prost(uint32, tag = "3")]
+    pub strikes: u32,
+    /// What follows.
+    #[prost(enumeration = "BudgetOutcome", tag = "4")]
+    pub outcome: i32,
 }
 /// The turn is cancelled softly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2076,6 +2153,38 @@ impl AdmissionPoint {
             "ADMISSION_POINT_ENQUEUE" => Some(Self::Enqueue),
             "ADMISSION_POINT_DEQUEUE" => Some(Self::Dequeue),
             "ADMISSION_POINT_DISPATCH" => Some(Self::Dispatch),
+            _ => None,
+        }
+    }
+}
+/// A clock beside the session's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Clock {
+    Unspecified = 0,
+    /// The one on the wall.
+    Wall = 1,
+    /// The caller's audio.
+    Media = 2,
+}
+impl Clock {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CLOCK_UNSPECIFIED",
+            Self::Wall => "CLOCK_WALL",
+            Self::Media => "CLOCK_MEDIA",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CLOCK_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLOCK_WALL" => Some(Self::Wall),
+            "CLOCK_MEDIA" => Some(Self::Media),
             _ => None,
         }
     }

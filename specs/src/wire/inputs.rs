@@ -7,12 +7,13 @@ use super::generated as pb;
 use super::words::Word;
 use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
 use crate::admission::{AdmissionSnapshot, Quota};
-use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript};
+use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
-use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS};
+use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS, MAX_UNIX_US, MAX_WORD_ENDS};
 use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
 use crate::recording::RecorderReport;
+use crate::time::WallReading;
 use crate::timeline::{
     AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, Takeover, TimerKey,
     TurnProposal,
@@ -117,6 +118,7 @@ impl Wire for ProviderResult {
             ProviderResult::Audio(frame) => Kind::Audio(frame.to_wire()?),
             ProviderResult::ToolResult(content) => Kind::ToolResult(to_text("provider.tool_result", content)?),
             ProviderResult::End(outcome) => Kind::End(outcome.number()),
+            ProviderResult::WordEnds(ends) => Kind::WordEnds(to_word_ends(ends)?),
         };
         Ok(pb::ProviderResult { kind: Some(kind) })
     }
@@ -130,8 +132,26 @@ impl Wire for ProviderResult {
             Kind::Audio(frame) => ProviderResult::Audio(AudioFrame::of_wire(frame)?),
             Kind::ToolResult(content) => ProviderResult::ToolResult(of_text("provider.tool_result", &content)?),
             Kind::End(outcome) => ProviderResult::End(Outcome::of_number("provider.end", outcome)?),
+            Kind::WordEnds(ends) => ProviderResult::WordEnds(of_word_ends(&ends)?),
         })
     }
+}
+
+fn to_word_ends(ends: &[WordEnd]) -> Result<pb::WordEnds, WireError> {
+    no_longer("provider.word_ends", ends.len(), MAX_WORD_ENDS)?;
+    let place = |end: &WordEnd| samples("provider.word_ends.samples", end.samples);
+    let samples = ends.iter().map(place).collect::<Result<_, _>>()?;
+    Ok(pb::WordEnds { chars: ends.iter().map(|end| end.chars).collect(), samples })
+}
+
+/// Of a word that stands in one of the two lists alone, nothing is known.
+fn of_word_ends(message: &pb::WordEnds) -> Result<Arc<[WordEnd]>, WireError> {
+    no_longer("provider.word_ends", message.chars.len(), MAX_WORD_ENDS)?;
+    let pairs = message.chars.iter().zip(&message.samples);
+    let end = |(chars, place): (&u32, &u64)| {
+        Ok(WordEnd { chars: *chars, samples: samples("provider.word_ends.samples", *place)? })
+    };
+    pairs.map(end).collect()
 }
 
 impl Wire for RecorderReport {
@@ -410,6 +430,7 @@ impl Wire for TimerKey {
             TimerKey::CancelGrace(turn) => Kind::CancelGrace(turn.0),
             TimerKey::Buffers(node) => Kind::Buffers(to_node("timer.buffers", node)?),
             TimerKey::Deferred => Kind::Deferred(pb::Nothing {}),
+            TimerKey::NodeStart(node) => Kind::NodeStart(to_node("timer.node_start", node)?),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -431,6 +452,7 @@ impl Wire for TimerKey {
             Kind::CancelGrace(turn) => TimerKey::CancelGrace(TurnId(turn)),
             Kind::Buffers(node) => TimerKey::Buffers(of_node("timer.buffers", node)?),
             Kind::Deferred(pb::Nothing {}) => TimerKey::Deferred,
+            Kind::NodeStart(node) => TimerKey::NodeStart(of_node("timer.node_start", node)?),
         })
     }
 }
@@ -470,6 +492,14 @@ impl Wire for Input {
             Input::DispatchRefused(id) => Kind::DispatchRefused(id.0),
             Input::Takeover(takeover) => Kind::Takeover(takeover.to_wire()?),
             Input::Recorder(report) => Kind::Recorder(report.to_wire()?),
+            Input::WallClock(WallReading { unix_us, at }) => Kind::WallClock(pb::WallReading {
+                unix_us: within("wall_clock.unix", *unix_us, MAX_UNIX_US)?,
+                at_us: to_us("wall_clock.at", *at)?,
+            }),
+            Input::NodeOverrun { node, took } => Kind::NodeOverrun(pb::NodeOverrun {
+                node: to_node("node_overrun.node", *node)?,
+                took_us: to_us("node_overrun.took", *took)?,
+            }),
         };
         Ok(pb::Input { kind: Some(kind) })
     }
@@ -505,6 +535,14 @@ impl Wire for Input {
             Kind::DispatchRefused(id) => Input::DispatchRefused(InvocationId(id)),
             Kind::Takeover(takeover) => Input::Takeover(Takeover::of_wire(takeover)?),
             Kind::Recorder(report) => Input::Recorder(RecorderReport::of_wire(report)?),
+            Kind::WallClock(pb::WallReading { unix_us, at_us }) => Input::WallClock(WallReading {
+                unix_us: within("wall_clock.unix", unix_us, MAX_UNIX_US)?,
+                at: of_us("wall_clock.at", at_us)?,
+            }),
+            Kind::NodeOverrun(pb::NodeOverrun { node, took_us }) => Input::NodeOverrun {
+                node: of_node("node_overrun.node", node)?,
+                took: of_us("node_overrun.took", took_us)?,
+            },
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bounded::{of_node, of_text, of_us, samples, to_node, to_text, to_us};
+use super::bounded::{of_node, of_text, of_us, samples, to_node, to_text, to_us, within};
 use super::cancellations::{
     of_cancel_ignored, of_cancel_settled, of_invocation_cancelled, of_node_cancelled, of_soft_cancel, to_cancelled,
 };
@@ -12,10 +12,11 @@ use super::{Wire, WireError, budgets, edges, known, required};
 use crate::admission::Refusal;
 use crate::budget::{CircuitState, SwitchCause};
 use crate::ids::{Generation, InvocationId, LeaseEpoch, NodeIndex};
+use crate::limits::MAX_UNIX_US;
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{PlanHash, RecordingLevel};
 use crate::recording::LevelCause;
-use crate::time::Micros;
+use crate::time::{Clock, Micros, Skew};
 use crate::timeline::{Signal, TurnState};
 
 /// Of a signal that says how far a turn was played.
@@ -86,6 +87,8 @@ impl Wire for Signal {
             Signal::SessionResumed => Kind::SessionResumed(none),
             Signal::Refused { state, input } => Kind::Refused(to_refused(*state, input)?),
             Signal::NodeError { node, message } => Kind::NodeError(to_node_error(*node, message)?),
+            Signal::NodeOverrun { .. } => Kind::NodeOverrun(to_overrun(self)?),
+            Signal::ClockRebased { clock, skew } => Kind::ClockRebased(to_rebased(*clock, *skew)?),
             of_an_edge => edges::to_kind(of_an_edge)?,
         };
         Ok(pb::Signal { kind: Some(kind) })
@@ -148,8 +151,16 @@ impl Wire for Signal {
             Kind::MigrationStart(epoch) => Signal::MigrationStart { epoch: LeaseEpoch(epoch) },
             Kind::MigrationFinish(epoch) => Signal::MigrationFinish { epoch: LeaseEpoch(epoch) },
             Kind::SessionHandoff(epoch) => Signal::SessionHandoff { epoch: LeaseEpoch(epoch) },
-            of_an_edge => edges::of_kind(of_an_edge)?,
+            other => of_other(other)?,
         })
+    }
+}
+
+fn of_other(kind: pb::signal::Kind) -> Result<Signal, WireError> {
+    match kind {
+        pb::signal::Kind::NodeOverrun(notice) => of_overrun(notice),
+        pb::signal::Kind::ClockRebased(rebased) => of_rebased(rebased),
+        of_an_edge => edges::of_kind(of_an_edge),
     }
 }
 
@@ -276,6 +287,40 @@ fn to_refused(state: TurnState, input: &str) -> Result<pb::Refused, WireError> {
 fn to_node_error(node: NodeIndex, message: &str) -> Result<pb::NodeError, WireError> {
     let (node, message) = (to_node("node_error.node", node)?, to_text("node_error.message", message)?);
     Ok(pb::NodeError { node, message })
+}
+
+/// Both ways: no clock differs by more than all of time.
+fn to_rebased(clock: Clock, skew: Skew) -> Result<pb::ClockRebased, WireError> {
+    within("clock_rebased.skew", skew.0.unsigned_abs(), MAX_UNIX_US)?;
+    Ok(pb::ClockRebased { clock: clock.number(), skew_us: skew.0 })
+}
+
+fn of_rebased(rebased: pb::ClockRebased) -> Result<Signal, WireError> {
+    let pb::ClockRebased { clock, skew_us } = rebased;
+    within("clock_rebased.skew", skew_us.unsigned_abs(), MAX_UNIX_US)?;
+    Ok(Signal::ClockRebased { clock: Word::of_number("clock_rebased.clock", clock)?, skew: Skew(skew_us) })
+}
+
+fn to_overrun(signal: &Signal) -> Result<pb::NodeOverrunNotice, WireError> {
+    let Signal::NodeOverrun { node, took, strikes, outcome } = signal else {
+        return Err(WireError::Missing { field: "node_overrun" });
+    };
+    Ok(pb::NodeOverrunNotice {
+        node: to_node("node_overrun.node", *node)?,
+        took_us: to_us("node_overrun.took", *took)?,
+        strikes: *strikes,
+        outcome: outcome.number(),
+    })
+}
+
+fn of_overrun(notice: pb::NodeOverrunNotice) -> Result<Signal, WireError> {
+    let pb::NodeOverrunNotice { node, took_us, strikes, outcome } = notice;
+    Ok(Signal::NodeOverrun {
+        node: of_node("node_overrun.node", node)?,
+        took: of_us("node_overrun.took", took_us)?,
+        strikes,
+        outcome: Word::of_number("node_overrun.outcome", outcome)?,
+    })
 }
 
 fn to_place(at: u64, estimated: bool) -> Result<pb::SamplePosition, WireError> {

@@ -11,7 +11,7 @@ use crate::event::{Talk, Understanding};
 use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{RecordingLevel, Redaction};
 use crate::recording::LevelCause;
-use crate::time::Lane;
+use crate::time::{Clock, Lane};
 use crate::timeline::{AckOccasion, Confirmation, TurnState};
 
 /// An enumeration that has numbers on the wire.
@@ -48,6 +48,7 @@ macro_rules! words {
 words! {
     Lane { Control, Data, Telemetry }
     DataClass { AudioRaw, TextRaw, Pii, Phi, DerivedSummary, Metadata }
+    Clock { Wall, Media }
     CancelReason { BargeIn, UserCancel, Policy, Shutdown }
     AckOccasion { Started, Progress, Drained, Cleared }
     Understanding { Partial, Words, Rejected, Empty }

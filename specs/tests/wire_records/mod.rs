@@ -12,7 +12,7 @@ use rspp_specs::buffer::{
     BranchFault, BufferSpec, Dropped, EdgeSync, FlowControl, Held, Shed, SyncDrop, SyncGroup, WatermarkLevel, XonCause,
 };
 use rspp_specs::event::{AudioFrame, ContextEntry, PortType, ProviderResult, Request, ToolCall, Transcript};
-use rspp_specs::event::{Talk, ToolEffect, Understanding};
+use rspp_specs::event::{Talk, ToolEffect, Understanding, WordEnd};
 use rspp_specs::ids::{
     EdgeIndex, Generation, InvocationId, LeaseEpoch, NodeIndex, PortIndex, RuntimeSequence, Slot, TurnId, UtteranceId,
 };
@@ -24,7 +24,7 @@ use rspp_specs::plan::{
 use rspp_specs::plan::{ToolSpec, TurnPolicy, VadParams};
 use rspp_specs::port::Port;
 use rspp_specs::recording::{LevelCause, RecorderReport};
-use rspp_specs::time::{Lane, Micros};
+use rspp_specs::time::{Clock, Lane, Micros, Skew, WallReading};
 use rspp_specs::timeline::{
     AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record, Resume,
     SessionOpen, Signal, Takeover, TimerKey, TurnProposal, TurnState,
@@ -129,6 +129,10 @@ fn result() -> BoxedStrategy<ProviderResult> {
         call().prop_map(ProviderResult::ToolCall),
         frame().prop_map(ProviderResult::Audio),
         text().prop_map(ProviderResult::ToolResult),
+        vec((any::<u32>(), samples()), 0..5).prop_map(|ends| {
+            let end = |(chars, samples)| WordEnd { chars, samples };
+            ProviderResult::WordEnds(ends.into_iter().map(end).collect())
+        }),
         outcome().prop_map(ProviderResult::End),
     ]
     .boxed()
@@ -346,6 +350,7 @@ fn timer() -> BoxedStrategy<TimerKey> {
         turn().prop_map(TimerKey::CancelGrace),
         node().prop_map(TimerKey::Buffers),
         Just(TimerKey::Deferred),
+        node().prop_map(TimerKey::NodeStart),
     ]
     .boxed()
 }
@@ -388,6 +393,8 @@ fn input() -> BoxedStrategy<Input> {
         select(vec![Talk::Press, Talk::Release, Talk::EndOfUtterance]).prop_map(Input::Talk),
         invocation().prop_map(Input::DispatchRefused),
         takeover(),
+        (node(), micros()).prop_map(|(node, took)| Input::NodeOverrun { node, took }),
+        (0u64..1 << 53, micros()).prop_map(|(unix_us, at)| Input::WallClock(WallReading { unix_us, at })),
         acknowledgement().prop_map(Input::PlayoutAck),
         observation().prop_map(Input::Observed),
         frame().prop_map(Input::CallerAudio),
@@ -535,6 +542,10 @@ fn notice() -> BoxedStrategy<Signal> {
         of_an_edge(),
         (select(states.to_vec()), text()).prop_map(|(state, input)| Signal::Refused { state, input }),
         (node(), text()).prop_map(|(node, message)| Signal::NodeError { node, message }),
+        (select(vec![Clock::Wall, Clock::Media]), -(1i64 << 53) + 1..1 << 53)
+            .prop_map(|(clock, skew)| Signal::ClockRebased { clock, skew: Skew(skew) }),
+        (node(), micros(), any::<u32>(), budget_outcome())
+            .prop_map(|(node, took, strikes, outcome)| { Signal::NodeOverrun { node, took, strikes, outcome } }),
     ]
     .boxed()
 }

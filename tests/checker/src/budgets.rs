@@ -4,8 +4,8 @@ use crate::Scene;
 use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
-/// The budgets of a turn and of its parts.
-const BUDGETS: [&str; 4] = ["turn_budget", "node_budget", "path_budget", "edge_budget"];
+/// The budgets of a turn and of its parts, and the slice of time that a node may compute.
+const BUDGETS: [&str; 5] = ["turn_budget", "node_budget", "path_budget", "edge_budget", "node_overrun"];
 
 /// Whether this line is of a spent budget of the turn, with this outcome.
 fn is_spent(row: Row<'_>, turn: u32, outcome: &str) -> bool {
@@ -39,7 +39,7 @@ pub(crate) fn what_is_said_is_done(scene: &Scene<'_>, row: Row<'_>, out: &mut Fi
 
 /// A node that a turn does without has no budget, no provider and no failure in it any more.
 pub(crate) fn what_is_skipped_is_silent(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
-    let Some("node_budget" | "provider_switch" | "node_error") = row.signal() else { return };
+    let Some("node_budget" | "provider_switch" | "node_error" | "node_overrun") = row.signal() else { return };
     let (Some((number, turn)), Some(node)) = (scene.facts.turn_of(row), row.text("node")) else { return };
     if turn.skipped.contains(node) {
         out.add(Rule::Degrade, row, format!("t{number} does without {node}"));

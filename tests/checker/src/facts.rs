@@ -11,6 +11,7 @@ use rspp_specs::trace::Section;
 
 use crate::authority::epoch_number;
 use crate::edges::Edges;
+use crate::hosting::Hosting;
 use crate::view::{Name, Row, Tick};
 
 /// Everything known of the session.
@@ -55,6 +56,7 @@ pub(crate) struct Facts {
     pub(crate) state_before: Option<&'static str>,
     pub(crate) flight_before: Vec<u32>,
     pub(crate) edges: Edges,
+    pub(crate) hosting: Hosting,
 }
 
 /// Closed turns that are remembered: audio of them may still be played, their invocations may still answer.
@@ -351,6 +353,8 @@ impl Facts {
             // An empty piece of text says nothing.
             "provider"
                 if row.text("kind") == Some("text") && row.text("text").is_some_and(|it| it.trim().is_empty()) => {}
+            // Where words end is no sound: who waits for an answer has got none of it.
+            "provider" if row.text("kind") == Some("word_ends") => {}
             "provider" => {
                 let is_text = row.text("kind") == Some("text");
                 if let Some(invocation) = self.invocation_mut(row).filter(|invocation| invocation.in_flight()) {
@@ -393,6 +397,7 @@ impl Facts {
             "session_suspended" => self.suspended = true,
             "session_resumed" => self.suspended = false,
             "migration_start" => self.taken_over = true,
+            "node_overrun" => self.hosting.note(row),
             "playout_resume" => self.taken_over = false,
             "close" if self.open == row.turn() => (self.open, self.taken_over) = (None, false),
             "defer" if row.text("retry_after_ms") != Some("none") => self.note_deferred(row.line.at),

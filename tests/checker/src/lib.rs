@@ -16,8 +16,10 @@
 mod authority;
 mod budgets;
 mod cancellation;
+mod clocks;
 mod edges;
 mod facts;
+mod hosting;
 mod invocations;
 mod ledger;
 mod lifecycle;
@@ -167,7 +169,7 @@ const INPUT_RULES: [LineRule; 8] = [
     migration::waits_because_it_was_deferred,
 ];
 
-const SIGNAL_RULES: [LineRule; 40] = [
+const SIGNAL_RULES: [LineRule; 42] = [
     shape::signal_is_in_the_table,
     ordering::time_never_goes_back,
     invocations::known,
@@ -199,6 +201,8 @@ const SIGNAL_RULES: [LineRule; 40] = [
     budgets::steps_are_taken_in_order,
     budgets::what_is_said_is_done,
     budgets::what_is_skipped_is_silent,
+    clocks::rebased,
+    hosting::overruns,
     edges::watermarks_alternate,
     edges::stop_before_go,
     edges::lineage,

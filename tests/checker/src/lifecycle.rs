@@ -176,7 +176,7 @@ pub(crate) fn reason_of_abort(scene: &Scene<'_>, row: Row<'_>, out: &mut Finding
         Some("transport_disconnect_or_stall") if scene.tick.loses_the_transport() => return,
         Some("budget_exhausted") if scene.tick.ends_by_budget(number) => return,
         Some(EVIDENCE) if scene.tick.lacks_evidence().is_some() => return,
-        Some("node_timeout_or_failure") if scene.tick.budget_that_ends("node_budget", number).is_some() => return,
+        Some("node_timeout_or_failure") if scene.tick.ends_by_a_node(number).is_some() => return,
         _ if failed => return,
         _ => "nothing in this tick gives this reason",
     };
@@ -198,7 +198,7 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let cancel = || cancel().map(|row| (row, "cancelled"));
     let budgets = ["turn_budget", "path_budget", "edge_budget"];
     let budget = || budgets.iter().find_map(|name| tick.budget_that_ends(name, turn));
-    let node = || tick.budget_that_ends("node_budget", turn).map(|row| (row, FAILURES[0]));
+    let node = || tick.ends_by_a_node(turn).map(|row| (row, FAILURES[0]));
     let evidence = || tick.lacks_evidence().map(|row| (row, EVIDENCE));
     let failure = || budget().map(|row| (row, "budget_exhausted")).or_else(evidence).or_else(node);
     let failure = || failure().or_else(|| strongest_failure(tick, turn));

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 39] = {
+const SHAPES: [Shape; 41] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -58,6 +58,8 @@ const SHAPES: [Shape; 39] = {
         (In, "connection", Control, &[("state", Word)]),
         (In, "provider_health", Control, &[("binding", Word), ("healthy", Word)]),
         (In, "dispatch_refused", Control, &[("id", Invocation)]),
+        (In, "wall_clock", Control, &[("unix_us", Number), ("read_ms", Word)]),
+        (In, "node_overrun", Control, &[("node", Word), ("took_ms", Word)]),
         (In, "takeover", Control, &[("epoch", Word), ("lost", Word)]),
         (Effect, "invoke", Data, &[("id", Invocation)]),
         (Effect, "feed_end", Data, &[("id", Invocation)]),

@@ -171,13 +171,18 @@ impl<'a> Tick<'a> {
         self.rows().find(|row| row.is_signal_of(name, turn) && row.text("outcome") == Some("terminate"))
     }
 
+    /// A node of this turn that has taken too long, or computed for too long, and ends it.
+    pub(crate) fn ends_by_a_node(self, turn: u32) -> Option<Row<'a>> {
+        ["node_budget", "node_overrun"].into_iter().find_map(|name| self.budget_that_ends(name, turn))
+    }
+
     /// Whether control ends this turn in this tick, so that data of the same tick comes too late.
     pub(crate) fn ends_by_control(self, turn: u32) -> bool {
         self.signal_of("abort", turn).is_some()
             && (self.cancellation_of(turn).is_some()
                 || self.loses_the_transport()
                 || self.ends_by_budget(turn)
-                || self.budget_that_ends("node_budget", turn).is_some()
+                || self.ends_by_a_node(turn).is_some()
                 || self.input_of("turn_failed", turn).is_some())
     }
 }

@@ -139,6 +139,10 @@ rules! {
     Recovery = "recovery",
     /// A turn gets by with less where a budget or a lost node asks for it, step by step, and takes no step back.
     Degrade = "degrade",
+    /// A clock is rebased where it was read, and was further off than it may be.
+    ClockRebased = "clock-rebased",
+    /// A node that computed for too long is counted as often as that was measured, and is taken out at its limit.
+    NodeOverrun = "node-overrun",
 
     /// High and low watermarks of an edge alternate, within its bounds.
     WatermarkPairs = "watermark-pairs",
