@@ -25,6 +25,7 @@ use rspp::Registry;
 use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
+use rspp::adapters::recording::LogSize;
 use rspp::adapters::server::Limits;
 use rspp::serve::{Serve, serve};
 use tokio::sync::Mutex;
@@ -128,6 +129,7 @@ fn options() -> Serve {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         certificate: None,
         record: None,
+        log: LogSize::default(),
         workers: 1,
         limits: Limits::default(),
         capacity: Capacity {

@@ -1,10 +1,12 @@
 //! Replay: the external inputs of a recording go in again, tick by tick; everything else must come out again.
 //!
 //! [`replay`] compares a whole recording, [`Cursor`] steps through one, and [`Anew`] holds the recorded call anew: by the same
-//! pipeline with its providers asked again, or by another one.
+//! pipeline with its providers asked again, or by another one. Of a recording without what was said, [`Decided`] judges what
+//! was decided.
 
 mod anew;
 mod cursor;
+mod decisions;
 
 use std::fmt;
 
@@ -18,6 +20,7 @@ use serde::{Serialize, Serializer};
 
 pub use anew::{Anew, AnewError, Held, Mode};
 pub use cursor::{Cursor, Place, PlaceError, Position, SeekError, Step};
+pub use decisions::{Breach, Decided};
 
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -16,6 +16,7 @@ use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::notes::Notes;
 use rspp_adapters::opener::Opener;
 use rspp_adapters::provider::ProviderError;
+use rspp_adapters::recording::{Archive, ArchiveError, ExportLimits, LogSize};
 use rspp_adapters::secret::{SecretError, Secrets};
 use rspp_adapters::server::{Certificate, Entry, Limits, Options, Server, ServerError};
 use rspp_adapters::telephony::{Provider, Telephones};
@@ -46,6 +47,8 @@ pub struct Serve {
     pub certificate: Option<Certificate>,
     /// Where recordings go.
     pub record: Option<PathBuf>,
+    /// How large each worker's log is, from which recordings are cut.
+    pub log: LogSize,
     /// Worker threads, each with a core.
     pub workers: usize,
     /// What the server takes.
@@ -124,6 +127,9 @@ pub enum ServeError {
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The folder for recordings.
+    #[error(transparent)]
+    Record(#[from] ArchiveError),
     /// A key.
     #[error("the key {path}: {says}")]
     Key {
@@ -147,6 +153,7 @@ impl ServeError {
             ServeError::Telephone { .. } | ServeError::LiveKit(_) => true,
             ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
             ServeError::Provider(_) => false,
+            ServeError::Record(error) => matches!(error, ArchiveError::Taken(_) | ArchiveError::Io { .. }),
             ServeError::Server(error) => !matches!(error, ServerError::System(_)),
         }
     }
@@ -168,13 +175,13 @@ pub fn serve(
     let opener = Opener::new(folder, dialogue_of(&plan).as_deref()).map_err(ServeError::Binding)?;
     let notes = Notes::new(|note| eprintln!("note: {note}"));
     let pool = Pool::open(&plan, opener, options.pool, &notes).map_err(ServeError::Provider)?;
-    let registry = registry.clone();
-    let bridge = Bridge::start(options.workers, options.capacity, move || crate::core(registry.clone()));
+    let archive = options.record.as_ref().map(Archive::open).transpose()?;
+    let recorded = archive.as_ref().map(|archive| (archive, options.log));
+    let bridge = bridge((options.workers, options.capacity), recorded, registry, &notes)?;
     let server = Options {
         listen: options.listen,
         tls: options.certificate.clone(),
         limits: options.limits,
-        record: options.record.clone(),
         allowed_origins: options.allowed_origins.clone(),
         entry,
         graph: graph_svg(&plan),
@@ -189,7 +196,10 @@ pub fn serve(
     interrupt.may_take(options.drain + LAST_MOMENTS);
     let _ending = interrupt.ending();
     on_ready(server.address());
-    server.run(interrupt.asked(), options.drain);
+    let have_ended = server.run(interrupt.asked(), options.drain);
+    if let Some(archive) = archive.filter(|_| have_ended) {
+        archive.close()?;
+    }
     Ok(())
 }
 
@@ -197,6 +207,23 @@ fn work_for(livekit: &LiveKit, folder: &Path) -> Result<worker::Options, ServeEr
     let keys = livekit.keys(folder).map_err(ServeError::LiveKit)?;
     let LiveKit { endpoint, agent, caller, mode, .. } = livekit.clone();
     Ok(worker::Options { endpoint, keys, agent, caller, mode })
+}
+
+/// The workers; with what a killed server left made into recordings before, where calls are recorded.
+pub(crate) fn bridge(
+    (workers, capacity): (usize, Capacity),
+    archive: Option<(&Archive, LogSize)>,
+    registry: &Registry,
+    notes: &Notes,
+) -> Result<Bridge, ArchiveError> {
+    let registry = registry.clone();
+    let new_core = move || crate::core(registry.clone());
+    let Some((archive, size)) = archive else { return Ok(Bridge::start(workers, capacity, new_core)) };
+    for path in archive.recover()? {
+        notes.say(&format!("an earlier server did not end this recording: {}", path.display()));
+    }
+    let logs = archive.logs_of(workers, size, ExportLimits::default())?;
+    Bridge::recording(logs, capacity, new_core).map_err(|source| archive.failed(source))
 }
 
 /// Who is let in.

@@ -21,6 +21,7 @@ use rspp_specs::time::Micros;
 
 use crate::trace::{TraceError, read_plan};
 use judge::Judge;
+pub(crate) use judge::limits_of;
 use recordings::Recordings;
 use replayed::Replaying;
 

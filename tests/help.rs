@@ -53,6 +53,7 @@ const COMMANDS: [&[&str]; 42] = [
     &["gates"],
     &["recordings"],
     &["recordings", "list"],
+    &["recordings", "recover"],
     &["recordings", "sweep"],
     &["recordings", "delete"],
     &["engines"],

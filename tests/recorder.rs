@@ -12,7 +12,7 @@ use rspp::adapters::recording::{
     DamageKind, ExportLimits, Exporter, LocalFolder, LogSize, Recorded, Recorder, Recording, RecordingFile, Retention,
     Shelf, Store, WorkerLog, missing,
 };
-use rspp::replay::{Verdict, replay};
+use rspp::replay::{Decided, Verdict, replay};
 use rspp::specs::event::ProviderResult;
 use rspp::specs::ids::Slot;
 use rspp::specs::plan::{RecordingLevel, Redaction};
@@ -136,12 +136,42 @@ fn there_is_evidence_of_every_accepted_turn_at_every_level() {
     assert!(evidence.iter().all(|evidence| !evidence.invocations.is_empty()));
 }
 
+/// What a recorder keeps of these records, read back.
+fn kept(records: &[Record]) -> Recording {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("kept.rspp");
+    let mut file = RecordingFile::create(&path, Recorder::head(opening(records))).expect("the folder is there");
+    file.append_as_declared(records).expect("within the limits");
+    file.finish().expect("there is room");
+    Recording::open(&path).expect("it is whole")
+}
+
+#[test]
+fn what_was_decided_is_judged_though_nothing_is_kept_of_what_was_said() {
+    for scenario in
+        ["plain-call", "interruption", "false-interruption", "tool-committed", "provider-switch", "takeover"]
+    {
+        for level in [RecordingLevel::L0, RecordingLevel::L1, RecordingLevel::L2] {
+            let mut kept = kept(&session(scenario, "call-7", 0, level));
+            let decisions = Decided::of(&kept).expect("it begins with its session");
+            assert!(decisions.hold(), "{scenario}, {}: {decisions}", level.name());
+            assert_eq!(replay(&kept, &Registry::new()).is_err(), level != RecordingLevel::L2, "{scenario}");
+            let is_close = |record: &Record| matches!(record.entry, Entry::Signal(_, Signal::Close));
+            let close = kept.records.iter().position(is_close).expect("a turn is closed");
+            kept.records.remove(close);
+            let decisions = Decided::of(&kept).expect("it begins with its session");
+            assert!(!decisions.hold(), "{scenario}, {}: nobody misses a close", level.name());
+        }
+    }
+}
+
 // ---- the log of a worker, and what is cut from it -----------------------------------------------------------------
 
-const SMALL: LogSize = LogSize { segment_bytes: 64 << 10, segments: 8, reserve_bytes: 64 << 10 };
+const SMALL: LogSize = LogSize { segment_bytes: 64 << 10, segments: 8, reserve_bytes: 64 << 10, queue_bytes: 64 << 10 };
 
 /// Room for all that four calls say at L2, though nobody reads it.
-const ROOMY: LogSize = LogSize { segment_bytes: 64 << 10, segments: 64, reserve_bytes: 64 << 10 };
+const ROOMY: LogSize =
+    LogSize { segment_bytes: 64 << 10, segments: 64, reserve_bytes: 64 << 10, queue_bytes: 64 << 10 };
 
 /// Sessions that share a worker: their ticks, one after the other in turn, each given to the log as the worker would.
 fn interleaved(sessions: &[Vec<Record>]) -> Vec<Vec<Record>> {
@@ -324,6 +354,40 @@ fn a_full_log_keeps_evidence_of_every_turn_and_says_so_in_time() {
     log.append(&[]);
     now = now + Micros::from_ms(1_000);
     assert_eq!(log.measure(now), Some(RecorderReport::Relaxed));
+}
+
+/// The disk takes nothing while calls go on; who writes to it is somebody else than the worker.
+#[test]
+fn a_disk_that_stands_still_holds_up_effects_and_not_the_worker() {
+    let place = Place::new();
+    let mut log = place.log_of(ROOMY);
+    let mut writer = log.writer().expect("the files are open");
+    let (mut reports, mut now, mut waiting, mut turns) = (Vec::new(), Micros(0), Vec::new(), 0);
+    for call in 0..8 {
+        let records = ended(session("plain-call", &format!("call-{call}"), 0, RecordingLevel::L2));
+        for tick in records.chunk_by(|a, b| a.tick == b.tick) {
+            waiting.push((log.append(tick), tick.iter().any(has_effect)));
+            now = now + Micros::from_ms(20);
+            reports.extend(log.measure(now));
+        }
+        turns += 1;
+    }
+    assert!(waiting.iter().all(|(place, has_effect)| !has_effect || !log.is_written(*place)), "no effect may leave");
+    let counts = log.counts();
+    assert!(counts.left_out > 0 && counts.failed_writes == 0, "what waits is bounded: {counts:?}");
+    assert_eq!((counts.evidence, counts.evidence_lost), (turns, 0), "{counts:?}");
+    assert!(reports.contains(&RecorderReport::NoEvidence), "what nobody writes is not kept: {reports:?}");
+    assert!(writer.step() && !writer.step());
+    assert!(waiting.iter().all(|(place, has_effect)| !has_effect || log.is_written(*place)));
+    log.measure(now);
+    let mut exporter = place.exporter(&log);
+    log.flush();
+    while writer.step() || exporter.step(Instant::now()) {}
+    assert_eq!(exporter.counts().damaged, 0);
+    assert_eq!(log.measure(now), Some(RecorderReport::Relaxed));
+    let kept = Shelf::new(place.of("calls")).list().expect("it can be read");
+    let evidence = kept.iter().map(|kept| Recording::open(&kept.path).expect("it is whole").evidence.len() as u64);
+    assert_eq!(evidence.sum::<u64>(), turns);
 }
 
 /// A store that refuses so often.

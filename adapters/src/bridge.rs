@@ -1,7 +1,7 @@
 //! The bridge between sockets and cores: worker threads, each with one core, and a line to each session.
 //!
 //! A worker's loop is short: wait for input or for what the core wants to do next, take what has come, within bounds, tick,
-//! write down what the tick wrote, do what it wants done. It blocks for nobody: what sessions say goes into bounded queues
+//! hand what the tick wrote to the log, do what it wants done once that is written. It blocks for nobody: what sessions say goes into bounded queues
 //! that it never waits for ([`outlet`]), providers that may block have threads of their own, so many as they are allowed
 //! ([`pool`]), and those that answer at once are asked where they stand. There is no tokio in here; a socket's task is
 //! woken by its `Waker`, whatever it runs on.
@@ -14,6 +14,7 @@
 mod books;
 mod clock;
 mod fair;
+mod keeper;
 pub mod outlet;
 pub mod pool;
 mod row;
@@ -27,21 +28,23 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rspp_engine::Core;
 use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::plan::Plan;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Input, Record};
+use rspp_specs::timeline::Input;
 
 use books::Books;
 pub use clock::Clock;
+use keeper::Keeper;
 use outlet::Outlet;
 use pool::Pool;
 use seats::Seats;
 use worker::{Message, Worker};
 
 use crate::admission::{Capacity, Priority};
+use crate::recording::KeptLog;
 
 /// Inputs that may wait for one worker. A worker ticks a thousand times a second, so this is far more than it has behind
 /// when all is well; whoever finds it full waits with reading its socket.
@@ -58,15 +61,6 @@ pub struct Pipeline {
     pub pool: Arc<Pool>,
 }
 
-/// Where a session's timeline is written, by its worker, before any of its effects leaves.
-pub trait Tape: Send {
-    /// What one tick wrote.
-    fn append(&mut self, records: &[Record]);
-
-    /// The session has ended.
-    fn finish(self: Box<Self>);
-}
-
 /// A session that is to begin.
 pub struct Opening {
     /// Its name.
@@ -81,8 +75,6 @@ pub struct Opening {
     pub pipeline: Pipeline,
     /// Whether its transport tells what the session says.
     pub tells: bool,
-    /// Where it is written down.
-    pub tape: Option<Box<dyn Tape>>,
 }
 
 /// How many things happened, for metrics. All of the workers count here.
@@ -122,6 +114,16 @@ pub struct Counts {
     pub turns_refused: AtomicU64,
     /// Microseconds in ticks and effects.
     pub busy_us: AtomicU64,
+    /// Events that are in a log.
+    pub logged: AtomicU64,
+    /// Events that a log had no room for, or that are over a limit.
+    pub left_out: AtomicU64,
+    /// Turns of which not even evidence could be kept.
+    pub evidence_lost: AtomicU64,
+    /// Writes to a log that the system refused.
+    pub log_failures: AtomicU64,
+    /// Ticks whose effects had to wait for the disk for longer than a frame lasts.
+    pub slow_writes: AtomicU64,
 }
 
 /// One more.
@@ -136,6 +138,19 @@ pub struct Bridge {
     next_key: AtomicU64,
     clock: Clock,
     counts: Arc<Counts>,
+}
+
+/// What a worker is told, before it begins.
+struct Inbox {
+    sender: Sender<Message>,
+    messages: Receiver<Message>,
+}
+
+impl Inbox {
+    fn new() -> Self {
+        let (sender, messages) = bounded(MAX_INBOX);
+        Self { sender, messages }
+    }
 }
 
 /// One worker, from outside.
@@ -184,20 +199,46 @@ pub enum NotGiven {
 
 impl Bridge {
     /// Starts so many workers, each with a core of its own that `new_core` makes on its thread. Together they take on what
-    /// `capacity` says, and no more.
+    /// `capacity` says, and no more. Nothing is recorded.
     pub fn start(workers: usize, capacity: Capacity, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
+        let lanes = (0..workers.max(1)).map(|_| (Inbox::new(), None));
+        Self::of(lanes.collect(), capacity, new_core)
+    }
+
+    /// Starts a worker for each of these logs, to which it writes what its sessions do before they do it.
+    ///
+    /// # Errors
+    /// There is no thread for one that writes or exports.
+    pub fn recording(
+        logs: Vec<KeptLog>,
+        capacity: Capacity,
+        new_core: impl Fn() -> Core + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let keep = |log| {
+            let inbox = Inbox::new();
+            let keeper = Keeper::new(log, &inbox.sender)?;
+            Ok((inbox, Some(keeper)))
+        };
+        Ok(Self::of(logs.into_iter().map(keep).collect::<std::io::Result<_>>()?, capacity, new_core))
+    }
+
+    fn of(
+        lanes: Vec<(Inbox, Option<Keeper>)>,
+        capacity: Capacity,
+        new_core: impl Fn() -> Core + Send + Sync + 'static,
+    ) -> Self {
         let (clock, counts) = (Clock::start(), Arc::new(Counts::default()));
-        let (new_core, workers) = (Arc::new(new_core), workers.max(1));
-        let books = books::Shared::new(capacity, workers);
-        let lanes = (0..workers).map(|number| {
+        let new_core = Arc::new(new_core);
+        let books = books::Shared::new(capacity, lanes.len());
+        let lanes = lanes.into_iter().enumerate().map(|(number, (inbox, keeper))| {
             let books = Books::new(&books, number);
-            let (inbox, messages) = bounded(MAX_INBOX);
             let (load, new_core, counts) = (Arc::new(Load::default()), Arc::clone(&new_core), Arc::clone(&counts));
-            let (shown, own) = (Arc::clone(&load), inbox.clone());
+            let (shown, Inbox { sender, messages }) = (Arc::clone(&load), inbox);
+            let own = sender.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, books).run());
-            Lane { inbox, load: shown, thread: thread.ok() }
+                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, books, keeper).run());
+            Lane { inbox: sender, load: shown, thread: thread.ok() }
         });
         let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);
         Self { lanes: lanes.collect(), seats, next_key: AtomicU64::new(1), clock, counts }

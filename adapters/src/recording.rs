@@ -29,6 +29,7 @@
 //! # Ok::<(), rspp_adapters::recording::RecordingError>(())
 //! ```
 
+mod archive;
 mod block;
 mod damage;
 mod evidence;
@@ -37,6 +38,7 @@ mod file;
 mod index;
 mod log;
 mod pressure;
+mod queue;
 mod reader;
 mod recorder;
 mod redactor;
@@ -55,6 +57,7 @@ use rspp_specs::timeline::Record;
 pub use rspp_specs::wire::generated::{RecordingEnd, RecordingHead, TurnEvidence};
 use rspp_specs::wire::{EventName, MAX_ENVELOPE_BYTES, WireError};
 
+pub use self::archive::{Archive, ArchiveError, KeptLog};
 use self::block::Chain;
 pub use self::block::{FORMAT_VERSION, MAX_BLOCK_BYTES};
 pub use self::damage::{Damage, DamageKind};
@@ -62,7 +65,8 @@ pub use self::evidence::{Evidence, missing};
 pub use self::export::{ExportCounts, ExportLimits, Exporter, ExporterThread};
 pub use self::file::RecordingFile;
 pub use self::index::{Index, Target};
-pub use self::log::{LogCounts, LogError, LogSize, WorkerLog};
+pub use self::log::{LogCounts, LogError, LogSize, Place, WorkerLog};
+pub use self::queue::{LogWriter, LogWriterThread};
 pub use self::reader::{Item, RecordingReader};
 pub use self::recorder::{Recorded, Recorder};
 pub use self::redactor::Redactor;

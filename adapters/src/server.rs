@@ -16,7 +16,6 @@ mod parking;
 mod reception;
 mod routes;
 mod socket;
-mod tape;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -53,8 +52,6 @@ pub struct Options {
     pub tls: Option<Certificate>,
     /// What it takes.
     pub limits: Limits,
-    /// The folder for recordings, if calls are recorded.
-    pub record: Option<PathBuf>,
     /// Pages of which hosts may connect, besides those of this one.
     pub allowed_origins: Vec<String>,
     /// Who is let in.
@@ -108,14 +105,6 @@ pub enum ServerError {
     /// The system refused.
     #[error("can't start the server: {0}")]
     System(std::io::Error),
-    /// The folder for recordings.
-    #[error("the folder for recordings {path}: {error}")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
 }
 
 /// A server that listens.
@@ -136,7 +125,6 @@ struct House {
     authority: Box<dyn Authority>,
     limits: Limits,
     parking: Parking,
-    record: Option<PathBuf>,
     allowed_origins: Vec<String>,
     guard: Guard,
     /// Makes tokens for whoever asks, where none are needed.
@@ -182,8 +170,7 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, record, allowed_origins, entry, graph, telephones, notes, authority } =
-            options;
+        let Options { listen, tls, limits, allowed_origins, entry, graph, telephones, notes, authority } = options;
         let authority = authority.unwrap_or_else(|| Box::new(Alone(pipeline.clone())));
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
@@ -194,9 +181,6 @@ impl Server {
         };
         let guard = Guard::new(keys, pipeline.plan.name());
         let tls = tls.as_ref().map(accept::acceptor).transpose()?;
-        if let Some(path) = &record {
-            std::fs::create_dir_all(path).map_err(|error| ServerError::Folder { path: path.clone(), error })?;
-        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             // Workers wake the sockets' tasks from their own threads. Left alone, the runtime looks at such tasks only once in
             // a while as long as sockets that have come in keep it busy: callers would be heard, and not answered.
@@ -215,7 +199,6 @@ impl Server {
             authority,
             limits,
             parking: Parking::default(),
-            record,
             allowed_origins,
             guard,
             issuer,
@@ -240,8 +223,8 @@ impl Server {
     }
 
     /// Serves until it is `asked` to end; then takes no new calls, lets those that are there come to an end for so long, and
-    /// ends.
-    pub fn run(self, asked: &CancellationToken, drain: Duration) {
+    /// ends. Gives whether the workers have ended with it.
+    pub fn run(self, asked: &CancellationToken, drain: Duration) -> bool {
         let Self { runtime, listener, tls, house, companions, .. } = self;
         runtime.block_on(async {
             for companion in companions {
@@ -257,10 +240,10 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, house.is_empty()).await;
         });
         runtime.shutdown_timeout(LAST_WORDS);
-        if let Ok(house) = Arc::try_unwrap(house) {
-            drop(house.parking);
-            house.bridge.stop(LAST_WORDS);
-        }
+        let Ok(house) = Arc::try_unwrap(house) else { return false };
+        drop(house.parking);
+        house.bridge.stop(LAST_WORDS);
+        true
     }
 }
 
@@ -304,10 +287,7 @@ impl House {
             None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
         };
         let session: Arc<str> = begun.session.unwrap_or(session).into();
-        let record = self.record.as_ref();
         let opening = Opening {
-            tape: record
-                .and_then(|folder| tape::Recorder::begin(folder, &session, &begun.pipeline.plan, self.notes.clone())),
             session,
             fairness_key: tenant.into(),
             priority: claims.map_or(Priority::Interactive, |claims| claims.priority),

@@ -21,6 +21,7 @@ mod network;
 mod pressure;
 mod providers;
 mod recogniser;
+mod recorder;
 mod session;
 mod speech;
 mod synthesiser;

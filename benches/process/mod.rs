@@ -13,6 +13,7 @@ use rspp::Registry;
 use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
+use rspp::adapters::recording::LogSize;
 use rspp::adapters::server::Limits;
 use rspp::serve::{Serve, serve};
 
@@ -62,6 +63,7 @@ pub(crate) fn run(spec: PathBuf, limits: Limits) {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         certificate: None,
         record: None,
+        log: LogSize::default(),
         workers: 1,
         limits,
         capacity: Capacity::default(),

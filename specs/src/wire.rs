@@ -286,9 +286,9 @@ pub fn encode_lean(record: &Record, redacted: Option<&Redacted>, out: &mut Vec<u
         payload: Some(payload),
         ..pb::Envelope::default()
     };
-    no_longer("envelope", envelope.encoded_len(), MAX_ENVELOPE_BYTES)?;
+    let before = out.len();
     envelope.encode(out).expect("memory takes everything");
-    Ok(())
+    no_longer("envelope", out.len() - before, MAX_ENVELOPE_BYTES).inspect_err(|_| out.truncate(before))
 }
 
 /// Back from [`encode_lean`].

@@ -219,7 +219,8 @@ fn what_is_over_a_limit_is_refused_on_both_sides() {
     let written = wire::encode(&input(Input::UserText(long.clone())), &context());
     assert_eq!(written, Err(text_error.clone()));
 
-    let audio = |bytes: usize, rate_hz| pb::AudioFrame { samples_le16: vec![0; bytes], rate_hz, spoken_by: None };
+    let audio =
+        |bytes: usize, rate_hz| pb::AudioFrame { samples_le16: vec![0; bytes], rate_hz, spoken_by: None, zeros: 0 };
     let read = |kind| {
         let mut envelope = envelope(&input(Input::UserText("short".into())));
         envelope.payload = Some(pb::envelope::Payload::Input(pb::Input { kind: Some(kind) }));

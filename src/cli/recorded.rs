@@ -55,7 +55,9 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
         if found.len() >= MAX_CALLS {
             return;
         }
-        if path.is_dir() && depth < MAX_DEPTH {
+        // What a server has not finished stands in a hidden folder.
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if path.is_dir() && depth < MAX_DEPTH && !is_hidden {
             walk(&path, depth + 1, found);
         } else if path.extension().is_some_and(|extension| extension == "rspp") {
             found.push(path);

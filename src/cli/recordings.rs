@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
-use rspp_adapters::recording::{Kept, Retention, Shelf};
+use rspp_adapters::recording::{Archive, Kept, Retention, Shelf};
 use serde_json::json;
 
 use super::outcome::{Failure, Outcome};
@@ -31,6 +31,11 @@ enum Action {
         /// Print one JSON array.
         #[arg(long)]
         json: bool,
+    },
+    /// Make recordings of what a server has left that was killed; the next server does it, too.
+    Recover {
+        /// The folder that it recorded into.
+        folder: PathBuf,
     },
     /// Remove what is too old, and then the oldest until the rest has room.
     Sweep {
@@ -61,8 +66,14 @@ impl Recordings {
         match &self.action {
             Action::List { folder, json } => {
                 let kept = Shelf::new(folder).list().map_err(|error| unread(folder, &error))?;
+                if Archive::is_left_behind(folder) {
+                    eprintln!(
+                        "note: more is in the logs of a server that runs or was killed: `rspp recordings recover`"
+                    );
+                }
                 if *json { as_json(&kept) } else { Ok(as_table(&kept)) }
             }
+            Action::Recover { folder } => recover(folder),
             Action::Sweep { folder, max_age, max_size, dry_run } => {
                 let retention = Retention { max_age: *max_age, max_bytes: *max_size };
                 let overdue = Shelf::new(folder).overdue(retention, SystemTime::now());
@@ -82,6 +93,19 @@ impl Recordings {
             }
         }
     }
+}
+
+fn recover(folder: &std::path::Path) -> Outcome {
+    let refused = |error: rspp_adapters::recording::ArchiveError| Failure::Run(error.to_string());
+    if !folder.is_dir() {
+        return Err(Failure::Input(format!(
+            "{}: no such folder; give the one that was recorded into",
+            folder.display()
+        )));
+    }
+    let recovered = Archive::open(folder).and_then(|archive| archive.recover()).map_err(refused)?;
+    let lines = recovered.iter().map(|path| format!("recovered: {}\n", path.display()));
+    Ok(lines.collect::<String>() + &format!("{} recordings\n", recovered.len()))
 }
 
 fn unread(folder: &std::path::Path, error: &std::io::Error) -> Failure {

@@ -24,7 +24,7 @@ use crate::diff::{Call, Options, Report};
 use crate::drawing::Live;
 use crate::playback::sound;
 use crate::replay::{
-    Anew, AnewError, Cursor, Held, Mode, Place, SeekError, Step, Verdict, check_inputs, plan_of, verdict,
+    Anew, AnewError, Cursor, Decided, Held, Mode, Place, SeekError, Step, Verdict, check_inputs, plan_of, verdict,
 };
 use crate::screen::Screen;
 
@@ -86,6 +86,8 @@ const EXAMPLES: &str = "Examples:
 With --step: Enter or n, the next event; t, the rest of the tick; c, on to the end; p, where it stands;
 save FILE; q, stop.
 
+Of a recording of L0 or L1, what was decided is judged by the contract.
+
 Exit code 0: identical, or the same within the tolerance. 1: it differs, or a file is damaged; the first
 difference, or the damage, is named. 2: wrong usage or input.";
 
@@ -134,8 +136,26 @@ impl Replay {
         let recording = whole(path)?;
         match self.holds_anew() {
             true => self.hold_anew(path, &recording, registry, interrupt),
+            false if self.asks_for_nothing() && check_inputs(&recording).is_err() => self.judge(path, &recording),
             false => self.play_back(path, &recording, place.as_ref(), registry, interrupt),
         }
+    }
+
+    /// Whether it is only to be told how the recording fares.
+    fn asks_for_nothing(&self) -> bool {
+        let plays = self.step || self.from.is_some() || self.speed != Speed::Max;
+        !plays && self.wav.is_none() && self.record.is_none()
+    }
+
+    /// What was said is not in the recording: what was decided is, and is judged.
+    fn judge(&self, path: &Path, recording: &Recording) -> Outcome {
+        let fail = |error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
+        let decisions = Decided::of(recording).map_err(|error| fail(&error))?;
+        if let Err(error) = check_inputs(recording) {
+            eprintln!("note: {error}");
+        }
+        let text = if self.json { json_of(&decisions)? } else { format!("{decisions}\n") };
+        if decisions.hold() { Ok(text) } else { Err(Failure::Unwell(text)) }
     }
 
     /// Whether there is anything that the recording does not answer.

@@ -8,6 +8,7 @@ use clap::Args;
 use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::pool;
 use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::recording::LogSize;
 use rspp_adapters::server::{Certificate, DOORS, Limits};
 use rspp_adapters::telephony::Provider;
 use rspp_compiler::Registry;
@@ -45,6 +46,9 @@ pub(super) struct Serve {
     /// Write a recording of each call into this folder.
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
+    /// Room on the disk for what each worker has recorded and not exported yet.
+    #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(4..=65_536))]
+    record_log: u64,
     /// Worker threads, each with a core of its own and its share of the calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
@@ -106,6 +110,7 @@ impl Serve {
             listen: self.listen,
             certificate: self.cert.zip(self.key).map(|(chain, key)| Certificate { chain, key }),
             record: self.record,
+            log: LogSize::of(self.record_log << 20),
             workers: self.workers,
             limits: Limits { connections: self.max_connections, ..Limits::default() },
             pool: pool::Limits {

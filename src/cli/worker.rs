@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::recording::LogSize;
 use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
 
@@ -47,6 +48,9 @@ pub(super) struct Worker {
     /// Write a recording of each call into this folder.
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
+    /// Room on the disk for what each worker thread has recorded and not exported yet.
+    #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(4..=65_536))]
+    record_log: u64,
     /// Let in, while the control plane is away, whoever has a token signed by this key; may be given several times.
     #[arg(long, value_name = "PUBLIC.pem")]
     token_key: Vec<PathBuf>,
@@ -78,6 +82,7 @@ impl Worker {
             capacity: self.capacity,
             workers: self.workers,
             record: self.record,
+            log: LogSize::of(self.record_log << 20),
             token_keys,
             allowed_origins: self.allow_origin,
             drain: Duration::from_secs(self.drain),

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rspp_adapters::admission::Capacity;
+use rspp_adapters::bridge::Pipeline;
 use rspp_adapters::bridge::pool::Limits as PoolLimits;
-use rspp_adapters::bridge::{Bridge, Pipeline};
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::notes::Notes;
+use rspp_adapters::recording::{Archive, ArchiveError, LogSize};
 use rspp_adapters::server::{Entry, Limits, Options, Server, ServerError};
 use rspp_adapters::telephony::Telephones;
 use rspp_adapters::token::PublicKey;
@@ -31,6 +32,7 @@ use super::client::{AskError, Client};
 use super::seat::{Seat, Seated, rollout_of};
 use super::shelf::{Shelf, ShelfError};
 use crate::drawing::graph_svg;
+use crate::serve::bridge;
 
 /// What a worker needs.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Worker {
     pub workers: usize,
     /// Where recordings go.
     pub record: Option<PathBuf>,
+    /// How large each worker thread's log is, from which recordings are cut.
+    pub log: LogSize,
     /// Keys besides the control plane's own whose tokens let callers in, for when it is away.
     pub token_keys: Vec<PublicKey>,
     /// Pages of which hosts may connect.
@@ -75,6 +79,9 @@ pub enum WorkerError {
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The folder for recordings.
+    #[error(transparent)]
+    Record(#[from] ArchiveError),
     /// The control plane's key.
     #[error("the control plane gives a key that is none: it is of another version")]
     Key,
@@ -114,7 +121,8 @@ pub fn work(
     let token_key = PublicKey::from_pem(&view.token_key).map_err(|_| WorkerError::Key)?;
     let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), view));
     // The server listens before callers are sent to it.
-    let server = server(worker, registry, (first, token_key), &seat, &notes)?;
+    let archive = worker.record.as_ref().map(Archive::open).transpose()?;
+    let server = server(worker, registry, (first, token_key), &seat, archive.as_ref(), &notes)?;
     let address = server.address();
     let agent = Arc::new(Agent {
         hasty: Client::new(&worker.control_plane, Some(&worker.key), BEAT_PATIENCE)?,
@@ -137,10 +145,13 @@ pub fn work(
     interrupt.may_take(worker.drain + LAST_MOMENTS);
     let _ending = interrupt.ending();
     on_ready(address);
-    server.run(interrupt.asked(), worker.drain);
+    let have_ended = server.run(interrupt.asked(), worker.drain);
     agent.over.store(true, Ordering::Release);
     // The last word on its sessions.
     let _ = lease.join();
+    if let Some(archive) = archive.filter(|_| have_ended) {
+        archive.close()?;
+    }
     Ok(())
 }
 
@@ -171,9 +182,9 @@ fn server(
     registry: &Registry,
     (first, token_key): (Pipeline, PublicKey),
     seat: &Arc<Seat>,
+    archive: Option<&Archive>,
     notes: &Notes,
 ) -> Result<Server, WorkerError> {
-    let cores = registry.clone();
     let connections = usize::try_from(worker.capacity).unwrap_or(usize::MAX).saturating_add(SPARE_CONNECTIONS);
     let mut keys = vec![token_key];
     keys.extend(&worker.token_keys);
@@ -181,7 +192,6 @@ fn server(
         listen: worker.listen,
         tls: None,
         limits: Limits { connections, ..Limits::default() },
-        record: worker.record.clone(),
         allowed_origins: worker.allowed_origins.clone(),
         entry: Entry::Tokens(keys),
         graph: graph_svg(&first.plan),
@@ -189,7 +199,8 @@ fn server(
         notes: notes.clone(),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
     };
-    let bridge = Bridge::start(worker.workers, Capacity::default(), move || crate::core(cores.clone()));
+    let recorded = archive.map(|archive| (archive, worker.log));
+    let bridge = bridge((worker.workers, Capacity::default()), recorded, registry, notes)?;
     Ok(Server::bind(options, first, bridge)?)
 }
 

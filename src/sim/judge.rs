@@ -318,6 +318,17 @@ impl Watch for Judge {
     }
 }
 
+/// The numbers that a call of this plan is judged by.
+pub(crate) fn limits_of(plan: &Plan) -> Limits {
+    let lookahead = plan.nodes().iter().find_map(|node| match &node.kind {
+        NodeKind::Playout(params) => Some(params.lookahead),
+        _ => None,
+    });
+    let contract = Limits::CONTRACT;
+    let playout_lookahead = lookahead.unwrap_or(contract.playout_lookahead);
+    Limits { playout_lookahead, voices_are_heard: voices_are_heard(plan), ..contract }
+}
+
 /// Whether all that voices give goes to playout, and nowhere else.
 fn voices_are_heard(plan: &Plan) -> bool {
     let speaks = |edge: &&PlanEdge| matches!(plan.node(edge.from).kind, NodeKind::Tts { .. });
@@ -329,13 +340,7 @@ fn voices_are_heard(plan: &Plan) -> bool {
 
 impl Call {
     fn new(plan: &Plan) -> Self {
-        let lookahead = plan.nodes().iter().find_map(|node| match &node.kind {
-            NodeKind::Playout(params) => Some(params.lookahead),
-            _ => None,
-        });
-        let contract = Limits::CONTRACT;
-        let playout_lookahead = lookahead.unwrap_or(contract.playout_lookahead);
-        let limits = Limits { playout_lookahead, voices_are_heard: voices_are_heard(plan), ..contract };
+        let limits = limits_of(plan);
         Self {
             renderer: Renderer::new(plan),
             checker: Checker::new(limits),

@@ -2,7 +2,8 @@
 //!
 //! At L2, every record must come out again, bytes of audio and words included. At L0 the recording has no words and no
 //! audio that a detector could hear again; what the replay gives is redacted as the recording was, and then control,
-//! decisions, effects and hashes must be the same, record by record.
+//! decisions, effects and hashes must be the same, record by record. And by itself, with nothing else to go by, what it says
+//! was decided must be what the contract has follow from what it says came in.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use rspp_specs::timeline::Record;
 use serde::Serialize;
 
 use super::judge::Judge;
-use crate::replay::{ReplayError, replay_all};
+use crate::replay::{Decided, ReplayError, replay_all};
 
 /// What came of replaying every call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -123,9 +124,15 @@ impl Replaying {
         }
         let mut redactor = at_l0(&session, &plan);
         let again: Vec<Record> = again.iter().map(|record| redacted(&mut redactor, record)).collect();
-        let recorded = Recording::read(&*least).map_err(told)?.records;
-        if let Some(place) = first_difference(&recorded, &again) {
-            self.differs(which, RecordingLevel::L0, &tell(place, &recorded, &again));
+        let recording = Recording::read(&*least).map_err(told)?;
+        let recorded = &recording.records;
+        if let Some(place) = first_difference(recorded, &again) {
+            self.differs(which, RecordingLevel::L0, &tell(place, recorded, &again));
+        } else {
+            let decisions = Decided::of(&recording).map_err(|error| error.to_string())?;
+            if !decisions.hold() {
+                self.differs(which, RecordingLevel::L0, &decisions.to_string());
+            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use rspp::Registry;
 use rspp::adapters::admission::Capacity;
 use rspp::adapters::bridge::pool;
 use rspp::adapters::interrupt::Interrupt;
+use rspp::adapters::recording::LogSize;
 use rspp::adapters::server::Limits;
 use rspp::serve::{Serve, serve};
 use rspp::spec::Over;
@@ -36,6 +37,7 @@ impl House {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             certificate: None,
             record: None::<PathBuf>,
+            log: LogSize::of(8 << 20),
             workers: 1,
             limits: Limits::default(),
             capacity: Capacity::default(),

@@ -78,6 +78,8 @@ struct State {
     ended: bool,
     /// It was overfull, and has not been empty since.
     stalled: bool,
+    /// Of this turn audio was dropped here from this sample on, because the gate had moved on; its clear is yet to come.
+    unsent: Option<(TurnId, u64)>,
     waker: Option<Waker>,
 }
 
@@ -98,7 +100,7 @@ impl Outlet {
     /// The next thing that is said, or a promise to be woken.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Outbound> {
         let mut state = self.lock();
-        match state.pop() {
+        match state.pop(self.epoch.load(Ordering::Acquire)) {
             Some(outbound) => Poll::Ready(outbound),
             None => {
                 state.waker = Some(cx.waker().clone());
@@ -109,7 +111,7 @@ impl Outlet {
 
     /// The next thing that is said, if there is one.
     pub fn try_next(&self) -> Option<Outbound> {
-        self.lock().pop()
+        self.lock().pop(self.epoch.load(Ordering::Acquire))
     }
 
     /// Whether it was overfull and is empty now; says so once.
@@ -136,11 +138,16 @@ impl Outlet {
         Ok(())
     }
 
+    /// Moves the gate on: what is sent of earlier epochs is stopped from now on. What is told of it may come later.
+    pub(crate) fn fence(&self, epoch: EgressEpoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+
     /// Moves the gate on, throws away what waits of earlier epochs, and says so.
     pub(crate) fn push_clear(&self, turn: TurnId, epoch: EgressEpoch) {
-        self.epoch.store(epoch.0, Ordering::Release);
+        self.fence(epoch);
         let mut state = self.lock();
-        let mut unsent_from = None;
+        let mut unsent_from = state.unsent.take().filter(|(of, _)| *of == turn).map(|(_, from)| from);
         state.queue.retain(|outbound| match outbound {
             Outbound::Audio(audio) if audio.epoch < epoch => {
                 if audio.turn == turn && unsent_from.is_none() {
@@ -202,7 +209,14 @@ impl Outlet {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<Outbound> {
+    fn pop(&mut self, epoch: u32) -> Option<Outbound> {
+        while let Some(Outbound::Audio(audio)) = self.queue.front().filter(|_| self.missed == 0)
+            && audio.epoch.0 < epoch
+        {
+            self.unsent.get_or_insert((audio.turn, audio.from_sample));
+            self.audio -= 1;
+            self.queue.pop_front();
+        }
         if self.missed > 0 {
             return Some(Outbound::Missed(std::mem::take(&mut self.missed)));
         }
@@ -247,6 +261,21 @@ mod tests {
         assert_eq!(outlet.try_next(), Some(Outbound::Audio(audio(1, 1, 1))));
         assert_eq!((outlet.try_next(), outlet.waiting()), (None, (0, 0)));
         assert!(outlet.admits(EgressEpoch(1)));
+    }
+
+    /// The gate closes as soon as it is known that it has to, and the clear comes when it is written.
+    #[test]
+    fn what_a_closed_gate_keeps_back_is_not_taken_for_sent() {
+        let outlet = Outlet::default();
+        for frame in 0..3 {
+            outlet.push_audio(audio(1, 0, frame)).expect("there is room");
+        }
+        assert_eq!(outlet.try_next(), Some(Outbound::Audio(audio(1, 0, 0))));
+        outlet.fence(EgressEpoch(1));
+        assert_eq!((outlet.try_next(), outlet.waiting()), (None, (0, 0)));
+        outlet.push_clear(TurnId(1), EgressEpoch(1));
+        let clear = Outbound::Clear { turn: TurnId(1), epoch: EgressEpoch(1), unsent_from: Some(320) };
+        assert_eq!(outlet.try_next(), Some(clear));
     }
 
     #[test]

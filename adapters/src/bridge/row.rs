@@ -1,4 +1,4 @@
-//! A session, on its worker's side: whom it has asked, whom it tells, where it is written down.
+//! A session, on its worker's side: whom it has asked, and whom it tells.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::outlet::{End, Outlet};
 use super::pool::{Client, Pool, Running, Taken, unbound};
 use super::seats::Seat;
 use super::worker::Message;
-use super::{Counts, Key, Opening, Tape, count};
+use super::{Counts, Key, Opening, count};
 use crate::admission::LocalAdmission;
 use crate::drive::Schedule;
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
@@ -25,7 +25,9 @@ use crate::transport::{Audio, is_told};
 /// One session.
 pub(crate) struct Row {
     pub(crate) key: Key,
-    /// What the tick has written of it.
+    /// Its account in the worker's books.
+    account: Slot,
+    /// What a tick has written of it, and is to be performed.
     pub(crate) records: Vec<Record>,
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
@@ -33,7 +35,6 @@ pub(crate) struct Row {
     pool: Arc<Pool>,
     /// With whom it shares what is scarce.
     fairness_key: Arc<str>,
-    tape: Option<Box<dyn Tape>>,
     tells: bool,
     /// What providers that answer at once have answered, and nobody has taken yet.
     pub(crate) answered: Schedule,
@@ -61,16 +62,16 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Row {
-    pub(crate) fn new(key: Key, outlet: Arc<Outlet>, opening: Opening, seat: Seat) -> Self {
-        let Opening { fairness_key, pipeline, tells, tape, .. } = opening;
+    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: Opening, seat: Seat) -> Self {
+        let Opening { fairness_key, pipeline, tells, .. } = opening;
         Self {
             key,
+            account,
             records: Vec::new(),
             behind: false,
             outlet,
             pool: pipeline.pool,
             fairness_key,
-            tape,
             tells,
             seat: Some(seat),
             answered: Schedule::default(),
@@ -83,20 +84,17 @@ impl Row {
         }
     }
 
-    /// Writes down what the tick wrote, and then does what it wants done. Gives how the session ended, if it has.
+    /// Does what a tick wants done. Gives how the session ended, if it has.
     pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
-        if let Some(tape) = &mut self.tape {
-            tape.append(&self.records);
-        }
         let mut records = std::mem::take(&mut self.records);
-        for Record { slot, at, entry, .. } in records.drain(..) {
+        for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
-            around.admission.on_entry(slot, &entry);
+            around.admission.on_entry(self.account, &entry);
             if self.tells && is_told(&entry) {
                 self.outlet.push_told(at, entry.clone());
             }
             if let Entry::Effect(effect) = entry {
-                self.do_effect(slot, effect, around);
+                self.do_effect(effect, around);
             }
         }
         self.records = records;
@@ -108,9 +106,6 @@ impl Row {
     pub(crate) fn finish(&mut self, end: End) {
         for running in self.running.values().filter(|running| !running.outlives_session()) {
             running.cancel();
-        }
-        if let Some(tape) = self.tape.take() {
-            tape.finish();
         }
         // Who hears that it is over finds its place free.
         drop(self.seat.take());
@@ -133,7 +128,7 @@ impl Row {
         }
     }
 
-    fn do_effect(&mut self, slot: Slot, effect: Effect, around: &mut Surroundings<'_>) {
+    fn do_effect(&mut self, effect: Effect, around: &mut Surroundings<'_>) {
         match effect {
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 count(&around.counts.frames_out);
@@ -147,7 +142,7 @@ impl Row {
                 count(&around.counts.clears);
                 self.outlet.push_clear(turn, epoch);
             }
-            Effect::Invoke { id, binding, request } => match around.admission.dispatch(slot, id, &request) {
+            Effect::Invoke { id, binding, request } => match around.admission.dispatch(self.account, id, &request) {
                 Some(refused) => self.refuse_dispatch(refused, around),
                 None => self.invoke(id, &binding, &request, around),
             },

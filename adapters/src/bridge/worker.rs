@@ -3,6 +3,9 @@
 //! Time is read once a turn of the loop, before the tick. A turn that comes late, because the machine was busy elsewhere,
 //! does in one tick all that was due meanwhile: the pacer's playhead goes by the time and not by how often it was woken, so
 //! audio is handed on until it is as far ahead as it should be, and the caller has lost nothing.
+//!
+//! Where sessions are recorded, a tick's effects wait until it is written (`keeper`). A session that has ended has its
+//! slot no more, and its row as long as effects of it wait: so rows are numbered by themselves, and the books go by rows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,17 +19,20 @@ use rspp_specs::ids::Slot;
 use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
 use rspp_specs::meter::Overrun;
 use rspp_specs::outcome::Outcome;
+use rspp_specs::recording::RecorderReport;
 use rspp_specs::time::{Lane, Micros};
-use rspp_specs::timeline::{Input, Record, SessionOpen};
+use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal};
 
 use super::books::Books;
 use super::clock::Clock;
+use super::keeper::{Keeper, Tick, Waiting};
 use super::outlet::{End, Outlet};
 use super::row::{Row, Surroundings};
 use super::seats::Seat;
 use super::wall::Wall;
 use super::{Counts, Key, Load, Opening, count, stopwatch};
 use crate::admission::LocalAdmission;
+use crate::recording::Place;
 
 /// To a worker.
 pub(crate) enum Message {
@@ -36,6 +42,8 @@ pub(crate) enum Message {
     Input(Key, Input),
     /// The worker ends, and with it all that is left.
     Stop,
+    /// More of its log is written.
+    Written,
 }
 
 /// Messages that are taken before a tick: what one can hold, and some control.
@@ -48,6 +56,10 @@ const MAX_ANSWERS: usize = MAX_TICK_DATA_INPUTS / 2;
 const MAX_ANSWERS_OF_SESSION: usize = MAX_TICK_SESSION_DATA_INPUTS / 4;
 /// A worker that has nothing to do looks around so often.
 const LOOK_EVERY: Micros = Micros::from_ms(500);
+/// While inputs gather, it is looked so often whether the last tick is written.
+const LOOK_FOR_WRITTEN: Micros = Micros(100);
+/// Of a slot without a session.
+const NOBODY: usize = usize::MAX;
 
 /// One worker.
 pub(crate) struct Worker {
@@ -62,12 +74,21 @@ pub(crate) struct Worker {
     admission: LocalAdmission,
     /// What those of the other workers use.
     books: Books,
-    slots: BTreeMap<Key, Slot>,
+    /// Where each session is that has not ended: its slot in the core, and its row.
+    places: BTreeMap<Key, (Slot, usize)>,
     rows: Vec<Option<Row>>,
+    free_rows: Vec<usize>,
+    /// By slot, the row of who has it.
+    row_of: Vec<usize>,
     batch: Batch,
     records: Vec<Record>,
-    /// Slots of which the tick has written something.
-    touched: Vec<Slot>,
+    /// For each of these records, the row of its session.
+    records_of: Vec<usize>,
+    /// Ticks whose effects are to be performed.
+    waiting: Waiting,
+    keeper: Option<Keeper>,
+    /// Rows of which a tick has written something.
+    touched: Vec<usize>,
     /// What did not fit into the last tick.
     held: VecDeque<(Key, Input)>,
     /// Inputs that follow from effects.
@@ -119,6 +140,7 @@ impl Worker {
         load: Arc<Load>,
         counts: Arc<Counts>,
         books: Books,
+        keeper: Option<Keeper>,
     ) -> Self {
         Self {
             core: core.measured(stopwatch::meter()),
@@ -129,10 +151,15 @@ impl Worker {
             counts,
             admission: LocalAdmission::new(books.capacity()),
             books,
-            slots: BTreeMap::new(),
+            places: BTreeMap::new(),
             rows: Vec::new(),
+            free_rows: Vec::new(),
+            row_of: Vec::new(),
             batch: Batch::default(),
             records: Vec::new(),
+            records_of: Vec::new(),
+            waiting: Waiting::default(),
+            keeper,
             touched: Vec::new(),
             held: VecDeque::new(),
             follow: Vec::new(),
@@ -149,21 +176,33 @@ impl Worker {
     pub(crate) fn run(mut self) {
         while !self.stopping {
             let first = self.wait();
+            self.perform_written(self.clock.now());
+            if matches!(first, Some(Message::Written)) {
+                continue;
+            }
             self.gather();
             let now = self.clock.now();
             self.load.looked_at.store(now.0, Ordering::Relaxed);
             self.take_all(now, first);
             self.turn(now);
         }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.write_all();
+        }
+        self.perform_written(self.clock.now());
         for row in self.rows.iter_mut().flatten() {
             row.finish(End::Stopped);
+        }
+        if let Some(keeper) = self.keeper {
+            keeper.stop();
         }
     }
 
     /// Waits until there is something to do.
     fn wait(&self) -> Option<Message> {
         let now = self.clock.now();
-        let hurry = !(self.held.is_empty() && self.follow.is_empty() && self.answered.is_empty());
+        let may_sleep = self.keeper.as_ref().is_none_or(|keeper| keeper.may_sleep(&self.waiting));
+        let hurry = !(may_sleep && self.held.is_empty() && self.follow.is_empty() && self.answered.is_empty());
         let at = self.core.next_deadline(now).unwrap_or(Micros(u64::MAX)).min(now + LOOK_EVERY);
         if hurry || at <= now {
             return self.messages.try_recv().ok();
@@ -173,9 +212,15 @@ impl Worker {
 
     /// Lets inputs gather, where there were many ticks just now.
     fn gather(&mut self) {
-        let (now, next_at) = (self.clock.now(), self.pace.next_at());
-        if now < next_at {
-            std::thread::sleep(Duration::from_micros(next_at.since(now).0));
+        let next_at = self.pace.next_at();
+        let mut now = self.clock.now();
+        while now < next_at {
+            // What is written meanwhile waits for no tick.
+            self.perform_written(now);
+            let rest = next_at.since(now).0;
+            let step = if self.waiting.is_empty() { rest } else { rest.min(LOOK_FOR_WRITTEN.0) };
+            std::thread::sleep(Duration::from_micros(step));
+            now = self.clock.now();
         }
         self.pace.on_tick(now.max(next_at));
     }
@@ -183,7 +228,7 @@ impl Worker {
     /// Takes what waits, within bounds: what did not fit last time first.
     fn take_all(&mut self, now: Micros, first: Option<Message>) {
         for (key, _) in &self.held {
-            if let Some(row) = self.slots.get(key).and_then(|slot| self.rows[slot.0 as usize].as_mut()) {
+            if let Some(row) = self.places.get(key).and_then(|(_, row)| self.rows[*row].as_mut()) {
                 row.behind = false;
             }
         }
@@ -214,6 +259,7 @@ impl Worker {
             }
             Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
             Message::Stop => self.stopping = true,
+            Message::Written => {}
         }
     }
 
@@ -229,25 +275,33 @@ impl Worker {
         self.counts.sessions.fetch_add(1, Ordering::Relaxed);
         let Opening { session, fairness_key, priority, epoch, pipeline, .. } = &opening;
         let (fairness_key, epoch) = (Arc::clone(fairness_key), *epoch);
-        self.admission.enter(slot, Arc::clone(&fairness_key), *priority, epoch, 0);
+        let row = self.free_rows.pop().unwrap_or_else(|| {
+            self.rows.push(None);
+            self.rows.len() - 1
+        });
+        let account = Slot(u32::try_from(row).expect("a worker has few sessions"));
+        self.admission.enter(account, Arc::clone(&fairness_key), *priority, epoch, 0);
         let open = SessionOpen::new(Arc::clone(session), Arc::clone(&pipeline.plan));
         let open = SessionOpen { fairness_key, epoch, ..open };
         let index = slot.0 as usize;
-        if self.rows.len() <= index {
-            self.rows.resize_with(index + 1, || None);
-        }
-        self.rows[index] = Some(Row::new(key, outlet, opening, seat));
-        self.slots.insert(key, slot);
+        self.row_of.resize(self.row_of.len().max(index + 1), NOBODY);
+        self.row_of[index] = row;
+        self.rows[row] = Some(Row::new(key, account, outlet, opening, seat));
+        self.places.insert(key, (slot, row));
         self.offer(key, Input::SessionOpen(Box::new(open)));
         let reading = self.wall.reading(self.clock.now());
         self.offer(key, Input::WallClock(reading));
+        let says = self.keeper.as_ref().map_or(RecorderReport::Relaxed, Keeper::says);
+        if says != RecorderReport::Relaxed {
+            self.offer(key, Input::Recorder(says));
+        }
     }
 
     /// Puts an input into the tick, or behind what waits for the next. Control always fits, and overtakes data. What is
     /// for a session that has ended is dropped.
     fn offer(&mut self, key: Key, input: Input) {
-        let Some(slot) = self.slots.get(&key).copied() else { return };
-        let Some(row) = self.rows[slot.0 as usize].as_mut() else { return };
+        let Some((slot, row)) = self.places.get(&key).copied() else { return };
+        let Some(row) = self.rows[row].as_mut() else { return };
         if row.behind && input.lane() == Lane::Data {
             self.held.push_back((key, input));
             return;
@@ -280,39 +334,84 @@ impl Worker {
                 return;
             }
             let Some(key) = self.answered.pop_front() else { return };
-            let Some(slot) = self.slots.get(&key).copied() else { continue };
+            let Some((_, place)) = self.places.get(&key).copied() else { continue };
             for _ in 0..MAX_ANSWERS_OF_SESSION {
-                let Some(row) = self.rows[slot.0 as usize].as_mut().filter(|row| !row.behind) else { break };
+                let Some(row) = self.rows[place].as_mut().filter(|row| !row.behind) else { break };
                 let Some(input) = row.answered.pop_until(now) else { break };
                 self.offer(key, input);
             }
-            if let Some(row) = self.rows[slot.0 as usize].as_mut() {
+            if let Some(row) = self.rows[place].as_mut() {
                 row.is_in_line = row.answered.next_at().is_some();
                 self.answered.extend(row.is_in_line.then_some(key));
             }
         }
     }
 
-    /// One tick, and what follows from it.
+    /// One tick, and what follows from it and is written.
     fn turn(&mut self, now: Micros) {
         self.core.tick(now, &mut self.batch, &mut self.records);
         count(&self.counts.ticks);
         self.tell_overruns();
-        for record in self.records.drain(..) {
-            let Some(row) = self.rows.get_mut(record.slot.0 as usize).and_then(Option::as_mut) else { continue };
-            if row.records.is_empty() {
-                self.touched.push(record.slot);
-            }
-            row.records.push(record);
-        }
-        for slot in std::mem::take(&mut self.touched) {
-            self.perform(now, slot);
-        }
+        let place = self.keeper.as_mut().map(|keeper| keeper.append(&self.records));
+        self.hand_out(now, place);
+        self.perform_written(now);
         self.tell_admission();
+        let waiting = &self.waiting;
+        if let Some(report) = self.keeper.as_mut().and_then(|keeper| keeper.measure(now, waiting)) {
+            self.follow.extend(self.places.keys().map(|key| (*key, Input::Recorder(report))));
+        }
         if now.since(self.looked_around) >= LOOK_EVERY {
             self.look_around(now);
         }
         self.counts.busy_us.fetch_add(self.clock.now().since(now).0, Ordering::Relaxed);
+    }
+
+    /// Who has this slot.
+    fn row_at(&self, slot: Slot) -> Option<&Row> {
+        let row = self.row_of.get(slot.0 as usize)?;
+        self.rows.get(*row).and_then(Option::as_ref)
+    }
+
+    /// Finds the rows of what the tick wrote. Two things of it wait for nothing: a gate closes, and who has ended gets no more
+    /// inputs.
+    fn hand_out(&mut self, now: Micros, place: Option<Place>) {
+        if self.records.is_empty() {
+            return;
+        }
+        for record in &self.records {
+            let place = self.row_of.get(record.slot.0 as usize).copied().unwrap_or(NOBODY);
+            self.records_of.push(place);
+            let Some(row) = self.rows.get(place).and_then(Option::as_ref) else { continue };
+            match &record.entry {
+                Entry::Effect(Effect::ClearTransport { epoch, .. }) => row.outlet.fence(*epoch),
+                Entry::Signal(_, Signal::SessionEnded) => {
+                    self.places.remove(&row.key);
+                }
+                _ => {}
+            }
+        }
+        self.waiting.put(now, place, &mut self.records, &mut self.records_of);
+    }
+
+    /// Performs the effects of what is written.
+    fn perform_written(&mut self, now: Micros) {
+        while let Some(tick) = self.waiting.pop(now, self.keeper.as_ref(), &self.counts) {
+            self.perform_tick(now, tick);
+        }
+    }
+
+    fn perform_tick(&mut self, now: Micros, mut tick: Tick) {
+        for (record, place) in tick.records.drain(..).zip(&tick.rows) {
+            let Some(row) = self.rows.get_mut(*place).and_then(Option::as_mut) else { continue };
+            if row.records.is_empty() {
+                self.touched.push(*place);
+            }
+            row.records.push(record);
+        }
+        self.waiting.take_back(tick);
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.drain(..).for_each(|place| self.perform(now, place));
+        self.touched = touched;
     }
 
     /// What there is for new turns is an input of each session for which it has changed.
@@ -327,15 +426,17 @@ impl Worker {
     /// What nodes have computed for too long is an input of their sessions' next tick.
     fn tell_overruns(&mut self) {
         self.core.hand_over_overruns(&mut self.overruns);
-        for Overrun { slot, node, took } in self.overruns.drain(..) {
+        let mut overruns = std::mem::take(&mut self.overruns);
+        for Overrun { slot, node, took } in overruns.drain(..) {
             count(&self.counts.overruns);
-            let row = self.rows.get(slot.0 as usize).and_then(Option::as_ref);
-            self.follow.extend(row.map(|row| (row.key, Input::NodeOverrun { node, took })));
+            let key = self.row_at(slot).map(|row| row.key);
+            self.follow.extend(key.map(|key| (key, Input::NodeOverrun { node, took })));
         }
+        self.overruns = overruns;
     }
 
-    fn perform(&mut self, now: Micros, slot: Slot) {
-        let Some(row) = self.rows[slot.0 as usize].as_mut() else { return };
+    fn perform(&mut self, now: Micros, place: usize) {
+        let Some(row) = self.rows[place].as_mut() else { return };
         let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
         let admission = &mut self.admission;
         let over = row.perform(&mut Surroundings { now, inbox, counts, admission, follow });
@@ -344,11 +445,11 @@ impl Worker {
             self.answered.push_back(key);
         }
         if let Some(end) = over {
-            self.slots.remove(&key);
             // Who hears that it is over finds it counted so.
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
             self.counts.sessions.fetch_sub(1, Ordering::Relaxed);
-            self.rows[slot.0 as usize].take().into_iter().for_each(|mut row| row.finish(end));
+            self.rows[place].take().into_iter().for_each(|mut row| row.finish(end));
+            self.free_rows.push(place);
         }
     }
 
@@ -361,6 +462,9 @@ impl Worker {
         }
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
+        if let Some(keeper) = &mut self.keeper {
+            keeper.look_around(&self.counts);
+        }
     }
 }
 

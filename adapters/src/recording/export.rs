@@ -146,9 +146,10 @@ impl Exporter {
                 self.place = end;
                 continue;
             }
-            let is_whole = end == (round + 1) * self.ring.size.segment_bytes;
-            self.take_bytes(round, at, &bytes);
-            self.place = end;
+            let segment_end = (round + 1) * self.ring.size.segment_bytes;
+            // Behind the mark that ends a segment early stands what an earlier time round has left.
+            self.place = if self.take_bytes(round, at, &bytes) { segment_end } else { end };
+            let is_whole = self.place == segment_end;
             if is_whole {
                 self.release();
             }
@@ -183,12 +184,13 @@ impl Exporter {
         File::options().append(true).open(path)?.write_all(&session.to_le_bytes())
     }
 
-    fn take_bytes(&mut self, round: u64, at: u64, bytes: &[u8]) {
+    /// Whether the segment ends within these bytes.
+    fn take_bytes(&mut self, round: u64, at: u64, bytes: &[u8]) -> bool {
         let skipped = if at == 0 { SEGMENT_HEAD_BYTES } else { 0 };
         let mut items = Items { round, rest: bytes.get(skipped..).unwrap_or_default() };
         while let Some(item) = items.next_item() {
             if item.kind == ItemKind::Turn {
-                return;
+                return true;
             }
             let session = item.session;
             if self.take_item(&item).is_err() {
@@ -198,6 +200,7 @@ impl Exporter {
             }
         }
         self.counts.damaged += u64::from(!items.rest.is_empty());
+        false
     }
 
     fn take_item(&mut self, item: &Item<'_>) -> Result<(), RecordingError> {
@@ -532,14 +535,15 @@ const PARTIAL: &str = ".rspp.partial";
 pub(super) fn file_name(session: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let name: String = session.chars().take(100).map(allowed).collect();
-    name.trim_start_matches('.').to_owned()
+    let name = name.trim_start_matches('.');
+    if name.is_empty() { "call".to_owned() } else { name.to_owned() }
 }
 
 fn path_of(spool: &Path, session: u32, name: &str) -> PathBuf {
     spool.join(format!("{session}-{}{PARTIAL}", file_name(name)))
 }
 
-fn named(partial: &Path) -> Result<PathBuf, RecordingError> {
+pub(super) fn named(partial: &Path) -> Result<PathBuf, RecordingError> {
     let path = partial.with_extension("");
     // Two calls of one name are two recordings.
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -552,7 +556,7 @@ fn named(partial: &Path) -> Result<PathBuf, RecordingError> {
 }
 
 /// Recordings in the spool that are not finished.
-fn partials_in(spool: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+pub(super) fn partials_in(spool: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     let entries = std::fs::read_dir(spool).map_err(io_error(format!("read {}", spool.display())))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.to_string_lossy().ends_with(PARTIAL));
@@ -561,7 +565,7 @@ fn partials_in(spool: &Path) -> Result<Vec<PathBuf>, RecordingError> {
 }
 
 /// Recordings in the spool that have their name.
-fn finished_in(spool: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn finished_in(spool: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(spool)?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "rspp"));

@@ -2,9 +2,11 @@
 //!
 //! The log is a ring of segments of fixed size, whose room is taken from the disk when it is made: the worker never makes,
 //! lengthens or waits for a file, and never for [`Exporter`](super::export::Exporter), which follows it. A tick's events are
-//! one write, into the system's page cache; ticks without an effect wait for the next one that has one, or for a full
-//! buffer. When the ring is nearly full, events are left out and evidence alone is kept, in room that nothing else may
-//! take; [`WorkerLog::measure`] says long before what the sessions are to be told.
+//! one write, into the system's page cache; ticks that nobody outside notices wait for the next one that somebody does, or
+//! for a full buffer. The write is made by whoever appends, or, once [`WorkerLog::writer`] was asked for, by a thread of its
+//! own, and [`WorkerLog::is_written`] says when a tick's effects may leave. When ring or queue are nearly full, events are
+//! left out and evidence alone is kept, in room that nothing else may take; [`WorkerLog::measure`] says long before what the
+//! sessions are to be told.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,7 +23,9 @@ use rspp_specs::wire;
 use rspp_specs::wire::generated::TurnEvidence;
 
 use super::pressure::{Gauge, Measured};
+use super::queue::{LogWriter, Queue};
 use super::recorder::Recorder;
+use crate::transport::is_told;
 
 /// What stands before an item's payload: its length, its checksum, its session, its kind, and which of the session's
 /// events it is.
@@ -41,16 +45,28 @@ pub struct LogSize {
     pub segments: u32,
     /// So much of them all is for evidence alone.
     pub reserve_bytes: u64,
+    /// So much may wait in memory for the disk. A quarter of it is for evidence alone.
+    pub queue_bytes: u64,
 }
 
 impl Default for LogSize {
     /// A few minutes of a thousand sessions at L0, some seconds of them at L2.
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, segments: 8, reserve_bytes: 32 << 20 }
+        Self::of(512 << 20)
     }
 }
 
 impl LogSize {
+    /// A log that takes so much of the disk.
+    pub fn of(bytes: u64) -> Self {
+        Self {
+            segment_bytes: bytes / 8,
+            segments: 8,
+            reserve_bytes: bytes / 16,
+            queue_bytes: (bytes / 16).min(16 << 20),
+        }
+    }
+
     /// All of it.
     pub fn bytes(&self) -> u64 {
         self.segment_bytes * u64::from(self.segments)
@@ -71,7 +87,9 @@ pub enum LogError {
         source: io::Error,
     },
     /// Sizes that make no sense.
-    #[error("a log of {0:?}: give at least four segments of 4 KiB, and less than a half of all as reserve")]
+    #[error(
+        "a log of {0:?}: give at least four segments of 4 KiB, a queue of 4 KiB, and less than a half of all as reserve"
+    )]
     Size(LogSize),
 }
 
@@ -100,11 +118,13 @@ impl ItemKind {
     }
 }
 
-/// What worker and exporter know of each other: how far the one has written, and the other read. Both count bytes since
-/// the log was made.
+/// What worker, writer and exporter know of each other: how far the log is written, and how far it was read. They count
+/// bytes since the log was made.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) written: AtomicU64,
+    /// Writes that the system refused.
+    pub(super) failed_writes: AtomicU64,
     /// Up to here it was read.
     pub(super) followed: AtomicU64,
     /// Up to here it is in the files of the spool, and may be written over.
@@ -194,6 +214,14 @@ pub struct LogCounts {
     pub failed_writes: u64,
 }
 
+/// A place in the log: up to here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(u64);
+
+/// A writer for which something has waited so long, and that has written nothing meanwhile, stands still: what is handed to
+/// it can't be called kept.
+const STANDS_AFTER: Micros = Micros::from_ms(2_000);
+
 /// A worker's log.
 #[derive(Debug)]
 pub struct WorkerLog {
@@ -206,11 +234,12 @@ pub struct WorkerLog {
     buffer: Vec<u8>,
     /// Where the buffer begins.
     place: u64,
-    scratch: Vec<u8>,
     gauge: Gauge,
     counts: LogCounts,
-    /// The system refuses: nothing more can be kept.
-    broken: bool,
+    /// Where a writer takes what is to be written, if there is one.
+    queue: Option<Arc<Queue>>,
+    /// How far the log was written when it was looked at, and since when it is no further, though it should be.
+    stands: Option<(u64, Micros)>,
 }
 
 impl WorkerLog {
@@ -220,7 +249,8 @@ impl WorkerLog {
     /// # Errors
     /// When there is no room, or the sizes make no sense.
     pub fn create(folder: &Path, worker: u32, size: LogSize) -> Result<Self, LogError> {
-        if size.segments < 4 || size.segment_bytes < 4 << 10 || size.reserve_bytes * 2 > size.bytes() {
+        let is_small = size.segments < 4 || size.segment_bytes < 4 << 10 || size.queue_bytes < 4 << 10;
+        if is_small || size.reserve_bytes * 2 > size.bytes() {
             return Err(LogError::Size(size));
         }
         std::fs::create_dir_all(folder).map_err(|source| LogError::Io {
@@ -232,8 +262,8 @@ impl WorkerLog {
         // Another process's rounds must not look like ours.
         let round = super::export::last_round(&ring).map_or(0, |round| round + u64::from(size.segments));
         let first = round.next_multiple_of(u64::from(size.segments)) * size.segment_bytes;
-        let shared =
-            Shared { written: first.into(), followed: first.into(), released: first.into(), waiting: 0.into() };
+        let [written, followed, released] = [(); 3].map(|()| first.into());
+        let shared = Shared { written, followed, released, ..Shared::default() };
         // Nobody is to take for ours what another process wrote.
         for segment in &ring.files {
             segment.write_all_at(&[0; SEGMENT_HEAD_BYTES], 0).map_err(|source| LogError::Io {
@@ -249,10 +279,10 @@ impl WorkerLog {
             next_number: 0,
             buffer: Vec::with_capacity(BUFFER_BYTES * 2),
             place: first,
-            scratch: Vec::new(),
             gauge: Gauge::default(),
             counts: LogCounts::default(),
-            broken: false,
+            queue: None,
+            stands: None,
         };
         log.begin_segment();
         Ok(log)
@@ -263,55 +293,112 @@ impl WorkerLog {
         Ok((self.ring.again()?, Arc::clone(&self.shared)))
     }
 
+    /// Has what is appended from now on written by somebody else.
+    ///
+    /// # Errors
+    /// The system refuses another handle of the log's files.
+    pub fn writer(&mut self) -> io::Result<LogWriter> {
+        let queue = Arc::new(Queue::default());
+        let writer = LogWriter::new(self.ring.again()?, Arc::clone(&self.shared), Arc::clone(&queue));
+        self.flush();
+        self.queue = Some(queue);
+        Ok(writer)
+    }
+
     /// What was written and what was not, so far.
     pub fn counts(&self) -> LogCounts {
-        self.counts
+        LogCounts { failed_writes: self.shared.failed_writes.load(Ordering::Acquire), ..self.counts }
     }
 
-    /// Takes what a tick wrote, of all sessions of the worker. When it returns, everything that has an effect is with the
-    /// system, and its effects may leave.
-    pub fn append(&mut self, records: &[Record]) {
-        let mut has_effect = false;
+    /// Takes what a tick wrote, of all sessions of the worker. Gives the place up to which the log has to be written before
+    /// anybody outside may notice anything of the tick; without a writer, it is written.
+    pub fn append(&mut self, records: &[Record]) -> Place {
+        let mut is_noticed = false;
         for record in records {
             self.take(record);
-            has_effect |= matches!(&record.entry, Entry::Effect(effect) if !matches!(effect, Effect::WakeAt { .. }));
+            is_noticed |= is_noticed_outside(&record.entry);
         }
-        if has_effect || self.buffer.len() >= BUFFER_BYTES {
+        if is_noticed || self.buffer.len() >= BUFFER_BYTES {
             self.flush();
         }
+        Place(self.place)
     }
 
-    /// Hands everything to the system: when a worker has nothing to do, or ends.
+    /// Whether everything up to there is with the system.
+    pub fn is_written(&self, place: Place) -> bool {
+        self.shared.written.load(Ordering::SeqCst) >= place.0
+    }
+
+    /// Hands everything to the system, or to the writer: when a worker has nothing to do, or ends.
     pub fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
-        let (file, at, _) = self.ring.locate(self.place);
-        if let Err(_refused) = file.write_all_at(&self.buffer, at) {
-            self.counts.failed_writes += 1;
-            self.broken = true;
+        match &self.queue {
+            Some(queue) => queue.put(self.place, &self.buffer),
+            None => self.shared.write(&self.ring, self.place, &self.buffer),
         }
         self.place += self.buffer.len() as u64;
         self.buffer.clear();
-        self.shared.written.store(self.place, Ordering::Release);
+    }
+
+    /// The worker ends: so do the recordings of all sessions that it still has, where they are.
+    pub fn end_all(&mut self) {
+        for session in std::mem::take(&mut self.sessions).into_iter().flatten() {
+            self.put_payload(session.number, ItemKind::End, session.events, &[], true);
+        }
+        self.flush();
     }
 
     /// How the log fares. Gives what every session of the worker is to be told, when that changes.
     pub fn measure(&mut self, now: Micros) -> Option<RecorderReport> {
         let size = self.ring.size;
+        let is_kept = !self.is_broken() && !self.stands_still(now);
+        let has_room = self.free() >= size.reserve_bytes / 4 && self.queued() <= size.queue_bytes * 15 / 16;
         let measured = Measured {
             written: self.end(),
             followed: self.shared.followed.load(Ordering::Acquire),
             used: self.end() - self.shared.released.load(Ordering::Acquire),
             bytes: size.bytes() - size.segment_bytes - size.reserve_bytes,
-            has_room_for_evidence: !self.broken && self.free() >= size.reserve_bytes / 4,
+            queued: self.queued(),
+            queue_bytes: size.queue_bytes * 3 / 4,
+            has_room_for_evidence: is_kept && has_room,
         };
         self.gauge.measure(now, measured)
+    }
+
+    /// How the log fares, as it was measured last: what a session is to be told that begins now.
+    pub fn says(&self) -> RecorderReport {
+        self.gauge.says()
+    }
+
+    /// The system refuses: nothing more can be kept.
+    fn is_broken(&self) -> bool {
+        self.shared.failed_writes.load(Ordering::Acquire) > 0
+    }
+
+    fn stands_still(&mut self, now: Micros) -> bool {
+        let written = self.shared.written.load(Ordering::SeqCst);
+        if written >= self.place {
+            self.stands = None;
+            return false;
+        }
+        let (at, since) = *self.stands.get_or_insert((written, now));
+        if at != written {
+            self.stands = Some((written, now));
+            return false;
+        }
+        now.since(since) >= STANDS_AFTER
     }
 
     /// What is free: for events, but for the reserve.
     pub fn free_bytes(&self) -> u64 {
         self.free()
+    }
+
+    /// What waits in memory.
+    fn queued(&self) -> u64 {
+        self.end() - self.shared.written.load(Ordering::SeqCst)
     }
 
     /// Where the next item goes.
@@ -321,7 +408,11 @@ impl WorkerLog {
 
     /// What is free, but for one segment: the exporter may be reading in the one that comes next.
     fn free(&self) -> u64 {
-        let used = self.end() - self.shared.released.load(Ordering::Acquire);
+        self.free_from(self.end())
+    }
+
+    fn free_from(&self, end: u64) -> u64 {
+        let used = end - self.shared.released.load(Ordering::Acquire);
         (self.ring.size.bytes() - self.ring.size.segment_bytes).saturating_sub(used)
     }
 
@@ -380,10 +471,9 @@ impl WorkerLog {
     }
 
     fn put_event(&mut self, session: &mut Logged, record: &Record, redacted: Option<Redacted>) {
-        let mut payload = std::mem::take(&mut self.scratch);
-        payload.clear();
-        match wire::encode_lean(record, redacted.as_ref(), &mut payload) {
-            Ok(()) if self.put_payload(session.number, ItemKind::Event, session.events, &payload, false) => {
+        let start = self.begin_item();
+        match wire::encode_lean(record, redacted.as_ref(), &mut self.buffer) {
+            Ok(()) if self.end_item(start, session.number, ItemKind::Event, session.events, false) => {
                 self.counts.events += 1;
             }
             Ok(()) => {
@@ -392,33 +482,67 @@ impl WorkerLog {
                 self.put_payload(session.number, ItemKind::Gap, session.events, &[], true);
             }
             // It is left out, and its number is skipped.
-            Err(_over) => self.counts.over_a_limit += 1,
+            Err(_over) => {
+                self.buffer.truncate(start);
+                self.counts.over_a_limit += 1;
+            }
         }
-        self.scratch = payload;
     }
 
-    /// Puts an item into the buffer, if there is room: what is not evidence leaves the reserve alone.
+    /// Puts an item into the buffer, if there is room.
     fn put_payload(&mut self, session: u32, kind: ItemKind, event: u64, payload: &[u8], is_evidence: bool) -> bool {
-        let length = (ITEM_HEAD_BYTES + payload.len()) as u64;
-        let segment_bytes = self.ring.size.segment_bytes;
-        let usable = segment_bytes - (SEGMENT_HEAD_BYTES + ITEM_HEAD_BYTES) as u64;
-        let kept_back = if is_evidence { 0 } else { self.ring.size.reserve_bytes };
-        // At worst, the rest of a segment stays empty.
-        if self.broken || length > usable || self.free() < kept_back + length + ITEM_HEAD_BYTES as u64 {
+        let start = self.begin_item();
+        self.buffer.extend_from_slice(payload);
+        self.end_item(start, session, kind, event, is_evidence)
+    }
+
+    /// Leaves room for an item's head; the payload is to follow.
+    fn begin_item(&mut self) -> usize {
+        let start = self.buffer.len();
+        self.buffer.extend([0; ITEM_HEAD_BYTES]);
+        start
+    }
+
+    /// The payload stands in the buffer: the item is whole, or goes again where there is no room for it.
+    fn end_item(&mut self, start: usize, session: u32, kind: ItemKind, event: u64, is_evidence: bool) -> bool {
+        let length = (self.buffer.len() - start) as u64;
+        let begins = self.place + start as u64;
+        if !self.has_room(begins, length, is_evidence) {
+            self.buffer.truncate(start);
             return false;
         }
-        if self.end() % segment_bytes + length > segment_bytes - ITEM_HEAD_BYTES as u64 {
+        let segment_bytes = self.ring.size.segment_bytes;
+        let mut start = start;
+        if begins % segment_bytes + length > segment_bytes - ITEM_HEAD_BYTES as u64 {
+            let item = self.buffer.split_off(start);
             self.turn_segment();
+            start = self.buffer.len();
+            self.buffer.extend(item);
         }
-        let round = self.end() / segment_bytes;
-        put_item(&mut self.buffer, round, session, kind, event, payload);
+        let round = (self.place + start as u64) / segment_bytes;
+        fill_head(&mut self.buffer[start..], round, session, kind, event);
         true
+    }
+
+    /// Whether there is room: what is not evidence leaves the reserves alone.
+    fn has_room(&self, begins: u64, length: u64, is_evidence: bool) -> bool {
+        let LogSize { segment_bytes, reserve_bytes, queue_bytes, .. } = self.ring.size;
+        let usable = segment_bytes - (SEGMENT_HEAD_BYTES + ITEM_HEAD_BYTES) as u64;
+        let (kept_back, queue_bytes) =
+            if is_evidence { (0, queue_bytes) } else { (reserve_bytes, queue_bytes - queue_bytes / 4) };
+        // At worst, the rest of a segment stays empty.
+        let is_full = self.free_from(begins) < kept_back + length + ITEM_HEAD_BYTES as u64;
+        // Without a writer, the queue is the buffer, and it is written where this happens.
+        let queued = begins + length - self.shared.written.load(Ordering::Acquire);
+        let is_far_behind = self.queue.is_some() && queued > queue_bytes;
+        !(self.is_broken() || length > usable || is_full || is_far_behind)
     }
 
     /// The segment is full: the next one begins.
     fn turn_segment(&mut self) {
         let round = self.end() / self.ring.size.segment_bytes;
-        put_item(&mut self.buffer, round, 0, ItemKind::Turn, 0, &[]);
+        let start = self.begin_item();
+        fill_head(&mut self.buffer[start..], round, 0, ItemKind::Turn, 0);
         self.flush();
         self.place = (round + 1) * self.ring.size.segment_bytes;
         self.begin_segment();
@@ -432,15 +556,18 @@ impl WorkerLog {
     }
 }
 
-fn put_item(buffer: &mut Vec<u8>, round: u64, session: u32, kind: ItemKind, event: u64, payload: &[u8]) {
-    let start = buffer.len();
-    let length = u32::try_from(payload.len()).expect("an item fits into a segment");
-    buffer.extend(length.to_le_bytes());
-    buffer.extend([0; 4]);
-    buffer.extend(session.to_le_bytes());
+/// Whether anybody outside notices it: then it has to be in the log before.
+fn is_noticed_outside(entry: &Entry) -> bool {
+    is_told(entry) || matches!(entry, Entry::Effect(effect) if !matches!(effect, Effect::WakeAt { .. }))
+}
+
+/// Writes the head of an item that stands there with its payload.
+fn fill_head(item: &mut [u8], round: u64, session: u32, kind: ItemKind, event: u64) {
+    let length = u32::try_from(item.len() - ITEM_HEAD_BYTES).expect("an item fits into a segment");
+    item[0..4].copy_from_slice(&length.to_le_bytes());
+    item[8..12].copy_from_slice(&session.to_le_bytes());
     // A session has fewer events than 2^56.
-    buffer.extend((event << 8 | kind as u64).to_le_bytes());
-    buffer.extend(payload);
-    let sum = checksum(round, &buffer[start + 8..]);
-    buffer[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
+    item[12..20].copy_from_slice(&(event << 8 | kind as u64).to_le_bytes());
+    let sum = checksum(round, &item[8..]);
+    item[4..8].copy_from_slice(&sum.to_le_bytes());
 }

@@ -30,6 +30,10 @@ pub(super) struct Measured {
     pub(super) used: u64,
     /// What events may fill.
     pub(super) bytes: u64,
+    /// What waits in memory for the disk.
+    pub(super) queued: u64,
+    /// What events may fill of that.
+    pub(super) queue_bytes: u64,
     pub(super) has_room_for_evidence: bool,
 }
 
@@ -53,7 +57,7 @@ impl Default for Gauge {
 impl Gauge {
     pub(super) fn measure(&mut self, now: Micros, measured: Measured) -> Option<RecorderReport> {
         let lag = self.lag(now, measured);
-        let percent = measured.used * 100 / measured.bytes.max(1);
+        let percent = percent(measured.used, measured.bytes).max(percent(measured.queued, measured.queue_bytes));
         let strained = held(&mut self.strained_since, now, percent >= STRAINED_PERCENT) || lag >= STRAINED_LAG;
         let overloaded = held(&mut self.overloaded_since, now, percent >= OVERLOADED_PERCENT) || lag >= OVERLOADED_LAG;
         let relaxed = percent < RELAXED_PERCENT && lag < RELAXED_LAG && measured.has_room_for_evidence;
@@ -66,6 +70,11 @@ impl Gauge {
             same => same,
         };
         (std::mem::replace(&mut self.says, next) != next).then_some(next)
+    }
+
+    /// What was said last.
+    pub(super) fn says(&self) -> RecorderReport {
+        self.says
     }
 
     /// How long ago what is next to be read was written.
@@ -81,6 +90,10 @@ impl Gauge {
     }
 }
 
+fn percent(used: u64, of: u64) -> u64 {
+    used * 100 / of.max(1)
+}
+
 /// Whether something has been so for long enough.
 fn held(since: &mut Option<Micros>, now: Micros, is_so: bool) -> bool {
     if !is_so {
@@ -94,12 +107,23 @@ fn held(since: &mut Option<Micros>, now: Micros, is_so: bool) -> bool {
 mod tests {
     use super::*;
 
+    const EMPTY: Measured = Measured {
+        written: 0,
+        followed: 0,
+        used: 0,
+        bytes: 1_000,
+        queued: 0,
+        queue_bytes: 1_000,
+        has_room_for_evidence: true,
+    };
+
     /// Measures every 100 ms a log of 1,000 bytes, of which so many wait; gives what was said, and when.
     fn said(waiting: impl Fn(u64) -> u64, until_ms: u64) -> Vec<(u64, RecorderReport)> {
         let mut gauge = Gauge::default();
         let at = |ms: u64| {
             let (written, used) = (10_000 + ms, waiting(ms));
-            (ms, Measured { written, followed: written, used, bytes: 1_000, has_room_for_evidence: used < 1_000 })
+            let has_room_for_evidence = used < 1_000;
+            (ms, Measured { written, followed: written, used, bytes: 1_000, has_room_for_evidence, ..EMPTY })
         };
         let each = (0..until_ms).step_by(100).map(at);
         each.filter_map(|(ms, measured)| Some((ms, gauge.measure(Micros::from_ms(ms), measured)?))).collect()
@@ -120,12 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_is_slow_is_pressure_though_the_log_has_room() {
+        use RecorderReport::{Relaxed, Strained};
+        let mut gauge = Gauge::default();
+        let queued = |ms| if ms < 1_000 { 850 } else { 0 };
+        let each = (0..1_500).step_by(100).map(|ms| (ms, Measured { queued: queued(ms), ..EMPTY }));
+        let said: Vec<_> =
+            each.filter_map(|(ms, measured)| Some((ms, gauge.measure(Micros::from_ms(ms), measured)?))).collect();
+        assert_eq!(said, [(500, Strained), (1_000, Relaxed)]);
+    }
+
+    #[test]
     fn an_exporter_that_stands_still_is_pressure_before_the_log_is_full() {
         use RecorderReport::{Overloaded, Strained};
         // One byte a millisecond, into a log of which two thousand would be a fifth.
         let mut gauge = Gauge::default();
-        let measured =
-            |written| Measured { written, followed: 0, used: 0, bytes: 1 << 20, has_room_for_evidence: true };
+        let measured = |written| Measured { written, followed: 0, bytes: 1 << 20, ..EMPTY };
         let each = (1..8_000).step_by(100);
         let said: Vec<_> =
             each.filter_map(|ms| Some((ms, gauge.measure(Micros::from_ms(ms), measured(ms))?))).collect();

@@ -34,22 +34,49 @@ impl LocalFolder {
     }
 }
 
-impl Store for LocalFolder {
-    /// The recording is on the disk, under its name or with a number behind it, before its file in the spool goes.
-    fn put(&mut self, name: &str, recording: &Path) -> io::Result<()> {
+impl LocalFolder {
+    /// Puts a recording there, and gives where: under its name, or with a number behind it. It is on the disk before its file
+    /// in the spool goes.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn place(&mut self, name: &str, recording: &Path) -> io::Result<PathBuf> {
         let stem = name.strip_suffix(".rspp").unwrap_or(name);
         let names = (1_u32..10_000).map(|n| if n == 1 { name.to_owned() } else { format!("{stem}.{n}.rspp") });
-        let free = names.map(|name| self.folder.join(name)).find(|path| !path.exists());
-        let to = free.ok_or_else(|| io::Error::other(format!("there are 10,000 recordings of {stem}")))?;
         File::open(recording)?.sync_all()?;
-        if std::fs::rename(recording, &to).is_ok() {
-            return Ok(());
+        // Who makes the file has the name: several workers may bring calls of one name at the same time.
+        let mut to = None;
+        for path in names.map(|name| self.folder.join(name)) {
+            match File::create_new(&path) {
+                Ok(_) => to = Some(path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+            break;
         }
-        // Another file system.
-        let partial = to.with_extension("rspp.incoming");
-        std::fs::copy(recording, &partial)?;
-        File::open(&partial)?.sync_all()?;
-        std::fs::rename(&partial, &to)?;
-        std::fs::remove_file(recording)
+        let to = to.ok_or_else(|| io::Error::other(format!("there are 10,000 recordings of {stem}")))?;
+        let moved = move_to(recording, &to);
+        if moved.is_err() {
+            let _ = std::fs::remove_file(&to);
+        }
+        moved.map(|()| to)
+    }
+}
+
+fn move_to(recording: &Path, to: &Path) -> io::Result<()> {
+    if std::fs::rename(recording, to).is_ok() {
+        return Ok(());
+    }
+    // Another file system.
+    let partial = to.with_extension("rspp.incoming");
+    std::fs::copy(recording, &partial)?;
+    File::open(&partial)?.sync_all()?;
+    std::fs::rename(&partial, to)?;
+    std::fs::remove_file(recording)
+}
+
+impl Store for LocalFolder {
+    fn put(&mut self, name: &str, recording: &Path) -> io::Result<()> {
+        self.place(name, recording).map(drop)
     }
 }

@@ -40,6 +40,11 @@ pub(super) fn page(house: &House) -> String {
         ("messages_out_total", "Messages to peers.", &traffic.messages_out),
         ("bytes_in_total", "Bytes in messages from peers.", &traffic.bytes_in),
         ("bytes_out_total", "Bytes in messages to peers.", &traffic.bytes_out),
+        ("recorded_events_total", "Events that are in the workers' logs.", &counts.logged),
+        ("recorded_events_left_out_total", "Events that the logs had no room for.", &counts.left_out),
+        ("recorded_evidence_lost_total", "Turns of which not even evidence was kept.", &counts.evidence_lost),
+        ("log_failures_total", "Writes to the logs that the system refused.", &counts.log_failures),
+        ("log_slow_writes_total", "Ticks that waited for the disk for longer than a frame.", &counts.slow_writes),
         ("worker_busy_microseconds_total", "Time that workers spent in ticks.", &counts.busy_us),
     ] {
         one(name, "counter", says, of(counter));

@@ -35,6 +35,8 @@ pub(super) enum Concern {
     Loss,
     /// What the clock on the wall does.
     Wall,
+    /// How the worker's log fares.
+    Recorder,
 }
 
 /// Whose draws they are.

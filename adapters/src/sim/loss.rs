@@ -104,6 +104,7 @@ impl Call {
         let taken_over = take_over(core, log, epoch)?;
         self.slot = taken_over.slot;
         self.pressure.on_takeover(taken_over.slot, epoch, log);
+        self.recorder.on_takeover(now);
         for input in std::mem::take(&mut self.told_again) {
             self.arriving.put(now, input);
         }

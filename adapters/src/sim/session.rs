@@ -17,6 +17,7 @@ use super::leases::Leases;
 use super::network::{MAX_BRIDGED_FRAMES, Network, Passage};
 use super::pressure::Pressure;
 use super::providers::Providers;
+use super::recorder::Recorder;
 use super::worker::{Ended, Which};
 use crate::drive::{Peers, Schedule, offer};
 
@@ -115,6 +116,7 @@ pub(super) struct Call {
     pub(super) arriving: Schedule,
     pub(super) leases: Leases,
     pub(super) pressure: Pressure,
+    pub(super) recorder: Recorder,
     /// How this session fares when its worker is lost.
     pub(super) loss: Draws,
     /// The lease of the next worker, once this one is lost.
@@ -158,6 +160,7 @@ impl Call {
             providers: Providers::new(origin, character, faults),
             leases: Leases::new(now, origin, character, faults),
             pressure: Pressure::new(now, slot, origin, character, faults),
+            recorder: Recorder::new(now, origin, character, faults),
             loss: Draws::new(origin, Concern::Loss),
             new_lease: LeaseEpoch::default(),
             told_again: Vec::new(),
@@ -177,7 +180,7 @@ impl Call {
             return Micros(0);
         }
         let people = self.caller.next_at().min(self.application.next_at());
-        let people = people.min(self.leases.next_at()).min(self.pressure.next_at());
+        let people = people.min(self.leases.next_at()).min(self.pressure.next_at()).min(self.recorder.next_at());
         let outside =
             Micros(people.0.checked_next_multiple_of(self.beat.0).unwrap_or(u64::MAX)).min(self.network.next_at());
         let on_the_way = [self.sent.next_at(), self.arriving.next_at()].into_iter().flatten().min().unwrap_or(NEVER);
@@ -249,6 +252,7 @@ impl Call {
         self.application.act(now, &mut self.acts);
         self.leases.act(now, &mut self.acts);
         self.pressure.act(now, &mut self.acts);
+        self.recorder.act(now, &mut self.acts);
         self.network.act(now, &mut self.acts);
         for input in self.acts.drain(..) {
             self.arriving.put(now, input);

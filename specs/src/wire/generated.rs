@@ -176,6 +176,9 @@ pub struct AudioFrame {
     /// The speech invocation that made it.
     #[prost(uint32, optional, tag = "3")]
     pub spoken_by: ::core::option::Option<u32>,
+    /// So many samples that are all zero, at most 4,800: then `samples_le16` is empty. Silence, or what was taken out.
+    #[prost(uint32, tag = "4")]
+    pub zeros: u32,
 }
 /// Everything that can enter the core.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -25,21 +25,29 @@ impl Wire for AudioFrame {
     fn to_wire(&self) -> Result<pb::AudioFrame, WireError> {
         let AudioFrame { samples, rate_hz, spoken_by } = self;
         no_longer("audio.samples", samples.len(), MAX_FRAME_SAMPLES)?;
+        let (rate_hz, spoken_by) = (rate(*rate_hz)?, spoken_by.map(|id| id.0));
+        // Sound has something at its beginning; this looks further only into silence.
+        if samples.iter().all(|sample| *sample == 0) {
+            let zeros = u32::try_from(samples.len()).expect("a frame has few samples");
+            return Ok(pb::AudioFrame { samples_le16: Vec::new(), rate_hz, spoken_by, zeros });
+        }
         let mut samples_le16 = vec![0; samples.len() * 2];
         for (pair, sample) in samples_le16.as_chunks_mut::<2>().0.iter_mut().zip(samples.iter()) {
             *pair = sample.to_le_bytes();
         }
-        Ok(pb::AudioFrame { samples_le16, rate_hz: rate(*rate_hz)?, spoken_by: spoken_by.map(|id| id.0) })
+        Ok(pb::AudioFrame { samples_le16, rate_hz, spoken_by, zeros: 0 })
     }
 
     fn of_wire(message: pb::AudioFrame) -> Result<Self, WireError> {
-        let pb::AudioFrame { samples_le16, rate_hz, spoken_by } = message;
-        no_longer("audio.samples", samples_le16.len() / 2, MAX_FRAME_SAMPLES)?;
+        let pb::AudioFrame { samples_le16, rate_hz, spoken_by, zeros } = message;
+        let samples = samples_le16.len() / 2 + zeros as usize;
+        no_longer("audio.samples", samples, MAX_FRAME_SAMPLES)?;
         let (pairs, rest) = samples_le16.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(WireError::HalfSample { bytes: samples_le16.len() });
         }
-        let samples: Arc<[i16]> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        let heard = pairs.iter().map(|pair| i16::from_le_bytes(*pair));
+        let samples: Arc<[i16]> = heard.chain(std::iter::repeat_n(0, zeros as usize)).collect();
         Ok(AudioFrame { samples, rate_hz: rate(rate_hz)?, spoken_by: spoken_by.map(InvocationId) })
     }
 }

@@ -99,7 +99,8 @@ fn abort_reason() -> BoxedStrategy<AbortReason> {
 }
 
 fn frame() -> BoxedStrategy<AudioFrame> {
-    (vec(any::<i16>(), 0..400), 1u32..=48_000, option::of(invocation()))
+    let samples = prop_oneof![vec(any::<i16>(), 0..400), vec(Just(0), 0..400)];
+    (samples, 1u32..=48_000, option::of(invocation()))
         .prop_map(|(samples, rate_hz, spoken_by)| AudioFrame { samples: samples.into(), rate_hz, spoken_by })
         .boxed()
 }

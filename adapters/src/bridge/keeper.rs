@@ -1,0 +1,172 @@
+//! What a worker keeps of its sessions: their log, and the effects that wait until it is written.
+//!
+//! Nothing leaves before it is in the log. The worker does not wait for that: it hands the tick to the log's writer, goes on
+//! with the next one, and performs each tick's effects, in order, once the writer has said that the tick is with the system.
+//! Where the disk is quick that is a few tens of microseconds. Where it is not, the sessions go on: what they cancel is
+//! fenced at once, since a gate that closes needs nobody's leave; they are told how the log fares, and record less; and when
+//! the writer stands still, their turns end (`recording_evidence_unavailable`), for nothing of them can be kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+use rspp_specs::limits::FRAME_MS;
+use rspp_specs::recording::RecorderReport;
+use rspp_specs::time::Micros;
+use rspp_specs::timeline::Record;
+
+use super::Counts;
+use super::worker::Message;
+use crate::recording::{ExporterThread, KeptLog, LogCounts, LogWriterThread, Place, WorkerLog};
+
+/// Records that may wait for the disk. By then the writer has stood still for long, every turn has ended, and the log
+/// counts as lost.
+const MAX_WAITING: usize = 1 << 18;
+
+/// A worker's log and the threads that write and export it.
+pub(crate) struct Keeper {
+    log: WorkerLog,
+    writer: Option<LogWriterThread>,
+    exporter: ExporterThread,
+    wake: Arc<Wake>,
+    /// The log is lost: nobody waits for it any more.
+    is_lost: bool,
+    /// What was counted so far.
+    counted: LogCounts,
+}
+
+/// Wakes the worker when more is written, if it wants to be woken.
+#[derive(Debug)]
+struct Wake {
+    is_wanted: AtomicBool,
+    inbox: Sender<Message>,
+}
+
+impl Wake {
+    fn written(&self) {
+        if self.is_wanted.swap(false, Ordering::SeqCst) {
+            // A worker whose inbox is full does not sleep.
+            let _ = self.inbox.try_send(Message::Written);
+        }
+    }
+}
+
+/// A tick whose effects have not been performed.
+pub(crate) struct Tick {
+    /// Up to where the log is to be written before; `None` if nothing is recorded.
+    place: Option<Place>,
+    since: Micros,
+    pub(crate) records: Vec<Record>,
+    /// For each record, the row of its session.
+    pub(crate) rows: Vec<usize>,
+}
+
+/// Ticks whose effects wait, the oldest first.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    ticks: VecDeque<Tick>,
+    records: usize,
+    spare: Vec<(Vec<Record>, Vec<usize>)>,
+}
+
+impl Waiting {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ticks.is_empty()
+    }
+
+    /// A tick's records, and room for the next one's.
+    pub(crate) fn put(&mut self, now: Micros, place: Option<Place>, records: &mut Vec<Record>, rows: &mut Vec<usize>) {
+        let (empty, no_rows) = self.spare.pop().unwrap_or_default();
+        let (records, rows) = (std::mem::replace(records, empty), std::mem::replace(rows, no_rows));
+        self.records += records.len();
+        self.ticks.push_back(Tick { place, since: now, records, rows });
+    }
+
+    /// The next tick whose effects may leave.
+    pub(crate) fn pop(&mut self, now: Micros, keeper: Option<&Keeper>, counts: &Counts) -> Option<Tick> {
+        let place = self.ticks.front()?.place;
+        let is_written = |keeper: &Keeper| keeper.is_lost || place.is_none_or(|place| keeper.log.is_written(place));
+        if !keeper.is_none_or(is_written) {
+            return None;
+        }
+        let tick = self.ticks.pop_front()?;
+        self.records -= tick.records.len();
+        if now.since(tick.since) > Micros::from_ms(FRAME_MS) {
+            super::count(&counts.slow_writes);
+        }
+        Some(tick)
+    }
+
+    /// Takes a tick's empty vectors back.
+    pub(crate) fn take_back(&mut self, mut tick: Tick) {
+        tick.records.clear();
+        tick.rows.clear();
+        if self.spare.len() < 16 {
+            self.spare.push((tick.records, tick.rows));
+        }
+    }
+}
+
+impl Keeper {
+    /// Begins to write and to export.
+    pub(crate) fn new(kept: KeptLog, inbox: &Sender<Message>) -> std::io::Result<Self> {
+        let KeptLog { mut log, exporter } = kept;
+        let wake = Arc::new(Wake { is_wanted: AtomicBool::new(false), inbox: inbox.clone() });
+        let woken = Arc::clone(&wake);
+        let writer = log.writer()?.spawn(move || woken.written())?;
+        let exporter = exporter.spawn()?;
+        let (writer, counted) = (Some(writer), LogCounts::default());
+        Ok(Self { log, writer, exporter, wake, is_lost: false, counted })
+    }
+
+    /// Takes what a tick wrote; gives the place up to which the log is to be written before its effects leave.
+    pub(crate) fn append(&mut self, records: &[Record]) -> Place {
+        self.log.append(records)
+    }
+
+    /// How the log fares: what all sessions are to be told, when that changes.
+    pub(crate) fn measure(&mut self, now: Micros, waiting: &Waiting) -> Option<RecorderReport> {
+        self.is_lost |= waiting.records > MAX_WAITING;
+        self.log.measure(now)
+    }
+
+    /// What a session is to be told that begins now.
+    pub(crate) fn says(&self) -> RecorderReport {
+        self.log.says()
+    }
+
+    /// Whether the worker may sleep: who waits for the disk is woken by it.
+    pub(crate) fn may_sleep(&self, waiting: &Waiting) -> bool {
+        let Some(place) = waiting.ticks.front().and_then(|tick| tick.place) else { return true };
+        self.wake.is_wanted.store(true, Ordering::SeqCst);
+        !self.is_lost && !self.log.is_written(place)
+    }
+
+    /// Now and then: what nobody outside notices is written too, and it is counted what was kept.
+    pub(crate) fn look_around(&mut self, counts: &Counts) {
+        self.log.flush();
+        let (now, before) = (self.log.counts(), std::mem::replace(&mut self.counted, self.log.counts()));
+        for (counter, more) in [
+            (&counts.logged, now.events - before.events),
+            (&counts.left_out, now.left_out + now.over_a_limit - before.left_out - before.over_a_limit),
+            (&counts.evidence_lost, now.evidence_lost - before.evidence_lost),
+            (&counts.log_failures, now.failed_writes - before.failed_writes),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// The worker ends: everything is written when this returns, and what waits for it may leave.
+    pub(crate) fn write_all(&mut self) {
+        self.log.end_all();
+        if let Some(writer) = self.writer.take() {
+            writer.stop();
+        }
+    }
+
+    /// Brings to the store what it takes now.
+    pub(crate) fn stop(self) {
+        self.exporter.stop();
+    }
+}
