@@ -3,7 +3,7 @@
 //! Those that answer at once ([`Provider::another`]) are asked on the worker's own thread, each session having its own.
 //! The others may block, so each works on a thread of its own, one invocation after the other, for whichever session is
 //! next: there are as many threads as invocations at the same time, not as sessions, and at most [`Limits::threads`] for each
-//! binding. What finds no thread waits in a short line, in which tenants and their sessions take turns ([`fair`](super::fair)).
+//! binding. What finds no thread waits in a short line, in which tenants and their sessions take turns (`fair`).
 //! What finds that full, or has to give way in it to somebody who has less, is refused: an input of its session, whose core
 //! decides what follows. A provider that dies ends its invocation; the next one gets another.
 
