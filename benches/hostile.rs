@@ -125,10 +125,13 @@ fn start_attack(address: SocketAddr) -> std::process::Child {
     attack.stderr(Stdio::null()).spawn().expect("it starts again")
 }
 
+/// One kind of attack, on a server, until then.
+type Attack = fn(SocketAddr, Instant);
+
 /// All of it at once, for as long as an attack lasts.
 fn attack(address: SocketAddr) {
     let until = Instant::now() + ATTACK;
-    let kinds: [(usize, fn(SocketAddr, Instant)); 7] =
+    let kinds: [(usize, Attack); 7] =
         [(4, attempts), (50, drip), (50, say_nothing), (4, garbage), (4, flood), (4, too_long), (8, read_nothing)];
     let threads: Vec<_> = kinds
         .into_iter()

@@ -5,7 +5,6 @@
 #![cfg(unix)]
 
 #[path = "serve/client.rs"]
-#[allow(dead_code, reason = "only its patience is needed: here a connection may break at any moment")]
 mod client;
 #[path = "fleet/house.rs"]
 mod house;

@@ -125,7 +125,7 @@ impl Seat {
             known.view_at = known.view_at.max(asked_at);
         }
         for report in &pulse.stale {
-            known.end((report.tenant.clone(), report.session.clone()), report.epoch);
+            known.end(&(report.tenant.clone(), report.session.clone()), report.epoch);
         }
     }
 
@@ -218,8 +218,8 @@ impl Seat {
 }
 
 impl Known {
-    fn end(&mut self, name: Name, epoch: u64) {
-        if let Some(here) = self.sessions.get_mut(&name).filter(|here| here.epoch == epoch) {
+    fn end(&mut self, name: &Name, epoch: u64) {
+        if let Some(here) = self.sessions.get_mut(name).filter(|here| here.epoch == epoch) {
             here.over = true;
         }
     }
