@@ -75,7 +75,7 @@ enum Command {
     Docs(docs::Docs),
     Trace(trace::Trace),
     Run(run::Run),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     #[command(name = "livekit-check")]
     LiveKitCheck(livekit::LiveKitCheck),
     ControlPlane(control_plane::ControlPlane),
