@@ -132,7 +132,7 @@ fn records(tick: u64, plan: &Arc<Plan>, frame: &AudioFrame) -> Vec<Record> {
             records.push(record(slot, tick, Entry::Signal(Some(turn), Signal::Commit)));
             records.push(record(slot, tick, Entry::Signal(Some(turn), Signal::Close)));
         }
-        if tick % ENDS_EVERY == 0 && u64::from(slot) == tick / ENDS_EVERY % u64::from(CALLS) {
+        if tick.is_multiple_of(ENDS_EVERY) && u64::from(slot) == tick / ENDS_EVERY % u64::from(CALLS) {
             records.push(record(slot, tick, Entry::Signal(None, Signal::SessionEnded)));
             records.push(record(slot, tick, Entry::Input(RuntimeSequence(1), opening(plan, slot))));
         }

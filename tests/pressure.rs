@@ -87,7 +87,7 @@ fn until(session: &Session, wanted: RecordingLevel, feed: bool) -> Vec<(Recordin
     panic!("not {} within {PATIENCE:?}: {said:?}", wanted.name());
 }
 
-fn ended(session: Session) {
+fn ended(session: &Session) {
     let began = Instant::now();
     let _ = session.give(Input::SessionEnd);
     while began.elapsed() < PATIENCE {
@@ -113,7 +113,7 @@ fn a_store_that_stands_still_makes_sessions_record_less_and_more_again() {
     let bridge = bridge.expect("there are threads");
     let pipeline = pipeline(folder.path());
     // The first call that is over is the one that the store does not take.
-    ended(open(&bridge, &pipeline, "first"));
+    ended(&open(&bridge, &pipeline, "first"));
     let session = open(&bridge, &pipeline, "second");
     let fell = until(&session, L0, true);
     assert_eq!(fell, [(L1, LevelCause::Pressure), (L0, LevelCause::Pressure)]);
@@ -125,7 +125,7 @@ fn a_store_that_stands_still_makes_sessions_record_less_and_more_again() {
         rose.extend(next_level(&session));
     }
     assert_eq!(rose, [(L1, LevelCause::Relief), (L2, LevelCause::Relief)]);
-    ended(session);
+    ended(&session);
     bridge.stop(PATIENCE);
     archive.close().expect("the logs are ours");
     assert_eq!(std::fs::read_dir(calls.join(".log")).expect("it is there").count(), 1, "the lock alone is left");

@@ -237,7 +237,7 @@ impl Bridge {
             let own = sender.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || Worker::new(new_core(), clock, messages, own, load, counts, books, keeper).run());
+                .spawn(move || Worker::new(new_core(), clock, (own, messages), load, counts, books, keeper).run());
             Lane { inbox: sender, load: shown, thread: thread.ok() }
         });
         let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);

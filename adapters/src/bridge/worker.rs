@@ -132,11 +132,11 @@ impl Pace {
 }
 
 impl Worker {
+    /// With both ends of its inbox: providers put into it, too.
     pub(crate) fn new(
         core: Core,
         clock: Clock,
-        messages: Receiver<Message>,
-        inbox: Sender<Message>,
+        (inbox, messages): (Sender<Message>, Receiver<Message>),
         load: Arc<Load>,
         counts: Arc<Counts>,
         books: Books,
