@@ -1,7 +1,7 @@
 //! Tools: programs and addresses, with what they answer and what they do not.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rspp_adapters::provider::{Answer, Kind, Provider, ProviderError, Sink, Timed, Wanted};
@@ -49,12 +49,13 @@ fn call(provider: &mut dyn Provider, arguments: &str, cancelled: &CancellationTo
 
 // ---- programs -------------------------------------------------------------------------------------------------
 
-/// A folder with a shell script named `tool` in it.
+/// A folder with a shell script named `tool` in it. A shell writes it: a file that this process had open for writing could
+/// be busy when another test starts a program.
 fn folder(script: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let tool = folder.path().join("tool");
-    std::fs::write(&tool, format!("#!/bin/sh\n{script}\n")).expect("a file can be written");
-    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    let wrote = Command::new("sh").args(["-c", write, "sh", script]).arg(folder.path().join("tool")).status();
+    assert!(wrote.is_ok_and(|status| status.success()), "there is a shell, and room");
     folder
 }
 
