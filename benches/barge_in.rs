@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use doors::{DOORS, Door, FRAME, Line, Reads};
 use process::{Process, ms, percentile};
+use rspp::adapters::admission::Capacity;
 use rspp::adapters::server::Limits;
 
 const CALLERS_AT_A_DOOR: u32 = 3;
@@ -40,7 +41,7 @@ const DECAY: Duration = Duration::from_millis(10);
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("server") {
         let folder = tempfile::tempdir().expect("there is room");
-        return process::run(doors::pipeline(folder.path()), Limits::default());
+        return process::run(doors::pipeline(folder.path()), Limits::default(), Capacity::default());
     }
     let server = Process::start("server");
     let address = server.address;

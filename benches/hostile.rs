@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use doors::{DOORS, FRAME, Line, Reads};
 use process::{Process, ms, percentile};
+use rspp::adapters::admission::Capacity;
 use rspp::adapters::server::Limits;
 use tungstenite::Message;
 
@@ -38,7 +39,7 @@ fn main() {
     match (arguments.get(1).map(String::as_str), arguments.get(2)) {
         (Some("server"), _) => {
             let folder = tempfile::tempdir().expect("there is room");
-            process::run(doors::pipeline(folder.path()), Limits::default());
+            process::run(doors::pipeline(folder.path()), Limits::default(), Capacity::default());
         }
         (Some("attack"), Some(address)) => attack(address.parse().expect("it is an address")),
         _ => measure(),

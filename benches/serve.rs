@@ -11,9 +11,11 @@
 //!
 //! `cargo bench --bench serve` pins with `taskset` where that is there. `RSPP_BENCH_CALLERS=100,800` says how many.
 
-use std::io::{BufRead, BufReader, Write as _};
+#[path = "process/mod.rs"]
+mod process;
+
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +23,9 @@ use axum::Router;
 use axum::extract::ws::{Message as Wire, WebSocketUpgrade};
 use axum::routing::get;
 use futures_util::{SinkExt, StreamExt};
-use rspp::Registry;
+use process::Process;
 use rspp::adapters::admission::Capacity;
-use rspp::adapters::bridge::pool;
-use rspp::adapters::interrupt::Interrupt;
-use rspp::adapters::recording::LogSize;
 use rspp::adapters::server::Limits;
-use rspp::serve::{Serve, serve};
 use tokio::sync::Mutex;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -62,45 +60,21 @@ fn main() {
 
 /// Starts each server by itself, and calls it.
 fn orchestrate() {
-    pin(std::process::id(), 1);
     let wanted = std::env::var("RSPP_BENCH_CALLERS").unwrap_or_else(|_| "100,800,1200".to_owned());
     let counts: Vec<usize> = wanted.split(',').filter_map(|count| count.parse().ok()).collect();
     let mut report = String::new();
     for kind in ["echo", "server"] {
         for count in &counts {
-            let mut process = start(kind);
-            let mut address = String::new();
-            let out = process.stdout.take().expect("it is a pipe");
-            BufReader::new(out).read_line(&mut address).expect("it says where it is");
-            let address: SocketAddr = address.trim().parse().expect("it is an address");
-            let before = memory_kib(process.id());
+            let process = Process::start(kind);
+            let before = process.memory_kib();
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is a system");
-            let (measured, at_most) = runtime.block_on(call(kind, address, *count, process.id()));
+            let (measured, at_most) = runtime.block_on(call(kind, &process, *count));
             let each = at_most.saturating_sub(before) as f64 / *count as f64;
             report += &measured.shown(kind, *count, each);
-            let _ = process.kill();
-            let _ = process.wait();
         }
     }
     std::io::stdout().write_all(report.as_bytes()).expect("what it measured can be printed");
-}
-
-fn start(kind: &str) -> Child {
-    let own = std::env::current_exe().expect("it runs");
-    let child = Command::new(own).arg(kind).stdout(Stdio::piped()).spawn().expect("it starts again");
-    pin(child.id(), 0);
-    child
-}
-
-fn pin(process: u32, core: u32) {
-    let pinned = Command::new("taskset")
-        .args(["-a", "-cp", &core.to_string(), &process.to_string()])
-        .stdout(Stdio::null())
-        .status();
-    if !pinned.is_ok_and(|status| status.success()) {
-        eprintln!("not pinned to a core: there is no taskset");
-    }
 }
 
 /// The server as a user has it, with a pipeline that asks nobody.
@@ -111,45 +85,17 @@ fn run_server() {
     let bind = format!("bind: {{stt: 'captions:none.yaml', llm: 'say:{says}', tts: 'tone:'}}\n");
     write("pipeline.yaml", &format!("{SPEC}{bind}"));
     write("none.yaml", "kind: Captions\ncaptions:\n  - {from_ms: 3500000, to_ms: 3500001, words: none}\n");
-    let options = Serve {
-        spec: folder.path().join("pipeline.yaml"),
-        limits: Limits { connections: 16_384, ..Limits::default() },
-        ..options()
+    let limits = Limits { connections: 16_384, ..Limits::default() };
+    let capacity = Capacity {
+        sessions: 65_536,
+        sessions_of_a_key: 65_536,
+        turns: 65_536,
+        turns_of_a_key: 65_536,
+        invocations: 65_536,
+        invocations_of_a_key: 65_536,
+        headroom_percent: 0,
     };
-    serve(&options, &Registry::new(), &Interrupt::default(), |address| {
-        println_now(&address.to_string());
-    })
-    .unwrap_or_else(|error| panic!("{error}"));
-}
-
-fn options() -> Serve {
-    Serve {
-        spec: std::path::PathBuf::new(),
-        over: rspp::spec::Over::default(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        certificate: None,
-        record: None,
-        log: LogSize::default(),
-        workers: 1,
-        limits: Limits::default(),
-        capacity: Capacity {
-            sessions: 65_536,
-            sessions_of_a_key: 65_536,
-            turns: 65_536,
-            turns_of_a_key: 65_536,
-            invocations: 65_536,
-            invocations_of_a_key: 65_536,
-            headroom_percent: 0,
-        },
-        pool: pool::Limits::default(),
-        allowed_origins: Vec::new(),
-        token_keys: Vec::new(),
-        telephones: std::collections::BTreeMap::new(),
-        livekit: None,
-        public_url: None,
-        dev: false,
-        drain: Duration::from_secs(1),
-    }
+    process::run(folder.path().join("pipeline.yaml"), limits, capacity);
 }
 
 /// Says back what it hears.
@@ -157,7 +103,7 @@ fn run_echo() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("there is a system").block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-        println_now(&listener.local_addr().expect("it has one").to_string());
+        process::tell(listener.local_addr().expect("it has one"));
         let echo = |upgrade: WebSocketUpgrade| async move {
             upgrade.read_buffer_size(4_096).write_buffer_size(0).on_upgrade(|mut socket| async move {
                 while let Some(Ok(message)) = socket.next().await {
@@ -169,11 +115,6 @@ fn run_echo() {
         };
         axum::serve(listener, Router::new().route("/v1/rspp", get(echo))).await.expect("it serves");
     });
-}
-
-fn println_now(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody reads");
 }
 
 /// What was measured, in microseconds.
@@ -217,14 +158,14 @@ impl Measured {
 }
 
 /// So many callers at once; gives what they saw, and the server's memory at the end.
-async fn call(kind: &'static str, address: SocketAddr, count: usize, process: u32) -> (Measured, u64) {
+async fn call(kind: &'static str, process: &Process, count: usize) -> (Measured, u64) {
     let all = Arc::new(Mutex::new(Measured::default()));
     let start = Instant::now() + Duration::from_millis(count as u64 * 2);
     let mut tasks = Vec::new();
     for number in 0..count {
         let all = Arc::clone(&all);
         let begins = start + FRAME * (number as u32 % 97) / 97;
-        let mut caller = Caller::connect(kind, address, begins, number).await;
+        let mut caller = Caller::connect(kind, process.address, begins, number).await;
         tasks.push(tokio::spawn(async move {
             caller.run().await;
             let mut all = all.lock().await;
@@ -238,7 +179,7 @@ async fn call(kind: &'static str, address: SocketAddr, count: usize, process: u3
         }));
     }
     tokio::time::sleep_until((start + WARM_UP + MEASURED).into()).await;
-    let memory = memory_kib(process);
+    let memory = process.memory_kib();
     for task in tasks {
         task.await.expect("a caller does not panic");
     }
@@ -395,11 +336,4 @@ impl Caller {
         }
         all
     }
-}
-
-/// What a process has in memory.
-fn memory_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }

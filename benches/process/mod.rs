@@ -56,7 +56,7 @@ impl Drop for Process {
 }
 
 /// Serves this pipeline until it is ended.
-pub(crate) fn run(spec: PathBuf, limits: Limits) {
+pub(crate) fn run(spec: PathBuf, limits: Limits, capacity: Capacity) {
     let options = Serve {
         spec,
         over: rspp::spec::Over::default(),
@@ -66,7 +66,7 @@ pub(crate) fn run(spec: PathBuf, limits: Limits) {
         log: LogSize::default(),
         workers: 1,
         limits,
-        capacity: Capacity::default(),
+        capacity,
         pool: pool::Limits::default(),
         allowed_origins: Vec::new(),
         token_keys: Vec::new(),
@@ -76,12 +76,13 @@ pub(crate) fn run(spec: PathBuf, limits: Limits) {
         dev: false,
         drain: Duration::from_secs(1),
     };
-    let tell = |address: SocketAddr| {
-        let mut out = std::io::stdout();
-        let said = writeln!(out, "{address}").and_then(|()| out.flush());
-        said.expect("whoever started it reads");
-    };
     serve(&options, &Registry::new(), &Interrupt::default(), tell).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Says to whoever started this process where it listens.
+pub(crate) fn tell(address: SocketAddr) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{address}").and_then(|()| out.flush()).expect("whoever started it reads");
 }
 
 fn pin(process: u32, core: u32) {
