@@ -142,8 +142,6 @@ impl Session {
         let at = opened_at + self.plan.turn_policy().commit_point;
         if at > desk.now {
             self.wake_at(desk, TimerKey::CommitPoint(id), at);
-        } else {
-            self.commit_writes(desk);
         }
     }
 
