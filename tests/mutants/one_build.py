@@ -78,9 +78,12 @@ def in_its_function(copy, one):
     text, old, new = original(copy, one["file"]), one["old"], one["new"]
     if text.count(old) != 1:
         sys.exit(f"{one['what']}: what it changes stands {text.count(old)} times in {one['file']}")
-    at, same = text.index(old), os.path.commonprefix([old, new])
-    old, new, at = old[len(same) :], new[len(same) :], at + len(same)
+    # What differs, in whole words.
+    at, same = text.index(old), len(os.path.commonprefix([old, new]))
+    same = max(old.rfind(sign, 0, same) + 1 for sign in " \n")
+    old, new, at = old[same:], new[same:], at + same
     same = len(os.path.commonprefix([old[::-1], new[::-1]]))
+    same = max(old[::-1].rfind(sign, 0, same) + 1 for sign in " \n")
     old, new = old[: len(old) - same], new[: len(new) - same]
     function = [match for match in FUNCTION.finditer(text) if match.start() < at][-1]
     end = text.index(f"\n{function[1]}}}\n", function.start()) + len(function[1]) + 2
@@ -213,8 +216,7 @@ def original(copy, file):
 
 
 def prepare(copy, env, unchecked, by_hand):
-    for file in {mutant["file"] for mutant in listed(copy)}:
-        (copy / file).write_text(original(copy, file))
+    subprocess.run(["git", "checkout", "-q", "engine", "operators", "specs"], cwd=copy, check=True)
     mutants = written(copy) if by_hand else listed(copy)
     for number, mutant in enumerate(mutants, start=1):
         mutant["id"] = number
