@@ -41,6 +41,8 @@ pub(crate) struct Invocation {
     pub(crate) replaces: Option<InvocationId>,
     /// When a result came last.
     pub(crate) last_result: Option<Micros>,
+    /// Whether it is the one call that tries a provider whose circuit is half open.
+    pub(crate) probes: bool,
     /// The keys of the tools that a model wants called; so many that all of a turn's writes are among them.
     pub(crate) wishes: Vec<Arc<str>>,
 }
@@ -61,6 +63,7 @@ impl Invocation {
             request: None,
             replaces: None,
             last_result: None,
+            probes: false,
             wishes: Vec::new(),
         }
     }
