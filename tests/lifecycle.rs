@@ -14,7 +14,9 @@ use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
 use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::recording::RecorderReport;
 use rspp::specs::time::{Micros, WallReading};
-use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Takeover};
+use rspp::specs::timeline::{
+    AckOccasion, Entry, Input, Observation, PlayoutAck, Prompt, Record, SessionOpen, Takeover,
+};
 use rspp::{Batch, Core, Registry, compile, core};
 
 /// One session in a core of its own.
@@ -150,6 +152,8 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("talk (press)", Input::Talk(Talk::Press)),
         ("talk (release)", Input::Talk(Talk::Release)),
         ("user_text", text()),
+        ("prompt (say)", Input::Prompt(Prompt::Say("Hello.".into()))),
+        ("prompt (ask)", Input::Prompt(Prompt::Ask("Greet the caller.".into()))),
         ("provider (text)", provider(ProviderResult::Text("Yes.".into()))),
         ("provider (end, success)", provider(ProviderResult::End(Outcome::Success))),
         ("provider (end, failed)", provider(ProviderResult::End(Outcome::Failed))),
