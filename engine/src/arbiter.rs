@@ -104,7 +104,7 @@ impl Session {
         match key {
             TimerKey::Node(node) => self.direct(desk, cause, Directive::Wake(node)),
             TimerKey::Buffers(node) => self.direct(desk, cause, Directive::WakeBuffers(node)),
-            TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
+            // The end of this tick's control sees what is due.
             TimerKey::CommitPoint(_) => {}
             TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, cause, turn),
             TimerKey::Result(id) => self.on_result_late(desk, cause, id),
@@ -246,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Playout goes on from the first sample that was not heard; writes whose commit point passed meanwhile run.
+    /// Playout goes on from the first sample that was not heard.
     pub(crate) fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = false;
@@ -260,7 +260,6 @@ impl Session {
         let Position { samples: from_sample, estimated } = position;
         self.say_of(desk, turn, Signal::PlayoutResume { from_sample, estimated });
         self.direct(desk, cause, Directive::Resume { from_sample });
-        self.commit_writes(desk);
     }
 
     /// Tells the transport to clear, where it may still have something to play.
@@ -362,8 +361,14 @@ impl Session {
         }
     }
 
+    /// All of a tick's control has been seen: writes that are due run, unless the turn ends.
+    pub(crate) fn end_control(&mut self, desk: &mut Desk<'_>) {
+        self.commit_writes(desk);
+        self.begin_end(desk);
+    }
+
     /// Carries out the end that this tick has brought: everything up to the revocation's way through the graph.
-    pub(crate) fn begin_end(&mut self, desk: &mut Desk<'_>) {
+    fn begin_end(&mut self, desk: &mut Desk<'_>) {
         let (Some(end), Some(turn)) = (self.end, &mut self.turn) else { return };
         let capability = turn.capability;
         turn.revoked = true;
@@ -525,15 +530,13 @@ impl Session {
         }
     }
 
-    /// Runs the writes that wait, if the turn is past its commit point and no interruption is pending.
-    pub(crate) fn commit_writes(&mut self, desk: &mut Desk<'_>) {
-        let Some(turn) = &mut self.turn else { return };
+    /// When all of a tick's control has been seen, and when the tick is over: runs the writes that wait, if the turn is past
+    /// its commit point and nothing is pending that may end it, or take out who asked for them. What is derived may be such:
+    /// an interruption, a failure, the caller's next words. It is decided in the next tick, which comes at once.
+    fn commit_writes(&mut self, desk: &mut Desk<'_>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.writes.is_empty()) else { return };
         let due = desk.now >= turn.opened_at + self.plan.turn_policy().commit_point;
-        let pending = turn.held
-            || self.derived.iter().any(|derived| {
-                matches!(derived, Derived::InterruptionProposed(_) | Derived::InterruptionConfirmed(..))
-            });
-        if !due || pending || self.end.is_some() {
+        if !due || turn.held || !self.derived.is_empty() || self.end.is_some() {
             return;
         }
         let capability = turn.capability;
@@ -560,6 +563,7 @@ impl Session {
         if !self.queue.is_empty() {
             self.call_queued(desk);
         }
+        self.commit_writes(desk);
         self.commit_if_at_rest(desk);
         self.watch_silence(desk);
         if self.retiring && self.playback.is_none() && self.derived.is_empty() {

@@ -86,6 +86,10 @@ impl Session {
                 }
                 ProviderResult::WordEnds(ends)
             }
+            ProviderResult::ToolCall(tool) => {
+                self.invocations.note_wish(id, &tool.key);
+                ProviderResult::ToolCall(tool)
+            }
             ProviderResult::ToolResult(content) => {
                 if let Some(key) = self.invocations.get(id).and_then(|row| row.tool_key.as_ref()) {
                     self.conversation.on_tool_result(key, &content);

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::audio::{CALL_RATE_HZ, Encoding, Inbound, Outbound, WireFormat};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use conversation::{Conversation, Item};
-use events::{FromClient, Wrong};
+use events::{FromClient, Wrong, turned_away};
 use session::Session;
 
 /// Samples a second of PCM in this protocol; no other rate is spoken.
@@ -502,6 +502,11 @@ impl Transport for Realtime {
             Entry::Signal(turn, Signal::Abort { reason }) => {
                 let error = json!({"type": "server_error", "code": reason.name()});
                 self.finish_response(*turn, "failed", &json!({"type": "failed", "error": error}), out);
+            }
+            Entry::Signal(None, signal) => {
+                if let Some(event) = turned_away(signal) {
+                    self.say(event, out);
+                }
             }
             _ => {}
         }
