@@ -15,7 +15,7 @@ use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::recording::RecorderReport;
 use rspp::specs::time::{Micros, WallReading};
 use rspp::specs::timeline::{
-    AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Signal, Takeover,
+    AckOccasion, Entry, Input, Observation, PlayoutAck, Prompt, Record, SessionOpen, Signal, Takeover,
 };
 use rspp::{Batch, Core, Registry, compile, core};
 
@@ -152,6 +152,8 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("talk (press)", Input::Talk(Talk::Press)),
         ("talk (release)", Input::Talk(Talk::Release)),
         ("user_text", text()),
+        ("prompt (say)", Input::Prompt(Prompt::Say("Hello.".into()))),
+        ("prompt (ask)", Input::Prompt(Prompt::Ask("Greet the caller.".into()))),
         ("provider (text)", provider(ProviderResult::Text("Yes.".into()))),
         ("provider (end, success)", provider(ProviderResult::End(Outcome::Success))),
         ("provider (end, failed)", provider(ProviderResult::End(Outcome::Failed))),

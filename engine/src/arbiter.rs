@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use rspp_specs::admission::{AdmissionPoint, RejectReason};
 use rspp_specs::dataflow::Directive;
-use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
+use rspp_specs::event::{ContextEntry, Payload};
 use rspp_specs::ids::{LeaseEpoch, RuntimeSequence, Scope, TurnId};
 use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
-use rspp_specs::outcome::{AbortReason, CancelReason, Outcome};
+use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::InterruptionPolicy;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, PlayoutAck, Signal, TimerKey, TurnProposal,
+    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, Opener, PlayoutAck, Signal, TimerKey,
+    TurnProposal,
 };
 
 use crate::commitments::Commitments;
@@ -71,7 +72,7 @@ impl Session {
         self.say_here(desk, signal);
     }
 
-    fn on_session_end(&mut self, cause: RuntimeSequence) {
+    pub(crate) fn on_session_end(&mut self, cause: RuntimeSequence) {
         self.draining = true;
         self.ending = true;
         if self.turn.is_some() {
@@ -115,6 +116,7 @@ impl Session {
             TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
             TimerKey::Deferred => self.try_deferred(desk),
             TimerKey::NodeStart(node) => self.on_start_late(desk, node),
+            TimerKey::Silence => self.on_silence(desk, cause),
         }
     }
 
@@ -289,6 +291,10 @@ impl Session {
         let obstacle = if may_open { self.obstacle(desk, &proposal) } else { None };
         if let Some(obstacle) = obstacle {
             self.turn_away(desk, obstacle, proposal);
+        } else if self.turn.is_some() && !proposal.opener.is_caller() {
+            // What nobody asked for interrupts nobody.
+            let refusal = self.refusal(RejectReason::TurnActive, AdmissionPoint::Enqueue);
+            self.say(desk, Signal::Reject(refusal));
         } else if proposal.backchannel && (self.turn.is_some() || self.playback.is_some()) {
             let refusal = self.refusal(RejectReason::Backchannel, AdmissionPoint::Enqueue);
             self.say(desk, Signal::Reject(refusal));
@@ -304,7 +310,7 @@ impl Session {
     }
 
     fn open(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
-        let Some(source) = self.nodes.user_turn else {
+        let Some(source) = self.source_of(proposal.opener) else {
             self.refuse(desk, &Input::Derived(Derived::TurnOpenProposed(proposal)));
             return;
         };
@@ -326,19 +332,22 @@ impl Session {
         });
         self.playback = Some(Playback::new(turn));
         self.taken_over = false;
-        let TurnProposal { text, understood, speech_end, .. } = proposal;
+        let TurnProposal { text, opener, understood, speech_end, .. } = proposal;
         let speech_end = speech_end.map(|media| self.timebase.session_time(media, desk.now));
-        self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
+        match opener {
+            Opener::Caller => self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood }),
+            Opener::Ask => self.conversation.push(ContextEntry::Remark { text: Arc::clone(&text) }),
+            Opener::Say => {}
+        }
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();
         let generation = self.generation_of(capability);
-        let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), understood, speech_end };
+        let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), opener, understood, speech_end };
         self.say_of(desk, turn, opened);
         self.start_budgets(desk, turn);
         self.direct(desk, cause, Directive::Open(capability));
-        // The turn's input is closed once its utterance has entered: a node that waits for more need not.
-        for payload in [Payload::Text(text), Payload::End(Outcome::Success)] {
-            self.deliver(desk, cause, source, Scope::Turn(capability), DeliveryContent::Emit(payload));
+        for content in self.begin_turn(opener, Payload::Text(text)) {
+            self.deliver(desk, cause, source, Scope::Turn(capability), content);
         }
         if self.speech.speaking {
             self.propose_interruption(Confirmation::Onset);
@@ -556,6 +565,7 @@ impl Session {
         }
         self.commit_writes(desk);
         self.commit_if_at_rest(desk);
+        self.watch_silence(desk);
         if self.retiring && self.playback.is_none() && self.derived.is_empty() {
             self.ending = true;
         }

@@ -240,6 +240,7 @@ impl Core {
             let sequence = session.enter(desk, Input::SessionOpen(open));
             session.direct(desk, sequence, Directive::Begin(plan));
             session.say(desk, Signal::SessionReady);
+            session.greet(desk);
         });
     }
 

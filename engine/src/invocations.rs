@@ -258,6 +258,11 @@ impl Invocations {
         self.rows.keys().copied()
     }
 
+    /// Whether one of this kind is in flight.
+    pub(crate) fn any(&self, kind: Kind) -> bool {
+        self.rows.values().any(|row| row.kind == kind)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -94,6 +94,7 @@ fn context(run: &Run, at: &str) -> String {
 fn entry(entry: &ContextEntry) -> String {
     match entry {
         ContextEntry::User { text, .. } => format!("user {text:?}"),
+        ContextEntry::Remark { text } => format!("remark {text:?}"),
         ContextEntry::Agent { text, cut } => format!("agent {text:?}{}", if *cut { " cut" } else { "" }),
         ContextEntry::Tool { call, result: Some(result) } => format!("tool {} {result:?}", call.key),
         ContextEntry::Tool { call, result: None } => format!("tool {} pending", call.key),

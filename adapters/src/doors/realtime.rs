@@ -16,7 +16,7 @@ use rspp_specs::event::{ProviderResult, Request, Talk, Transcript, Understanding
 use rspp_specs::ids::{InvocationId, TurnId};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
+use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Prompt, Signal};
 use serde_json::{Value, json};
 
 use crate::audio::{CALL_RATE_HZ, Encoding, Inbound, Outbound, WireFormat};
@@ -238,10 +238,11 @@ impl Realtime {
         }
         let text = self.conversation.take_unanswered();
         let has_audio = self.utterance.is_some() || self.pressed;
-        if !text.is_empty() || !has_audio {
-            let instructions = response["instructions"].as_str().unwrap_or_default();
-            let text = if text.is_empty() { instructions.to_owned() } else { text };
+        if !text.is_empty() {
             out.give(Input::UserText(text.into()));
+        } else if !has_audio {
+            let instructions = response["instructions"].as_str().unwrap_or_default();
+            out.give(Input::Prompt(Prompt::Ask(instructions.into())));
         }
         self.wanted = Some(response);
         Ok(())

@@ -113,6 +113,7 @@ impl Line {
             plan: rspp_specs::plan::PlanHash("plan".into()),
             generation: rspp_specs::ids::Generation(1),
             text: "hello".into(),
+            opener: rspp_specs::timeline::Opener::Caller,
             understood: true,
             speech_end: None,
         };

@@ -188,9 +188,10 @@ impl Story {
             Some(Told::Tool { key: key.to_owned(), name: name.map(str::to_owned), state })
         };
         match (signal, turn) {
-            (Signal::TurnOpen { text, .. }, Some(turn)) => {
+            (Signal::TurnOpen { text, opener, .. }, Some(turn)) => {
                 self.turn = Some(turn);
-                let text = Some(text.to_string());
+                // What nobody said is no caption of the caller's.
+                let text = opener.is_caller().then(|| text.to_string());
                 Some(Told::Turn { turn: turn.0, state: TurnChange::Open, text, reason: None })
             }
             (Signal::OutputAccepted, Some(turn)) => Some(Told::turn(turn, TurnChange::Speaking)),
