@@ -13,9 +13,10 @@ use rspp_controlplane::plane::PIPELINE;
 use rspp_controlplane::rollout::{Revision, choose};
 use rspp_controlplane::session::State;
 use rspp_controlplane::time::Millis;
-use rspp_controlplane::wire::{Heartbeat, Pulse, SessionReport, View, WhenStale};
+use rspp_controlplane::wire::{Done, Heartbeat, Pulse, SessionReport, View, WhenStale};
 use rspp_specs::ids::LeaseEpoch;
 
+use super::client::Client;
 use super::shelf::Shelf;
 
 /// A worker's seat.
@@ -23,6 +24,8 @@ pub struct Seat {
     name: String,
     pipeline: String,
     shelf: Arc<Shelf>,
+    /// The control plane, for what can't wait for the next heartbeat.
+    plane: Client,
     began: Instant,
     known: Mutex<Known>,
 }
@@ -56,7 +59,7 @@ const MAX_NEWS: usize = 10_000;
 
 impl Seat {
     /// Of a worker that has seen its first view, and has no lease yet.
-    pub fn new(name: &str, pipeline: &str, shelf: Arc<Shelf>, view: View) -> Self {
+    pub fn new(name: &str, pipeline: &str, shelf: Arc<Shelf>, plane: Client, view: View) -> Self {
         let known = Known {
             terms: Terms::default(),
             tenure: None,
@@ -68,7 +71,7 @@ impl Seat {
             news: BTreeMap::new(),
         };
         let (name, pipeline) = (name.to_owned(), pipeline.to_owned());
-        Self { name, pipeline, shelf, began: Instant::now(), known: Mutex::new(known) }
+        Self { name, pipeline, shelf, plane, began: Instant::now(), known: Mutex::new(known) }
     }
 
     /// The worker's name.
@@ -261,8 +264,13 @@ impl Authority for Seated {
         let session = claims.lease.is_none().then(|| format!("{}.{}", claims.session, seat.name));
         let name = (claims.tenant.clone(), session.clone().unwrap_or_else(|| claims.session.clone()));
         seat.known().sessions.insert(name.clone(), Here { epoch: epoch.0, over: false });
-        let witness = Box::new(Watch { seat: Arc::clone(seat), name, epoch: epoch.0 });
+        let witness = Arc::new(Watch { seat: Arc::clone(seat), name, epoch: epoch.0 });
         Ok(Begun { session, epoch, pipeline, witness: Some(witness) })
+    }
+
+    fn gives_up(&self) -> bool {
+        let known = self.0.known();
+        known.ends || known.standing == Standing::Draining
     }
 
     fn is_ready(&self) -> Result<(), String> {
@@ -297,6 +305,19 @@ impl Witness for Watch {
     fn is_over(&self) -> bool {
         let known = self.seat.known();
         known.sessions.get(&self.name).is_none_or(|here| here.over || here.epoch != self.epoch)
+    }
+
+    fn offer(&self) -> Result<(), String> {
+        let (tenant, session) = self.name.clone();
+        let report = SessionReport { tenant, session, epoch: self.epoch, state: State::Released };
+        let told = self.seat.plane.post::<Done>("/v1/reports", &report);
+        told.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn on_given_up(&self) {
+        let mut known = self.seat.known();
+        known.news.remove(&self.name);
+        known.end(&self.name, self.epoch);
     }
 }
 

@@ -19,6 +19,7 @@ use super::worker::Message;
 use super::{Counts, Key, Opening, count};
 use crate::admission::LocalAdmission;
 use crate::drive::Schedule;
+use crate::journal::Past;
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
 use crate::transport::{Audio, is_told};
 
@@ -46,6 +47,12 @@ pub(crate) struct Row {
     stalled: bool,
     lost: bool,
     ended: bool,
+    /// Others can go on with it.
+    is_kept: bool,
+    /// Another worker has it: nothing of it is done here any more.
+    pub(crate) is_elsewhere: bool,
+    /// What another worker had begun, and goes on here.
+    again: Vec<Effect>,
     /// Its place among all calls, until it is over.
     seat: Option<Seat>,
 }
@@ -62,7 +69,7 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Row {
-    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: Opening, seat: Seat) -> Self {
+    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: &Opening, seat: Seat) -> Self {
         let Opening { fairness_key, pipeline, tells, .. } = opening;
         Self {
             key,
@@ -70,9 +77,9 @@ impl Row {
             records: Vec::new(),
             behind: false,
             outlet,
-            pool: pipeline.pool,
-            fairness_key,
-            tells,
+            pool: Arc::clone(&pipeline.pool),
+            fairness_key: Arc::clone(fairness_key),
+            tells: *tells,
             seat: Some(seat),
             answered: Schedule::default(),
             is_in_line: false,
@@ -81,7 +88,26 @@ impl Row {
             stalled: false,
             lost: false,
             ended: false,
+            is_kept: false,
+            is_elsewhere: false,
+            again: Vec::new(),
         }
+    }
+
+    /// It is kept for others to go on with.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Whether it is, and others have not gone on with it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept && !self.is_elsewhere
+    }
+
+    /// Others had it until now. What they began and did not end goes on here, once that it is here is written.
+    pub(crate) fn come_from(&mut self, past: &Past, again: Vec<Effect>, admission: &mut LocalAdmission) {
+        past.records.iter().for_each(|record| admission.on_entry(self.account, &record.entry));
+        self.again = again;
     }
 
     /// Does what a tick wants done. Gives how the session ended, if it has.
@@ -90,6 +116,9 @@ impl Row {
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
             around.admission.on_entry(self.account, &entry);
+            if self.is_elsewhere {
+                continue;
+            }
             if self.tells && is_told(&entry) {
                 self.outlet.push_told(at, entry.clone());
             }
@@ -98,8 +127,15 @@ impl Row {
             }
         }
         self.records = records;
+        if !self.is_elsewhere {
+            std::mem::take(&mut self.again).into_iter().for_each(|effect| self.do_effect(effect, around));
+        }
         self.outlet.wake();
-        self.ended.then_some(if self.lost { End::Lost } else { End::Done })
+        self.ended.then_some(match (self.is_elsewhere, self.lost) {
+            (true, _) => End::Moved,
+            (false, true) => End::Lost,
+            (false, false) => End::Done,
+        })
     }
 
     /// The session is over, for whatever reason.

@@ -3,6 +3,7 @@
 //! A server alone has its own pipeline and asks nobody. One of a fleet goes by what the control plane told it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use rspp_specs::ids::LeaseEpoch;
 
@@ -17,6 +18,11 @@ pub trait Authority: Send + Sync {
     /// # Errors
     /// Its session can't begin here, or not now.
     fn begin(&self, claims: Option<&Claims>) -> Result<Begun, Refusal>;
+
+    /// Whether sessions that others can go on with are to go to others.
+    fn gives_up(&self) -> bool {
+        false
+    }
 
     /// Whether new sessions are taken.
     ///
@@ -34,7 +40,7 @@ pub struct Begun {
     /// What it runs.
     pub pipeline: Pipeline,
     /// Who hears how it fares.
-    pub witness: Option<Box<dyn Witness>>,
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 /// Hears how a session fares. When this is dropped, the session is over.
@@ -47,6 +53,15 @@ pub trait Witness: Send + Sync {
 
     /// Whether somebody else has the session now: nothing of it may be heard any more.
     fn is_over(&self) -> bool;
+
+    /// Asks whether others may go on with the session, and can. It may take a moment.
+    ///
+    /// # Errors
+    /// Nobody can now, or nobody answers: the session stays.
+    fn offer(&self) -> Result<(), String>;
+
+    /// The session was given up for others to go on with: its end here is not its end.
+    fn on_given_up(&self);
 }
 
 /// A server that asks nobody.
@@ -66,12 +81,31 @@ impl Authority for Alone {
 pub(super) struct Guest {
     // Dropped first: when the witness hears that it is over, it is.
     session: Session,
-    witness: Option<Box<dyn Witness>>,
+    witness: Option<Arc<dyn Witness>>,
+    /// Others can go on with it.
+    is_kept: bool,
 }
 
 impl Guest {
-    pub(super) fn new(session: Session, witness: Option<Box<dyn Witness>>) -> Self {
-        Self { session, witness }
+    pub(super) fn new(session: Session, witness: Option<Arc<dyn Witness>>, is_kept: bool) -> Self {
+        Self { session, witness, is_kept }
+    }
+
+    /// Whether others can go on with it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Asks whether others may go on with it, and can.
+    pub(super) async fn offer(&self) -> bool {
+        let Some(witness) = self.witness.clone() else { return false };
+        tokio::task::spawn_blocking(move || witness.offer()).await.is_ok_and(|offered| offered.is_ok())
+    }
+
+    /// Gives it up as it stands, for others to go on with.
+    pub(super) fn give_up(&self) {
+        self.witness.iter().for_each(|witness| witness.on_given_up());
+        self.session.release();
     }
 
     pub(super) fn on_connected(&self) {

@@ -69,6 +69,11 @@ impl Parking {
         asked
     }
 
+    /// Whether a session of this secret is here.
+    pub(super) fn knows(&self, secret: &str) -> bool {
+        self.lock().by_secret.contains_key(secret)
+    }
+
     /// Looks for a session; a parked one is taken.
     pub(super) fn find(&self, secret: &str) -> Found {
         let mut places = self.lock();
@@ -94,6 +99,16 @@ impl Parking {
         let number = places.next;
         places.by_secret.insert(secret.to_owned(), Place::Parked(number, Box::new(parked)));
         Some(number)
+    }
+
+    /// A session that waits for its caller here is given up, if others can go on with it: its caller finds it there.
+    pub(super) fn give_up(&self, secret: &str, number: u64) {
+        if let Some(Place::Parked(parked, left)) = self.lock().by_secret.get(secret)
+            && *parked == number
+            && left.session.is_kept()
+        {
+            left.session.give_up();
+        }
     }
 
     /// Takes a session away that nobody came back for.
