@@ -400,6 +400,11 @@ impl Session {
         self.inbox.try_send(Message::Release(self.key)).is_ok()
     }
 
+    /// Has it go on with another version, as soon as it is at rest. Gives whether its worker has heard that.
+    pub fn change(&self, to: Pipeline) -> bool {
+        self.inbox.try_send(Message::Change(self.key, to)).is_ok()
+    }
+
     /// Gives it an input, without waiting.
     ///
     /// # Errors

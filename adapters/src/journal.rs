@@ -19,11 +19,12 @@ mod segment;
 use std::sync::Arc;
 
 use rspp_specs::ids::LeaseEpoch;
-use rspp_specs::timeline::Record;
+use rspp_specs::plan::PlanHash;
+use rspp_specs::timeline::{Entry, Input, Record};
 use serde::{Deserialize, Serialize};
 
 pub use folder::SharedFolder;
-pub(crate) use scribe::Scribe;
+pub(crate) use scribe::{Scribe, Stretch};
 
 /// Whose journal it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +59,16 @@ pub struct Past {
     pub told: ToldBefore,
     /// Whole ticks, from one that begins with what the session goes on from.
     pub records: Vec<Record>,
+}
+
+impl Past {
+    /// What the session ran last.
+    pub fn plan(&self) -> Option<&PlanHash> {
+        self.records.iter().rev().find_map(|record| match &record.entry {
+            Entry::Input(_, Input::SessionOpen(open)) => Some(open.plan.hash()),
+            _ => None,
+        })
+    }
 }
 
 /// What a session's client was told, and what of its audio came in, before a part of the journal begins.

@@ -3,23 +3,41 @@
 //! A session that comes from elsewhere is rebuilt from its journal in one go: that is a thousand ticks for each twenty
 //! seconds of call, a few tens of milliseconds in which the worker's other sessions wait. One is rebuilt at a time, and a tick
 //! of the others lies between two.
+//!
+//! So that this stays short however long a call is, a session at rest *begins afresh* now and then, from what it carries
+//! ([`rspp_engine::Core::carry`]): its journal then begins there, too. In the same way it goes over to another version.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rspp_specs::admission::ConnectionState;
+use rspp_specs::event::ContextEntry;
 use rspp_specs::ids::Slot;
 use rspp_specs::recording::RecorderReport;
+use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Input, Record, SessionOpen};
 
 use super::keeper::Keeper;
 use super::outlet::{End, Outlet};
 use super::row::Row;
 use super::seats::Seat;
-use super::worker::{NOBODY, Worker};
-use super::{Key, Opening, count};
+use super::worker::{LOOK_FOR_VERSIONS, NOBODY, Worker};
+use super::{Key, Opening, Pipeline, count};
 use crate::failover::{TakenOver, TakeoverError, take_over};
-use crate::journal::Past;
+use crate::journal::{Past, Stretch};
+
+/// It is looked so often which sessions are at rest.
+const LOOK_FOR_REST: Micros = Micros::from_ms(100);
+/// A conversation that is longer is not carried on afresh: its journal grows.
+const MAX_CARRIED_BYTES: usize = 1 << 20;
+
+fn bytes(context: &[ContextEntry]) -> usize {
+    let of = |entry: &ContextEntry| match entry {
+        ContextEntry::User { text, .. } | ContextEntry::Agent { text, .. } => text.len(),
+        ContextEntry::Tool { call, result } => call.arguments.len() + result.as_ref().map_or(0, |text| text.len()),
+    };
+    context.iter().map(of).sum()
+}
 
 impl Worker {
     /// A session begins here, or goes on here that was elsewhere.
@@ -50,12 +68,46 @@ impl Worker {
                 self.offer(key, Input::SessionOpen(Box::new(open)));
             }
         }
+        self.tell_surroundings(key);
+    }
+
+    /// What every session learns that begins, or begins afresh.
+    fn tell_surroundings(&mut self, key: Key) {
         let reading = self.wall.reading(self.clock.now());
         self.offer(key, Input::WallClock(reading));
         let says = self.keepers.log.as_ref().map_or(RecorderReport::Relaxed, Keeper::says);
         if says != RecorderReport::Relaxed {
             self.offer(key, Input::Recorder(says));
         }
+    }
+
+    /// Sessions at rest begin afresh, where there is a reason: another version waits for them, or their journal has grown.
+    /// What they begin with is the first that enters them in this tick.
+    pub(super) fn renew(&mut self, now: Micros) {
+        let every = if self.versions_wait { LOOK_FOR_VERSIONS } else { LOOK_FOR_REST };
+        if now.since(self.renewed) < every {
+            return;
+        }
+        self.renewed = now;
+        let rows = self.places.iter().filter_map(|(key, (slot, row))| Some((*key, *slot, self.rows[*row].as_ref()?)));
+        self.versions_wait = rows.clone().any(|(_, _, row)| row.next.is_some());
+        let due = rows.filter(|(_, _, row)| row.wants_renewal(now)).map(|(key, slot, _)| (key, slot));
+        let due: Vec<(Key, Slot)> = due.collect();
+        for (key, slot) in due {
+            self.renew_session(key, slot);
+        }
+    }
+
+    fn renew_session(&mut self, key: Key, slot: Slot) {
+        let carried = self.core.carry(slot).filter(|resume| bytes(&resume.context) <= MAX_CARRIED_BYTES);
+        let (Some(resume), Some(view)) = (carried, self.core.view(slot)) else { return };
+        let Some((_, place)) = self.places.get(&key).copied() else { return };
+        let Some(row) = self.rows[place].as_mut() else { return };
+        let account = row.account();
+        let open = SessionOpen { resume, epoch: view.epoch, ..row.go_on_afresh() };
+        self.admission.renew(account);
+        self.offer(key, Input::SessionOpen(Box::new(open)));
+        self.tell_surroundings(key);
     }
 
     fn turn_away(&self, outlet: &Outlet, end: End) {
@@ -115,6 +167,15 @@ impl Worker {
         self.offer(key, Input::Connection(ConnectionState::Connected));
     }
 
+    /// A session is to go on with this version, as soon as it is at rest.
+    pub(super) fn change(&mut self, key: Key, to: Pipeline) {
+        let Some((_, row)) = self.places.get(&key).copied() else { return };
+        if let Some(row) = self.rows[row].as_mut() {
+            row.next = Some(to);
+            self.versions_wait = true;
+        }
+    }
+
     /// A session is given up as it stands: what it has not done yet another one does.
     pub(super) fn release(&mut self, key: Key) {
         let Some((_, row)) = self.places.get(&key).copied() else { return };
@@ -142,23 +203,29 @@ impl Worker {
     /// Hands what the tick wrote to the journal, of those sessions that are in it.
     pub(super) fn write_journal(&mut self) -> Option<u64> {
         let kept = self.keepers.journal.as_mut()?;
-        let mut of_tick: Vec<(Key, Vec<Record>)> = Vec::new();
+        let mut of_tick: Vec<Stretch> = Vec::new();
         for (record, place) in self.records.iter().zip(&self.records_of) {
-            let Some(row) = self.rows.get(*place).and_then(Option::as_ref).filter(|row| row.is_kept()) else { continue };
+            let Some(row) = self.rows.get_mut(*place).and_then(Option::as_mut).filter(|row| row.is_kept()) else {
+                continue;
+            };
             match of_tick.last_mut() {
-                Some((key, records)) if *key == row.key => records.push(record.clone()),
-                _ => of_tick.push((row.key, vec![record.clone()])),
+                Some(last) if last.key == row.key => last.records.push(record.clone()),
+                _ => {
+                    let begins_part = row.begins_part(record);
+                    of_tick.push(Stretch { key: row.key, records: vec![record.clone()], begins_part });
+                }
             }
+            row.tally.count(&record.entry);
         }
         if of_tick.is_empty() {
             return None;
         }
         // What a session wrote in a tick is one whole, however the sessions took turns.
-        of_tick.sort_by_key(|(key, _)| *key);
+        of_tick.sort_by_key(|stretch| stretch.key);
         of_tick.dedup_by(|later, first| {
-            let same = later.0 == first.0;
+            let same = later.key == first.key;
             if same {
-                first.1.append(&mut later.1);
+                first.records.append(&mut later.records);
             }
             same
         });

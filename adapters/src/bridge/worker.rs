@@ -30,7 +30,7 @@ use super::outlet::{End, Outlet};
 use super::row::{Row, Surroundings};
 use super::seats::Seat;
 use super::wall::Wall;
-use super::{Counts, Key, Load, Opening, count, stopwatch};
+use super::{Counts, Key, Load, Opening, Pipeline, count, stopwatch};
 use crate::admission::LocalAdmission;
 
 /// To a worker.
@@ -41,6 +41,8 @@ pub(crate) enum Message {
     Input(Key, Input),
     /// A session is given up as it stands, for others to go on with.
     Release(Key),
+    /// A session is to go on with another version.
+    Change(Key, Pipeline),
     /// The worker ends, and with it all that is left.
     Stop,
     /// More of its log is written.
@@ -57,6 +59,8 @@ const MAX_ANSWERS: usize = MAX_TICK_DATA_INPUTS / 2;
 const MAX_ANSWERS_OF_SESSION: usize = MAX_TICK_SESSION_DATA_INPUTS / 4;
 /// A worker that has nothing to do looks around so often.
 const LOOK_EVERY: Micros = Micros::from_ms(500);
+/// While sessions are to go over to another version, it looks whether they are at rest so often.
+pub(super) const LOOK_FOR_VERSIONS: Micros = Micros::from_ms(50);
 /// While inputs gather, it is looked so often whether the last tick is written.
 const LOOK_FOR_WRITTEN: Micros = Micros(100);
 /// Of a slot without a session.
@@ -100,6 +104,10 @@ pub(crate) struct Worker {
     overruns: Vec<Overrun>,
     pub(super) wall: Wall,
     looked_around: Micros,
+    /// When it was looked last which sessions are at rest.
+    pub(super) renewed: Micros,
+    /// Some session is to go over to another version.
+    pub(super) versions_wait: bool,
     pace: Pace,
     stopping: bool,
 }
@@ -168,6 +176,8 @@ impl Worker {
             overruns: Vec::new(),
             wall: Wall::default(),
             looked_around: Micros(0),
+            renewed: Micros(0),
+            versions_wait: false,
             pace: Pace::default(),
             stopping: false,
         }
@@ -206,8 +216,9 @@ impl Worker {
     fn wait(&self) -> Option<Message> {
         let now = self.clock.now();
         let may_sleep = self.keepers.may_sleep(&self.waiting);
+        let look_every = if self.versions_wait { LOOK_FOR_VERSIONS } else { LOOK_EVERY };
         let hurry = !(may_sleep && self.held.is_empty() && self.follow.is_empty() && self.answered.is_empty());
-        let at = self.core.next_deadline(now).unwrap_or(Micros(u64::MAX)).min(now + LOOK_EVERY);
+        let at = self.core.next_deadline(now).unwrap_or(Micros(u64::MAX)).min(now + look_every);
         if hurry || at <= now {
             return self.messages.try_recv().ok();
         }
@@ -231,6 +242,7 @@ impl Worker {
 
     /// Takes what waits, within bounds: what did not fit last time first.
     fn take_all(&mut self, now: Micros, first: Option<Message>) {
+        self.renew(now);
         for (key, _) in &self.held {
             if let Some(row) = self.places.get(key).and_then(|(_, row)| self.rows[*row].as_mut()) {
                 row.behind = false;
@@ -263,6 +275,7 @@ impl Worker {
             }
             Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
             Message::Release(key) => self.release(key),
+            Message::Change(key, to) => self.change(key, to),
             Message::Stop => self.stopping = true,
             Message::Written => {}
         }

@@ -181,6 +181,37 @@ struct Kept {
     received_samples: u64,
 }
 
+/// Counts what a client is told of a session's log, so that one that comes back elsewhere is told the rest.
+#[derive(Default)]
+pub(crate) struct Tally {
+    story: Story,
+    told: ToldBefore,
+}
+
+impl Tally {
+    /// From there on.
+    pub(crate) fn from(told: ToldBefore) -> Self {
+        Self { story: Story::default(), told }
+    }
+
+    /// So far.
+    pub(crate) fn told(&self) -> ToldBefore {
+        self.told
+    }
+
+    /// What [`Kept::recall`] would make of an entry.
+    pub(crate) fn count(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Effect(Effect::ClearTransport { .. }) => self.told.messages += 1,
+            Entry::Input(_, Input::CallerAudio(frame)) => self.told.received_samples += frame.samples.len() as u64,
+            entry if is_told(entry) => {
+                self.told.messages += self.story.of(entry).iter().flatten().count() as u64;
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Kept {
     /// Something counts.
     fn keep(&mut self, at: Micros, says: FromServer) {

@@ -22,13 +22,20 @@ enum Order {
     /// A session is here.
     Begin(Key, Box<dyn Pen>),
     /// A tick of the worker, by session.
-    Tick(u64, Vec<(Key, Vec<Record>)>),
-    /// A session begins a part of its own in this tick.
-    Part(Key, ToldBefore),
+    Tick(u64, Vec<Stretch>),
     /// A session is over: nothing of it is needed any more.
     Erase(Key),
     /// A session is given up, for others to go on with.
     Leave(Key),
+}
+
+/// What a session wrote in a tick.
+pub(crate) struct Stretch {
+    pub(crate) key: Key,
+    pub(crate) records: Vec<Record>,
+    /// It begins with what the session goes on from, and nothing that stands before it is needed any more. By then its client
+    /// had been told so much.
+    pub(crate) begins_part: Option<ToldBefore>,
 }
 
 /// What the worker sees of it.
@@ -56,7 +63,7 @@ impl Scribe {
     /// Begins to write. `on_written` is called when more is.
     pub(crate) fn spawn(on_written: impl Fn() + Send + 'static) -> io::Result<Self> {
         let ((orders, taken), shared) = (bounded(MAX_ORDERS), Arc::new(Shared::default()));
-        let desk = Desk { pens: BTreeMap::new(), parts: BTreeMap::new(), shared: Arc::clone(&shared) };
+        let desk = Desk { pens: BTreeMap::new(), shared: Arc::clone(&shared) };
         let thread = std::thread::Builder::new().name("journal".to_owned());
         let thread = thread.spawn(move || desk.run(&taken, on_written))?;
         Ok(Self { orders, shared, thread, tick: 0, is_lost: false })
@@ -73,11 +80,6 @@ impl Scribe {
         self.order(Order::Begin(key, pen));
     }
 
-    /// A session's next tick begins with what it goes on from.
-    pub(crate) fn begin_part(&mut self, key: Key, told: ToldBefore) {
-        self.order(Order::Part(key, told));
-    }
-
     /// A session is over.
     pub(crate) fn erase(&mut self, key: Key) {
         self.order(Order::Erase(key));
@@ -89,7 +91,7 @@ impl Scribe {
     }
 
     /// What a tick of the worker wrote. Gives by what number it is asked whether it is written.
-    pub(crate) fn append(&mut self, records: Vec<(Key, Vec<Record>)>) -> u64 {
+    pub(crate) fn append(&mut self, records: Vec<Stretch>) -> u64 {
         self.tick += 1;
         self.order(Order::Tick(self.tick, records));
         self.tick
@@ -123,7 +125,6 @@ impl Scribe {
 /// The thread's side.
 struct Desk {
     pens: BTreeMap<Key, Box<dyn Pen>>,
-    parts: BTreeMap<Key, ToldBefore>,
     shared: Arc<Shared>,
 }
 
@@ -145,22 +146,22 @@ impl Desk {
     fn carry_out(&mut self, order: Order) -> Option<u64> {
         match order {
             Order::Begin(key, pen) => drop(self.pens.insert(key, pen)),
-            Order::Part(key, told) => drop(self.parts.insert(key, told)),
             Order::Erase(key) => self.pens.remove(&key).into_iter().for_each(Pen::erase),
             Order::Leave(key) => drop(self.pens.remove(&key)),
             Order::Tick(tick, records) => {
-                records.into_iter().for_each(|(key, records)| self.write(key, &records));
+                records.into_iter().for_each(|stretch| self.write(&stretch));
                 return Some(tick);
             }
         }
         None
     }
 
-    fn write(&mut self, key: Key, records: &[Record]) {
+    fn write(&mut self, stretch: &Stretch) {
+        let key = stretch.key;
         let Some(pen) = self.pens.get_mut(&key) else { return };
-        let done = match self.parts.remove(&key) {
-            Some(told) => pen.begin_part(told, records),
-            None => pen.append(records),
+        let done = match stretch.begins_part {
+            Some(told) => pen.begin_part(told, &stretch.records),
+            None => pen.append(&stretch.records),
         };
         match done {
             Ok(()) => {}

@@ -47,6 +47,9 @@ impl House {
             None => None,
         };
         let past = kept.as_ref().and_then(|kept| kept.past.clone());
+        // What was begun by one version goes on by it, until the session is at rest.
+        let own = past.as_ref().and_then(|past| self.authority.version_of(past.plan()?));
+        let pipeline = own.unwrap_or(pipeline);
         let is_kept = kept.is_some();
         let opening = Opening {
             session: whose.session,

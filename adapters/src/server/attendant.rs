@@ -480,6 +480,7 @@ impl Attendant {
             let _ = line.session.give(Input::AuthorityRevoked);
             return Err(Over::Refused(moved()));
         }
+        self.line.iter().for_each(|line| line.session.follow_version());
         if self.line.is_none() && now - self.began > limits.hello {
             return Err(Over::refused(
                 RefusalCode::HandshakeTimeout,

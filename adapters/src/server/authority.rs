@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use rspp_specs::ids::LeaseEpoch;
+use rspp_specs::plan::PlanHash;
 
 use crate::bridge::{Pipeline, Session};
 use crate::token::Claims;
@@ -18,6 +19,12 @@ pub trait Authority: Send + Sync {
     /// # Errors
     /// Its session can't begin here, or not now.
     fn begin(&self, claims: Option<&Claims>) -> Result<Begun, Refusal>;
+
+    /// The version with this plan, if it is here: what a session runs that comes from elsewhere.
+    fn version_of(&self, plan: &PlanHash) -> Option<Pipeline> {
+        let _ = plan;
+        None
+    }
 
     /// Whether sessions that others can go on with are to go to others.
     fn gives_up(&self) -> bool {
@@ -53,6 +60,10 @@ pub trait Witness: Send + Sync {
 
     /// Whether somebody else has the session now: nothing of it may be heard any more.
     fn is_over(&self) -> bool;
+
+    /// The version that the session is to go on with from its next turn on, if that is another one than it has. It is said
+    /// once.
+    fn next_version(&self) -> Option<Pipeline>;
 
     /// Asks whether others may go on with the session, and can. It may take a moment.
     ///
@@ -94,6 +105,14 @@ impl Guest {
     /// Whether others can go on with it.
     pub(super) fn is_kept(&self) -> bool {
         self.is_kept
+    }
+
+    /// Has it go on with another version, if it is to.
+    pub(super) fn follow_version(&self) {
+        let next = self.witness.as_ref().and_then(|witness| witness.next_version());
+        if let Some(next) = next {
+            self.session.change(next);
+        }
     }
 
     /// Asks whether others may go on with it, and can.
