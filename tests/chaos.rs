@@ -24,7 +24,7 @@ use rspp::adapters::journal::{Journal, SharedFolder, Whose};
 use rspp::controlplane::wire::SessionStory;
 use rspp::specs::event::{ContextEntry, Request};
 use rspp::specs::ids::LeaseEpoch;
-use rspp::specs::timeline::{Effect, Entry, Signal};
+use rspp::specs::timeline::{Effect, Entry, Input, Signal};
 
 const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
 /// How long anything may take until the test fails: far more than it does.
@@ -73,7 +73,8 @@ enum News {
 fn talk(mut caller: Caller, number: usize, news: &Sender<News>, over: &AtomicBool) -> Caller {
     let mut lost_at = None;
     let mut answered = 0;
-    while !over.load(Ordering::Relaxed) {
+    // Who is being answered hears it to its end.
+    while !over.load(Ordering::Relaxed) || caller.is_waiting() {
         if caller.listen() == Moment::Lost {
             let since = *lost_at.get_or_insert_with(Instant::now);
             assert!(since.elapsed() < PATIENCE, "call {number} finds nobody");
@@ -83,11 +84,12 @@ fn talk(mut caller: Caller, number: usize, news: &Sender<News>, over: &AtomicBoo
             }
             continue;
         }
-        caller.ask_if_unheard();
+        if !over.load(Ordering::Relaxed) || caller.is_waiting() {
+            caller.go_on();
+        }
         if caller.answered > answered {
             answered = caller.answered;
             let _ = news.send(News::Answered(number));
-            caller.ask();
         }
     }
     caller
@@ -247,6 +249,11 @@ fn conversation(journal: &Path, caller: &Caller) -> Vec<String> {
     let (mut context, mut turn) = (None, 0);
     for record in &past.records {
         match &record.entry {
+            // With what it began afresh.
+            Entry::Input(_, Input::SessionOpen(open)) => {
+                turn = open.resume.turns;
+                context = Some((turn + 1, Arc::clone(&open.resume.context)));
+            }
             Entry::Signal(Some(of), Signal::TurnOpen { .. }) => turn = of.0,
             Entry::Effect(Effect::Invoke { request: Request::Chat { context: of, .. }, .. }) => {
                 context = Some((turn, Arc::clone(of)));

@@ -20,9 +20,15 @@ const BREATH: Duration = Duration::from_millis(10);
 const PING: Duration = Duration::from_millis(200);
 const GONE: Duration = Duration::from_millis(700);
 /// How long a new line may take to be answered.
-const ANSWER: Duration = Duration::from_millis(400);
+const ANSWER: Duration = Duration::from_secs(1);
+/// Where somebody stood still, nobody is asked again for so long.
+const SUSPECT: Duration = Duration::from_secs(4);
+/// It is asked again for a route after so long.
+const AFTER_NOTHING: Duration = Duration::from_millis(25);
 /// Who was asked something and does not begin to answer may not have heard it.
 const AGAIN: Duration = Duration::from_millis(2_500);
+/// Thinks for so long before it asks the next thing: people do, and sessions rest meanwhile.
+const THINKS: Duration = Duration::from_millis(800);
 /// After how many frames it is said how far they were played.
 const TELL_EVERY: u64 = 5;
 
@@ -54,6 +60,9 @@ pub(crate) struct Caller {
     /// Lines that were given up, and may still say something.
     old: Vec<WebSocket<TcpStream>>,
     asked_at: Option<Instant>,
+    answered_at: Instant,
+    /// Under which epoch it gave up who said nothing any more, and when.
+    suspect: Option<(u64, Instant)>,
     /// Since when nothing was heard, while a turn was being spoken.
     quiet_since: Option<Instant>,
     pub(crate) longest_gap: Duration,
@@ -97,6 +106,8 @@ impl Caller {
             line: None,
             old: Vec::new(),
             asked_at: None,
+            answered_at: Instant::now(),
+            suspect: None,
             quiet_since: None,
             longest_gap: Duration::ZERO,
             answered: 0,
@@ -160,7 +171,12 @@ impl Caller {
             Ok(route) => self.route = route,
             Err(_) => {}
         }
-        self.connect()
+        let is_suspect = |(epoch, since): (u64, Instant)| epoch == self.route.epoch && since.elapsed() < SUSPECT;
+        let found = !self.suspect.is_some_and(is_suspect) && self.connect();
+        if !found {
+            std::thread::sleep(AFTER_NOTHING);
+        }
+        found
     }
 
     /// Asks something.
@@ -180,9 +196,14 @@ impl Caller {
         self.asked_at.is_some()
     }
 
-    /// Asks again if nobody seems to have heard it.
-    pub(crate) fn ask_if_unheard(&mut self) {
-        if self.asked_at.is_none_or(|at| at.elapsed() > AGAIN) {
+    /// Asks the next thing, once it has thought; and again, if nobody seems to have heard it.
+    pub(crate) fn go_on(&mut self) {
+        let is_time = match self.asked_at {
+            None => self.answered_at.elapsed() > THINKS,
+            // Who is being answered does not ask again.
+            Some(at) => self.quiet_since.is_none() && at.elapsed() > AGAIN,
+        };
+        if is_time {
             self.ask();
         }
     }
@@ -205,6 +226,7 @@ impl Caller {
             }
         }
         if now - line.heard_at > GONE {
+            self.suspect = Some((self.route.epoch, now));
             return Moment::Lost;
         }
         loop {
@@ -270,11 +292,11 @@ impl Caller {
                     self.wrong.push(format!("{}: turn {turn} is said to be heard twice: {before:?}", self.route.session));
                 }
                 self.answered += 1;
-                self.asked_at = None;
+                (self.asked_at, self.answered_at) = (None, Instant::now());
             }
             ("turn", "aborted") => {
                 self.quiet_since = None;
-                self.asked_at = None;
+                (self.asked_at, self.answered_at) = (None, Instant::now());
             }
             _ => {}
         }

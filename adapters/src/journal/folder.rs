@@ -9,7 +9,8 @@
 //! *Why an old holder is refused.* Taking a session gives the files of all lower epochs another name, and then reads them.
 //! Whoever writes looks, after each write and before anything is done by it, whether its file still has its name. So either
 //! the write was there when the file was read, or the name was gone when the writer looked. Two that take a session at once
-//! see each other in the same way: each makes its own file first, and looks for others then.
+//! see each other in the same way: each makes its own file first, and looks for others then. What was read is written into
+//! the file of who took it, and the others go: what an old holder writes later is nowhere.
 //!
 //! That asks of the folder what a local disk and file systems for clusters give: a name that is changed on one machine is
 //! seen as changed on all. NFS gives it with `noac`.
@@ -141,9 +142,15 @@ impl Journal for SharedFolder {
     fn take(&self, whose: &Whose, epoch: LeaseEpoch) -> Result<Taken, JournalError> {
         let place = self.place(whose);
         std::fs::create_dir_all(&place).map_err(failed("make", &place))?;
-        let pen = FolderPen::begin(&place, whose, epoch, 0, ToldBefore::default())?;
-        let past = seal(&place, epoch).and_then(|earlier| read(&earlier));
-        let past = past.inspect_err(|_| drop(std::fs::remove_file(&pen.path)))?;
+        let mut pen = FolderPen::begin(&place, whose, epoch, 0)?;
+        let taken = seal(&place, epoch).and_then(|earlier| {
+            let past = read(&earlier)?;
+            let (told, records) = past.as_ref().map(|past| (past.told, past.records.as_slice())).unwrap_or_default();
+            pen.write_first(told, records)?;
+            earlier.iter().for_each(|part| drop(std::fs::remove_file(&part.path)));
+            Ok(past)
+        });
+        let past = taken.inspect_err(|_| drop(std::fs::remove_file(&pen.path)))?;
         Ok(Taken { past, pen: Box::new(pen) })
     }
 }
@@ -169,16 +176,13 @@ fn seal(place: &Path, epoch: LeaseEpoch) -> Result<Vec<Part>, JournalError> {
     Err(failed("take", place)(io::Error::other("whoever had it goes on beginning files")))
 }
 
-/// The newest part that begins with what a session goes on from, and all behind it.
+/// The newest part of which more is there than its name. Whoever died before has done nothing by it.
 fn read(parts: &[Part]) -> Result<Option<Past>, JournalError> {
-    let mut past: Vec<Record> = Vec::new();
     for part in parts.iter().rev() {
         let bytes = std::fs::read(&part.path).map_err(failed("read", &part.path))?;
-        let Some((head, mut records)) = segment::read(&bytes) else { continue };
-        records.append(&mut past);
-        past = records;
-        if matches!(past.first(), Some(Record { entry: Entry::Input(_, Input::SessionOpen(_)), .. })) {
-            return Ok(Some(Past { told: head.told, records: past }));
+        let Some((head, records)) = segment::read(&bytes) else { continue };
+        if matches!(records.first(), Some(Record { entry: Entry::Input(_, Input::SessionOpen(_)), .. })) {
+            return Ok(Some(Past { told: head.told, records }));
         }
     }
     Ok(None)
@@ -197,21 +201,14 @@ struct FolderPen {
 }
 
 impl FolderPen {
-    fn begin(
-        place: &Path,
-        whose: &Whose,
-        epoch: LeaseEpoch,
-        number: u32,
-        told: ToldBefore,
-    ) -> Result<Self, JournalError> {
+    /// A file of its own, in which nothing stands yet.
+    fn begin(place: &Path, whose: &Whose, epoch: LeaseEpoch, number: u32) -> Result<Self, JournalError> {
         let path = path_of(place, epoch, number);
         let file = OpenOptions::new().append(true).create_new(true).open(&path);
-        let mut file = file.map_err(|error| match error.kind() {
+        let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => JournalError::Stale { epoch: epoch.0 },
             _ => failed("begin", &path)(error),
         })?;
-        let head = segment::begin(&Head { whose: whose.clone(), epoch: epoch.0, told });
-        file.write_all(&head).map_err(failed("write to", &path))?;
         let (place, whose) = (place.to_owned(), whose.clone());
         Ok(Self { place, whose, epoch, number, path, file, buffer: Vec::new() })
     }
@@ -223,6 +220,16 @@ impl FolderPen {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(JournalError::Stale { epoch: self.epoch.0 }),
             Err(error) => Err(failed("look at", &self.path)(error)),
         }
+    }
+
+    /// Writes its beginning: all of it is there, or none.
+    fn write_first(&mut self, told: ToldBefore, records: &[Record]) -> Result<(), JournalError> {
+        let head = Head { whose: self.whose.clone(), epoch: self.epoch.0, told };
+        let mut bytes = segment::begin(&head);
+        if !records.is_empty() {
+            segment::put_as_one(&mut bytes, records)?;
+        }
+        self.file.write_all(&bytes).map_err(failed("write to", &self.path))
     }
 
     fn write(&mut self, records: &[Record]) -> Result<(), JournalError> {
@@ -239,8 +246,8 @@ impl Pen for FolderPen {
     }
 
     fn begin_part(&mut self, told: ToldBefore, records: &[Record]) -> Result<(), JournalError> {
-        let mut next = Self::begin(&self.place, &self.whose, self.epoch, self.number + 1, told)?;
-        next.write(records)?;
+        let mut next = Self::begin(&self.place, &self.whose, self.epoch, self.number + 1)?;
+        next.write_first(told, records)?;
         // Who takes the session looks for files until it finds all of them sealed.
         if let Err(error) = self.check().and_then(|()| next.check()) {
             let _ = std::fs::remove_file(&next.path);

@@ -1,4 +1,4 @@
-//! A part of a session's journal, as bytes: a head, then a frame for each tick.
+//! A part of a session's journal, as bytes: a head, then a frame for each tick, or for what another part had before.
 //!
 //! A frame is whole or it is not there: its length and its checksum stand before it, and what a worker was writing when it
 //! died is left out by who reads.
@@ -39,21 +39,23 @@ fn frame(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend(payload);
 }
 
-/// Puts whole ticks behind what is there.
+/// Puts whole ticks behind what is there, each as a whole.
 pub(super) fn put(out: &mut Vec<u8>, records: &[Record]) -> Result<(), WireError> {
+    records.chunk_by(|a, b| a.tick == b.tick).try_for_each(|tick| put_as_one(out, tick))
+}
+
+/// Puts ticks behind what is there: all of them, or none.
+pub(super) fn put_as_one(out: &mut Vec<u8>, records: &[Record]) -> Result<(), WireError> {
     let mut payload = Vec::new();
-    for tick in records.chunk_by(|a, b| a.tick == b.tick) {
-        payload.clear();
-        for record in tick {
-            let start = payload.len();
-            payload.extend([0; LENGTH_BYTES]);
-            wire::encode_lean(record, None, &mut payload)?;
-            let length = payload.len() - start - LENGTH_BYTES;
-            let length = u32::try_from(length).expect("an envelope is shorter than that");
-            payload[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-        }
-        frame(out, &payload);
+    for record in records {
+        let start = payload.len();
+        payload.extend([0; LENGTH_BYTES]);
+        wire::encode_lean(record, None, &mut payload)?;
+        let length = payload.len() - start - LENGTH_BYTES;
+        let length = u32::try_from(length).expect("an envelope is shorter than that");
+        payload[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     }
+    frame(out, &payload);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::DEFAULT_FAIRNESS_KEY;
 
@@ -50,7 +51,7 @@ impl House {
         // What was begun by one version goes on by it, until the session is at rest.
         let own = past.as_ref().and_then(|past| self.authority.version_of(past.plan()?));
         let pipeline = own.unwrap_or(pipeline);
-        let is_kept = kept.is_some();
+        let is_kept = kept.is_some().then(|| (whose.clone(), epoch));
         let opening = Opening {
             session: whose.session,
             fairness_key: whose.tenant,
@@ -67,12 +68,20 @@ impl House {
         Ok(Arrival { guest: Guest::new(session, witness, is_kept), past })
     }
 
+    /// The secret of the session that these claims route here, if it is here: its caller was gone before it heard of it.
+    pub(super) fn secret_of(&self, claims: Option<&Claims>) -> Option<String> {
+        let claims = claims?;
+        let whose = Whose { tenant: claims.tenant.as_str().into(), session: claims.session.as_str().into() };
+        let secret = self.parking.secret_of(&whose, LeaseEpoch(claims.lease.as_ref()?.epoch))?;
+        self.guard.spend(claims, token::now()).ok().map(|()| secret)
+    }
+
     /// Takes a session from whoever had it.
     async fn take(
         &self,
         journal: &Arc<dyn Journal>,
         whose: Whose,
-        epoch: rspp_specs::ids::LeaseEpoch,
+        epoch: LeaseEpoch,
     ) -> Result<Kept, Refusal> {
         let journal = Arc::clone(journal);
         let taken = tokio::task::spawn_blocking(move || journal.take(&whose, epoch)).await;

@@ -321,6 +321,9 @@ impl Attendant {
                 .map_err(|error| Over::refused(RefusalCode::Unauthorized, error.to_string()))?,
         };
         let capabilities = self.transport.capabilities();
+        if let Some(secret) = self.house.secret_of(claims.as_ref()).filter(|_| capabilities.resumes) {
+            return self.resume(secret).await;
+        }
         let Arrival { guest, past } =
             self.house.open(claims.as_ref(), capabilities.tells).await.map_err(Over::Refused)?;
         let secret = capabilities.resumes.then(random_name);
@@ -334,7 +337,7 @@ impl Attendant {
 
     fn attach(&mut self, session: Guest, connection: Connection, secret: Option<String>, resumed: bool) {
         let asked = match &secret {
-            Some(secret) => self.house.parking.attend(secret),
+            Some(secret) => self.house.parking.attend(secret, session.kept()),
             None => mpsc::channel(1).1,
         };
         let bound = Bound { session: session.name().to_string(), resumed, resume: secret.clone() };
@@ -476,8 +479,10 @@ impl Attendant {
         self.look_for_end().await?;
         let limits = &self.house.limits;
         if let Some(line) = self.line.as_ref().filter(|line| line.session.is_over()) {
-            // The core is told first, so that nothing of its turn is left to be heard.
-            let _ = line.session.give(Input::AuthorityRevoked);
+            // The core is told first, so that nothing of its turn is left to be heard. What others go on with is left as it is.
+            if !line.session.is_kept() {
+                let _ = line.session.give(Input::AuthorityRevoked);
+            }
             return Err(Over::Refused(moved()));
         }
         self.line.iter().for_each(|line| line.session.follow_version());

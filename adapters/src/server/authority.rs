@@ -9,6 +9,7 @@ use rspp_specs::ids::LeaseEpoch;
 use rspp_specs::plan::PlanHash;
 
 use crate::bridge::{Pipeline, Session};
+use crate::journal::Whose;
 use crate::token::Claims;
 use crate::transport::Refusal;
 
@@ -93,18 +94,36 @@ pub(super) struct Guest {
     // Dropped first: when the witness hears that it is over, it is.
     session: Session,
     witness: Option<Arc<dyn Witness>>,
-    /// Others can go on with it.
-    is_kept: bool,
+    /// By what others find it, if they can go on with it.
+    kept: Option<(Whose, LeaseEpoch)>,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // What others go on with must not be ended here.
+        if self.kept.is_some() && self.is_over() {
+            self.session.release();
+        }
+    }
 }
 
 impl Guest {
-    pub(super) fn new(session: Session, witness: Option<Arc<dyn Witness>>, is_kept: bool) -> Self {
-        Self { session, witness, is_kept }
+    pub(super) fn new(
+        session: Session,
+        witness: Option<Arc<dyn Witness>>,
+        kept: Option<(Whose, LeaseEpoch)>,
+    ) -> Self {
+        Self { session, witness, kept }
     }
 
     /// Whether others can go on with it.
     pub(super) fn is_kept(&self) -> bool {
-        self.is_kept
+        self.kept.is_some()
+    }
+
+    /// By what they find it, and under which epoch it is here.
+    pub(super) fn kept(&self) -> Option<(Whose, LeaseEpoch)> {
+        self.kept.clone()
     }
 
     /// Has it go on with another version, if it is to.
