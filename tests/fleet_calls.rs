@@ -231,7 +231,7 @@ fn other_version(folder: &Path) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let examples = root.join("specs/examples");
     let dialogue = std::fs::read_to_string(examples.join("restaurant.dialogue.yaml")).expect("it is there");
-    let dialogue = dialogue.replace("open", "unlock");
+    let dialogue = dialogue.replace("I did not understand", "I did not get that");
     std::fs::write(folder.join("other.dialogue.yaml"), dialogue).expect("there is room");
     let captions = std::fs::read_to_string(examples.join("restaurant.captions.yaml")).expect("it is there");
     std::fs::write(folder.join("restaurant.captions.yaml"), captions).expect("there is room");
@@ -260,11 +260,11 @@ fn a_running_call_follows_its_rollout_from_one_turn_to_the_next_and_back() {
         said["text"].as_str().unwrap_or_default().to_owned()
     };
     let plain = turn(&mut client);
-    assert!(plain.contains("open"), "{plain}");
+    assert!(plain.contains("understand"), "{plain}");
     plane.says(&["publish", &other_version(folder.path())]);
     for (command, word) in [
-        (&["rollout", "served", "--version", "2", "--percent", "100"][..], "unlock"),
-        (&["rollback", "served"], "open"),
+        (&["rollout", "served", "--version", "2", "--percent", "100"][..], "get that"),
+        (&["rollback", "served"], "understand"),
     ] {
         plane.says(command);
         let began = std::time::Instant::now();

@@ -34,6 +34,7 @@ mod session;
 mod takeover;
 mod timebase;
 mod timers;
+mod unasked;
 
 pub use batch::{Batch, NotTaken};
 pub use core::{Core, View};

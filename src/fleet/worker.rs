@@ -54,6 +54,8 @@ pub struct Worker {
     pub region: String,
     /// Sessions that it can hold.
     pub capacity: u64,
+    /// What its machine can do at the same time.
+    pub limits: Capacity,
     /// Worker threads, each with a core.
     pub workers: usize,
     /// Where recordings go.
@@ -213,7 +215,7 @@ fn server(
         journal: journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>),
     };
     let recorded = archive.map(|archive| (archive, worker.log));
-    let bridge = bridge((worker.workers, Capacity::default()), recorded, journal_since, registry, notes)?;
+    let bridge = bridge((worker.workers, worker.limits), recorded, journal_since, registry, notes)?;
     Ok(Server::bind(options, first, bridge)?)
 }
 

@@ -31,6 +31,7 @@ use crate::transport::{
 };
 use json::Json;
 use protobuf::Protobuf;
+pub(super) use story::refusal;
 pub use story::{Story, Told, TurnChange, Who};
 
 /// The version of the protocol that is spoken.
