@@ -269,14 +269,22 @@ fn conversation(journal: &Path, caller: &Caller) -> Vec<String> {
             _ => None,
         })
         .collect();
-    let heard: Vec<(String, bool)> =
-        caller.turns.range(..turn).filter_map(|(_, heard)| heard.text.clone()).filter(|(text, _)| !text.is_empty()).collect();
+    let heard: Vec<(String, bool)> = caller
+        .turns
+        .range(..turn)
+        .filter_map(|(_, heard)| heard.text.clone())
+        .filter(|(text, _)| !text.is_empty())
+        .collect();
     let kept = &heard[heard.len().saturating_sub(told.len())..];
     let is_whole = told.len() == heard.len() || context.len() >= rspp::specs::limits::MAX_CONTEXT_ENTRIES;
     if is_whole && told == kept {
         Vec::new()
     } else {
-        vec![format!("{session}: of {} answers that were heard the model is told {}: {told:?} {heard:?}", heard.len(), told.len())]
+        vec![format!(
+            "{session}: of {} answers that were heard the model is told {}: {told:?} {heard:?}",
+            heard.len(),
+            told.len()
+        )]
     }
 }
 

@@ -236,7 +236,8 @@ fn other_version(folder: &Path) -> String {
     let captions = std::fs::read_to_string(examples.join("restaurant.captions.yaml")).expect("it is there");
     std::fs::write(folder.join("restaurant.captions.yaml"), captions).expect("there is room");
     let spec = std::fs::read_to_string(root.join("tests/serve/pipeline.yaml")).expect("it is there");
-    let spec = spec.replace("version: 1", "version: 2").replace("../../specs/examples/restaurant.dialogue", "other.dialogue");
+    let spec =
+        spec.replace("version: 1", "version: 2").replace("../../specs/examples/restaurant.dialogue", "other.dialogue");
     let path = folder.join("other.yaml");
     std::fs::write(&path, spec.replace("../../specs/examples/", "")).expect("there is room");
     path.display().to_string()

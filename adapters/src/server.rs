@@ -8,8 +8,8 @@
 //! is for peers that come by other ways.
 
 mod accept;
-mod attendant;
 mod arrival;
+mod attendant;
 mod authority;
 mod console;
 mod limits;

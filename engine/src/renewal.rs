@@ -34,7 +34,9 @@ impl Session {
         let is_ending = self.draining || self.ending || self.retiring || self.deauthorized || self.end.is_some();
         let is_away = self.suspended || self.taken_over || self.connection != ConnectionState::Connected;
         let has_said_all = self.turn.is_none() && self.playback.is_none() && self.invocations.is_empty();
-        let waits = !(self.queue.is_empty() && self.derived.is_empty() && self.deferred.is_empty());
+        // How often it has asked into a silence is not carried on.
+        let is_asking = self.silence.is_unanswered();
+        let waits = is_asking || !(self.queue.is_empty() && self.derived.is_empty() && self.deferred.is_empty());
         let is_limited = self.flow.is_some() || !self.starting.is_empty() || self.recording.lacks_evidence;
         has_said_all && !(is_ending || is_away || waits || is_limited || self.speech.speaking)
     }

@@ -289,7 +289,8 @@ impl Caller {
                 let text = told["text"].as_str().unwrap_or_default().to_owned();
                 let heard = (text, told["cut"] == true);
                 if let Some(before) = self.turns.entry(turn).or_default().text.replace(heard) {
-                    self.wrong.push(format!("{}: turn {turn} is said to be heard twice: {before:?}", self.route.session));
+                    self.wrong
+                        .push(format!("{}: turn {turn} is said to be heard twice: {before:?}", self.route.session));
                 }
                 self.answered += 1;
                 (self.asked_at, self.answered_at) = (None, Instant::now());

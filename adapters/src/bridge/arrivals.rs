@@ -33,7 +33,9 @@ const MAX_CARRIED_BYTES: usize = 1 << 20;
 
 fn bytes(context: &[ContextEntry]) -> usize {
     let of = |entry: &ContextEntry| match entry {
-        ContextEntry::User { text, .. } | ContextEntry::Agent { text, .. } => text.len(),
+        ContextEntry::User { text, .. } | ContextEntry::Remark { text } | ContextEntry::Agent { text, .. } => {
+            text.len()
+        }
         ContextEntry::Tool { call, result } => call.arguments.len() + result.as_ref().map_or(0, |text| text.len()),
     };
     context.iter().map(of).sum()

@@ -99,7 +99,9 @@ fn began(folder: &Path) -> Result<u64, JournalError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     write!(draft, "{}", now.as_micros()).map_err(failed("begin", &path))?;
     match draft.persist_noclobber(&path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("begin", &path)(error.error)),
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("begin", &path)(error.error));
+        }
         _ => {}
     }
     let text = std::fs::read_to_string(&path).map_err(failed("read", &path))?;

@@ -111,7 +111,8 @@ mod tests {
         let head = Head { whose, epoch: 9, told };
         let mut bytes = begin(&head);
         let begun = bytes.len();
-        let ticks = [record(1, Signal::SessionReady), record(1, Signal::SessionSuspended), record(2, Signal::SessionResumed)];
+        let ticks =
+            [record(1, Signal::SessionReady), record(1, Signal::SessionSuspended), record(2, Signal::SessionResumed)];
         put(&mut bytes, &ticks[..2]).expect("it is short");
         let first = bytes.len();
         put(&mut bytes, &ticks[2..]).expect("it is short");

@@ -10,9 +10,7 @@ use rspp_specs::data_class::DataClass;
 use rspp_specs::event::{AudioFrame, ContextEntry, ProviderResult, Request, ToolCall, Transcript, Understanding};
 use rspp_specs::plan::{RecordingLevel, RecordingPolicy, Redaction, Sink};
 use rspp_specs::recording::Redacted;
-use rspp_specs::timeline::{
-    Derived, Effect, Entry, Input, Prompt, Record, Resume, SessionOpen, Signal, TurnProposal,
-};
+use rspp_specs::timeline::{Derived, Effect, Entry, Input, Prompt, Record, Resume, SessionOpen, Signal, TurnProposal};
 
 /// The context of the key under which a session's hashes are made.
 const KEY: &str = "rspp recording: what stands for somebody's words";

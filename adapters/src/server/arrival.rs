@@ -77,12 +77,7 @@ impl House {
     }
 
     /// Takes a session from whoever had it.
-    async fn take(
-        &self,
-        journal: &Arc<dyn Journal>,
-        whose: Whose,
-        epoch: LeaseEpoch,
-    ) -> Result<Kept, Refusal> {
+    async fn take(&self, journal: &Arc<dyn Journal>, whose: Whose, epoch: LeaseEpoch) -> Result<Kept, Refusal> {
         let journal = Arc::clone(journal);
         let taken = tokio::task::spawn_blocking(move || journal.take(&whose, epoch)).await;
         let taken = taken.map_err(|_| Refusal::fatal(RefusalCode::Internal, "the journal could not be read"))?;

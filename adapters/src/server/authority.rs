@@ -108,11 +108,7 @@ impl Drop for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(
-        session: Session,
-        witness: Option<Arc<dyn Witness>>,
-        kept: Option<(Whose, LeaseEpoch)>,
-    ) -> Self {
+    pub(super) fn new(session: Session, witness: Option<Arc<dyn Witness>>, kept: Option<(Whose, LeaseEpoch)>) -> Self {
         Self { session, witness, kept }
     }
 
