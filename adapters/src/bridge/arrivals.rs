@@ -46,7 +46,9 @@ impl Worker {
     pub(super) fn open(&mut self, key: Key, mut opening: Opening, outlet: Arc<Outlet>, seat: Seat) {
         let kept = opening.kept.take();
         let (past, pen) = kept.map_or((None, None), |kept| (kept.past, Some(kept.pen)));
+        let takes_calls = self.keepers.log.as_ref().is_none_or(Keeper::takes_calls);
         let begun = match past.as_deref() {
+            _ if !takes_calls => Err(End::NoRoom),
             Some(past) => self.go_on(&opening, past),
             None => self.core.reserve().map(|slot| (slot, None)).ok_or(End::NoRoom),
         };

@@ -63,6 +63,8 @@ pub enum End {
     Moved,
     /// It comes from another worker, and could not be rebuilt from what that one wrote.
     NotRebuilt,
+    /// What happens in it can't be kept.
+    Unrecorded,
 }
 
 /// One session's queue.

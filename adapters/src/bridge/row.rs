@@ -56,6 +56,8 @@ pub(crate) struct Row {
     /// Its peer does not read, and the core was told.
     stalled: bool,
     lost: bool,
+    /// What it does is in no log: nothing of it leaves.
+    is_mute: bool,
     ended: bool,
     /// Others can go on with it.
     is_kept: bool,
@@ -110,6 +112,7 @@ impl Row {
             running: BTreeMap::new(),
             stalled: false,
             lost: false,
+            is_mute: false,
             ended: false,
             is_kept: false,
             is_elsewhere: false,
@@ -173,7 +176,7 @@ impl Row {
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
             around.admission.on_entry(self.account, &entry);
-            if self.is_elsewhere {
+            if self.is_mute || self.is_elsewhere {
                 continue;
             }
             if is_told(&entry) || matches!(entry, Entry::Effect(Effect::Transmit { .. })) {
@@ -187,15 +190,21 @@ impl Row {
             }
         }
         self.records = records;
-        if !self.is_elsewhere {
+        if !(self.is_elsewhere || self.is_mute) {
             std::mem::take(&mut self.again).into_iter().for_each(|effect| self.do_effect(effect, around));
         }
         self.outlet.wake();
-        self.ended.then_some(match (self.is_elsewhere, self.lost) {
-            (true, _) => End::Moved,
-            (false, true) => End::Lost,
-            (false, false) => End::Done,
+        self.ended.then_some(match (self.is_elsewhere, self.is_mute, self.lost) {
+            (true, ..) => End::Moved,
+            (_, true, _) => End::Unrecorded,
+            (.., true) => End::Lost,
+            _ => End::Done,
         })
+    }
+
+    /// Nothing of what it does leaves any more.
+    pub(crate) fn mute(&mut self) {
+        self.is_mute = true;
     }
 
     /// The session is over, for whatever reason.

@@ -32,6 +32,7 @@ use super::seats::Seat;
 use super::wall::Wall;
 use super::{Counts, Key, Load, Opening, Pipeline, count, stopwatch};
 use crate::admission::LocalAdmission;
+use crate::recording::Place;
 
 /// To a worker.
 pub(crate) enum Message {
@@ -345,10 +346,12 @@ impl Worker {
         self.find_rows();
         let journal = self.write_journal();
         self.hand_out(now, Before { place, journal });
+        if let Some(place) = place {
+            self.give_up_what_waits(place);
+        }
         self.perform_written(now);
         self.tell_admission();
-        let waiting = &self.waiting;
-        if let Some(report) = self.keepers.log.as_mut().and_then(|keeper| keeper.measure(now, waiting)) {
+        if let Some(report) = self.keepers.log.as_mut().and_then(|keeper| keeper.measure(now)) {
             self.follow.extend(self.places.keys().map(|key| (*key, Input::Recorder(report))));
         }
         if now.since(self.looked_around) >= LOOK_EVERY {
@@ -388,6 +391,15 @@ impl Worker {
             }
         }
         self.waiting.put(now, written, &mut self.records, &mut self.records_of);
+    }
+
+    /// Where more waits for the log than may, the calls end, and nothing that is not in it leaves.
+    fn give_up_what_waits(&mut self, place: Place) {
+        let waiting = &self.waiting;
+        if self.keepers.log.as_mut().is_some_and(|keeper| keeper.gives_up(waiting, place)) {
+            self.rows.iter_mut().flatten().for_each(Row::mute);
+            self.follow.extend(self.places.keys().map(|key| (*key, Input::SessionEnd)));
+        }
     }
 
     /// Performs the effects of what is written.

@@ -688,5 +688,8 @@ fn ended(end: End) -> Ended {
             RefusalCode::NoSession,
             "what another worker wrote of the session can't be gone on with: begin a new one",
         )),
+        End::Unrecorded => {
+            Ended::Refused(Refusal::fatal(RefusalCode::Internal, "what happens in the call can't be recorded now"))
+        }
     }
 }
