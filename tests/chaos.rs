@@ -2,7 +2,7 @@
 //! killed, too. Every call goes on at another worker, with its conversation: no heard word is missing from it, and nothing is
 //! heard twice.
 //!
-//! `CHAOS=long cargo test --release --test chaos -- --nocapture --test-threads 1` is the long form: 60 calls, a random worker
+//! `CHAOS=long cargo test --release --test chaos -- --nocapture` is the long form: 60 calls, a random worker
 //! every 20 s for 5 minutes, 30 s of standing still, a control plane that is gone for 60 s. It judges how long callers were
 //! without a worker, too.
 #![cfg(unix)]
@@ -15,7 +15,7 @@ mod house;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use caller::{Caller, Moment};
@@ -185,8 +185,12 @@ impl Fleet {
     }
 }
 
+/// One fleet at a time: a second one would take the time that the first one needs.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Has calls talk while `harm` is done to their fleet, and judges what they have heard.
 fn chaos(name: &str, size: Size, harm: impl FnOnce(&mut Fleet)) -> Vec<Caller> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (tell, news) = channel();
     let mut fleet = Fleet::start(news, size.calls);
     let (over, done) = (AtomicBool::new(false), Arc::new(Mutex::new(Vec::new())));

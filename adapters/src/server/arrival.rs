@@ -43,8 +43,10 @@ impl House {
         let whose = Whose { tenant: tenant.into(), session: other.unwrap_or(session).into() };
         // Who has no lease is known to nobody else, and so goes on nowhere else.
         let journal = self.journal.as_ref().filter(|_| epoch.0 > 0);
+        let given_up = |_: &Refusal| journal.and(witness.as_ref()).iter().for_each(|witness| witness.on_given_up());
         let kept = match journal {
-            Some(journal) => Some(self.take(journal, whose.clone(), epoch).await?),
+            // What could not be taken is not over.
+            Some(journal) => Some(self.take(journal, whose.clone(), epoch).await.inspect_err(given_up)?),
             None => None,
         };
         let past = kept.as_ref().and_then(|kept| kept.past.clone());
@@ -64,7 +66,8 @@ impl House {
         let session = self.bridge.open(opening).map_err(|error| {
             let code = if matches!(error, NoRoom::Tenant { .. }) { RefusalCode::OverQuota } else { RefusalCode::Full };
             Refusal::fatal(code, error.to_string())
-        })?;
+        });
+        let session = session.inspect_err(given_up)?;
         Ok(Arrival { guest: Guest::new(session, witness, is_kept), past })
     }
 
