@@ -2,20 +2,23 @@
 //!
 //! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
 //! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
-//! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
-//! the life of one peer and `socket` what it is heard by, `parking` keeps sessions whose connection is lost, and `reception`
-//! is for peers that come by other ways.
+//! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `arrivals` says how many, `routes` what is
+//! where, `upgrade` makes WebSockets of requests, `attendant` is the life of one peer, `socket` what it is heard by and `frames`
+//! what comes in there, `parking` keeps sessions whose connection is lost, and `reception` is for peers that come by other ways.
 
 mod accept;
+mod arrivals;
 mod attendant;
 mod authority;
 mod console;
+mod frames;
 mod limits;
 mod metrics;
 mod parking;
 mod reception;
 mod routes;
 mod socket;
+mod upgrade;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -41,6 +44,7 @@ use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::{Refusal, RefusalCode};
+use arrivals::Arrivals;
 use authority::{Alone, Guest};
 use parking::Parking;
 
@@ -124,6 +128,7 @@ struct House {
     pipeline: Pipeline,
     authority: Box<dyn Authority>,
     limits: Limits,
+    arrivals: Arrivals,
     parking: Parking,
     allowed_origins: Vec<String>,
     guard: Guard,
@@ -198,6 +203,7 @@ impl Server {
             pipeline,
             authority,
             limits,
+            arrivals: Arrivals::default(),
             parking: Parking::default(),
             allowed_origins,
             guard,

@@ -27,11 +27,13 @@ pub(crate) struct Row {
     pub(crate) key: Key,
     /// Its account in the worker's books.
     account: Slot,
-    /// What a tick has written of it, and is to be performed.
-    pub(crate) records: Vec<Record>,
+    /// Something of the tick that is being performed was its.
+    pub(crate) is_touched: bool,
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
     pub(crate) outlet: Arc<Outlet>,
+    /// Something is in there of which nobody was told.
+    has_spoken: bool,
     pool: Arc<Pool>,
     /// With whom it shares what is scarce.
     fairness_key: Arc<str>,
@@ -67,9 +69,10 @@ impl Row {
         Self {
             key,
             account,
-            records: Vec::new(),
+            is_touched: false,
             behind: false,
             outlet,
+            has_spoken: false,
             pool: pipeline.pool,
             fairness_key,
             tells,
@@ -84,21 +87,26 @@ impl Row {
         }
     }
 
-    /// Does what a tick wants done. Gives how the session ended, if it has.
-    pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
-        let mut records = std::mem::take(&mut self.records);
-        for Record { at, entry, .. } in records.drain(..) {
-            self.note(&entry, around.counts);
-            around.admission.on_entry(self.account, &entry);
-            if self.tells && is_told(&entry) {
-                self.outlet.push_told(at, entry.clone());
-            }
-            if let Entry::Effect(effect) = entry {
-                self.do_effect(effect, around);
-            }
+    /// Does what a record of a tick wants done.
+    pub(crate) fn perform(&mut self, record: Record, around: &mut Surroundings<'_>) {
+        let Record { at, entry, .. } = record;
+        self.note(&entry, around.counts);
+        around.admission.on_entry(self.account, &entry);
+        if self.tells && is_told(&entry) {
+            self.outlet.push_told(at, entry.clone());
+            self.has_spoken = true;
         }
-        self.records = records;
-        self.outlet.wake();
+        if let Entry::Effect(effect) = entry {
+            self.do_effect(effect, around);
+        }
+    }
+
+    /// A tick is performed: whoever listens is woken, once for all of it. Gives how the session ended, if it has.
+    pub(crate) fn settle(&mut self) -> Option<End> {
+        self.is_touched = false;
+        if std::mem::take(&mut self.has_spoken) {
+            self.outlet.wake();
+        }
         self.ended.then_some(if self.lost { End::Lost } else { End::Done })
     }
 
@@ -132,6 +140,7 @@ impl Row {
         match effect {
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 count(&around.counts.frames_out);
+                self.has_spoken = true;
                 let full = self.outlet.push_audio(Audio { turn, epoch, from_sample, frame }).is_err();
                 if full && !std::mem::replace(&mut self.stalled, true) {
                     count(&around.counts.stalls);
@@ -140,6 +149,7 @@ impl Row {
             }
             Effect::ClearTransport { turn, epoch } => {
                 count(&around.counts.clears);
+                self.has_spoken = true;
                 self.outlet.push_clear(turn, epoch);
             }
             Effect::Invoke { id, binding, request } => match around.admission.dispatch(self.account, id, &request) {

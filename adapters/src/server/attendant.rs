@@ -41,7 +41,7 @@ pub(super) struct Visit {
 }
 
 /// How often it is looked at what no message brings: limits of time, and the server's end.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// When a worker's inbox is full, it is tried again after so long; the socket is not read meanwhile.
 const AFTER_BUSY: Duration = Duration::from_millis(1);
 /// How long whoever attends a session may take to hand it over.
@@ -68,13 +68,15 @@ pub(super) struct Attendant {
     refusals: u32,
     began: Instant,
     heard_at: Instant,
+    /// Since when it is known that a message has begun to come; none has come whole since.
+    midway_since: Option<Instant>,
     pinged_at: Instant,
     look: Pin<Box<Sleep>>,
     /// When it is looked around at the latest.
     look_at: Instant,
     /// Whose turn it is to be looked at first: neither a flood of messages nor one of words keeps the other out.
     outlet_first: bool,
-    _counted: Arc<Counted>,
+    counted: Arc<Counted>,
 }
 
 /// The session that the peer is bound to.
@@ -118,6 +120,7 @@ impl Attendant {
     /// Attends to its end.
     pub(super) async fn attend(visit: Visit, socket: Box<dyn Socket>) {
         let Visit { house, transport, claims, vouched, counted } = visit;
+        counted.become_call();
         let now = Instant::now();
         let mut attendant = Self {
             allowance: Allowance::new(&house.limits, now.into_std()),
@@ -131,11 +134,12 @@ impl Attendant {
             refusals: 0,
             began: now,
             heard_at: now,
+            midway_since: None,
             pinged_at: now,
             look: Box::pin(tokio::time::sleep(LOOK_EVERY)),
             look_at: now + LOOK_EVERY,
             outlet_first: false,
-            _counted: counted,
+            counted,
         };
         let over = match attendant.run().await {
             Err(over) => over,
@@ -178,7 +182,7 @@ impl Attendant {
             };
             match event {
                 Some(event) => Poll::Ready(event),
-                None => self.look.as_mut().poll(cx).map(|()| Event::Look),
+                None => self.poll_seldom(cx),
             }
         })
         .await
@@ -191,11 +195,18 @@ impl Attendant {
         }
     }
 
+    /// What happens seldom is looked for when there is nothing else to do; a peer is never so busy that there is not.
+    fn poll_seldom(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Some(line) = self.line.as_mut()
+            && let Poll::Ready(Some(displace)) = line.asked.poll_recv(cx)
+        {
+            return Poll::Ready(Event::Displaced(displace));
+        }
+        self.look.as_mut().poll(cx).map(|()| Event::Look)
+    }
+
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<Event> {
         let line = self.line.as_mut()?;
-        if let Poll::Ready(Some(displace)) = line.asked.poll_recv(cx) {
-            return Some(Event::Displaced(displace));
-        }
         match line.session.outlet().poll_next(cx) {
             Poll::Ready(outbound) => Some(Event::Said(outbound)),
             Poll::Pending => None,
@@ -207,22 +218,32 @@ impl Attendant {
         self.heard_at = now;
         let message = match came {
             Came::Message(message) => message,
-            Came::Alive => return Ok(()),
+            Came::Alive | Came::Part => return self.on_frame(now).await,
             Came::Closed { orderly } => return Err(self.closed(orderly)),
             Came::Refused(refusal) => return Err(Over::Refused(refusal)),
             Came::Lost => return Err(Over::Lost),
         };
+        self.midway_since = None;
         let traffic = &self.house.traffic;
         traffic.messages_in.fetch_add(1, Ordering::Relaxed);
         traffic.bytes_in.fetch_add(message.len() as u64, Ordering::Relaxed);
         let taken = if self.allowance.takes(&self.house.limits, now.into_std(), message.len()) {
             self.transport.on_message(self.house.bridge.now(), message, &mut self.out)
         } else {
-            Err(Refusal::mild(RefusalCode::TooFast, "more came in a second than may; send as fast as people speak"))
+            Err(too_fast())
         };
         if let Err(refusal) = taken {
             self.on_refusal(refusal)?;
         }
+        self.carry_out().await
+    }
+
+    /// Something came that is no message: there may be no more of that than of messages.
+    async fn on_frame(&mut self, now: Instant) -> Result<(), Over> {
+        if self.allowance.takes(&self.house.limits, now.into_std(), 0) {
+            return Ok(());
+        }
+        self.on_refusal(too_fast())?;
         self.carry_out().await
     }
 
@@ -477,6 +498,11 @@ impl Attendant {
                 "nothing was said that a session could begin with",
             ));
         }
+        if !self.socket.is_midway() {
+            self.midway_since = None;
+        } else if now - *self.midway_since.get_or_insert(now) > limits.message {
+            return Err(Over::refused(RefusalCode::TooSlow, "a message was begun, and its end does not come"));
+        }
         if now - self.heard_at > limits.idle {
             self.house.traffic.refuse(RefusalCode::Idle);
             return Err(Over::Lost);
@@ -515,6 +541,9 @@ impl Attendant {
             }
             Over::Refused(refusal) => {
                 self.house.traffic.refuse(refusal.code);
+                if refusal.code.is_breach() {
+                    self.counted.misbehave();
+                }
                 // A peer that does not read may do so after it has come back.
                 if refusal.code == RefusalCode::SlowReader {
                     self.part();
@@ -603,6 +632,10 @@ impl Attendant {
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
+}
+
+fn too_fast() -> Refusal {
+    Refusal::mild(RefusalCode::TooFast, "more came in a second than may; send as fast as people speak")
 }
 
 /// What a session says next: at once, or until then.
