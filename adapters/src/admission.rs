@@ -358,8 +358,8 @@ mod tests {
 
     fn open(turn: u32) -> Entry {
         let generation = rspp_specs::ids::Generation(turn);
-        let (plan, text) = (PlanHash("plan".into()), "hello".into());
-        let opened = Signal::TurnOpen { plan, generation, text, understood: true, speech_end: None };
+        let (plan, text, opener) = (PlanHash("plan".into()), "hello".into(), rspp_specs::timeline::Opener::Caller);
+        let opened = Signal::TurnOpen { plan, generation, text, opener, understood: true, speech_end: None };
         Entry::Signal(Some(TurnId(turn)), opened)
     }
 

@@ -189,7 +189,7 @@ impl Core {
         while let Some((slot, key)) = self.timers.pop_due(now, only) {
             self.take_control(now, slot, Input::Timer(key), timeline);
         }
-        self.each_touched(now, timeline, Session::begin_end);
+        self.each_touched(now, timeline, Session::end_control);
         self.run_revocations(now, timeline);
         self.each_touched(now, timeline, Session::finish_end);
         // With thousands of sessions each look at one waits for memory; looks that follow each other closely wait together.
@@ -240,6 +240,7 @@ impl Core {
             let sequence = session.enter(desk, Input::SessionOpen(open));
             session.direct(desk, sequence, Directive::Begin(plan));
             session.say(desk, Signal::SessionReady);
+            session.greet(desk);
         });
     }
 

@@ -33,6 +33,7 @@ mod session;
 mod takeover;
 mod timebase;
 mod timers;
+mod unasked;
 
 pub use batch::{Batch, NotTaken};
 pub use core::{Core, View};

@@ -30,6 +30,7 @@ use crate::queue::Queue;
 use crate::recording::Recording;
 use crate::timebase::Timebase;
 use crate::timers::Timers;
+use crate::unasked::Silence;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
 /// with thousands of sessions each line of it is fetched from far away.
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) starting: NodeSet,
     /// Where the other clocks stand.
     pub(crate) timebase: Timebase,
+    /// How long nobody has spoken.
+    pub(crate) silence: Silence,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -104,6 +107,8 @@ pub(crate) struct Session {
 pub(crate) struct KnownNodes {
     pub(crate) caller: Option<NodeIndex>,
     pub(crate) user_turn: Option<NodeIndex>,
+    /// The first model, in whose place given words are said.
+    pub(crate) model: Option<NodeIndex>,
     /// Somebody listens for speech: without one, nobody heeds a button either.
     pub(crate) has_vad: bool,
 }
@@ -178,6 +183,7 @@ impl Session {
         let nodes = KnownNodes {
             caller: plan.find(|kind| matches!(kind, NodeKind::Caller)),
             user_turn: plan.find(|kind| matches!(kind, NodeKind::UserTurn)),
+            model: plan.find(|kind| matches!(kind, NodeKind::Llm { .. })),
             has_vad: plan.find(|kind| matches!(kind, NodeKind::Vad(_))).is_some(),
         };
         Self {
@@ -220,6 +226,7 @@ impl Session {
             taken_out: NodeSet::default(),
             starting: NodeSet::default(),
             timebase: Timebase::default(),
+            silence: Silence::default(),
         }
     }
 

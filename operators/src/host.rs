@@ -535,7 +535,7 @@ impl Seats {
         chair.react(&self.hosted, &origin, None, outbox, |node, cx| match content {
             DeliveryContent::Result(call, result) => node.on_result(cx, call, result),
             DeliveryContent::Restart(call) => node.on_restart(cx, call),
-            DeliveryContent::Emit(_) => {}
+            DeliveryContent::Emit(payload) => cx.emit(payload),
         });
         self.reacting = None;
     }

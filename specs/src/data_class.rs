@@ -63,7 +63,7 @@ impl Entry {
 fn of_input(input: &Input) -> DataClass {
     match input {
         Input::CallerAudio(_) => DataClass::AudioRaw,
-        Input::UserText(_) | Input::Derived(Derived::TurnOpenProposed(_)) => DataClass::TextRaw,
+        Input::UserText(_) | Input::Prompt(_) | Input::Derived(Derived::TurnOpenProposed(_)) => DataClass::TextRaw,
         Input::Provider(_, result) => match result {
             ProviderResult::Audio(_) => DataClass::AudioRaw,
             ProviderResult::Transcript(_)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::recording::LogSize;
 use rspp_adapters::token::PublicKey;
@@ -12,6 +13,7 @@ use rspp_compiler::Registry;
 
 use super::outcome::{Failure, Outcome};
 use super::reach::{Reach, failure};
+use super::room::Room;
 use crate::fleet::worker::{self, WorkerError, work};
 
 /// Be a worker of a fleet: hold the sessions that a control plane gives to it.
@@ -42,6 +44,8 @@ pub(super) struct Worker {
     /// Sessions that it can hold.
     #[arg(long, value_name = "N", default_value_t = 100)]
     capacity: u64,
+    #[command(flatten)]
+    room: Room,
     /// Worker threads, each with a core of its own and its share of the calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
@@ -80,6 +84,8 @@ impl Worker {
             endpoint: self.endpoint,
             region: self.region,
             capacity: self.capacity,
+            // What the control plane has given away is not refused at the door.
+            limits: self.room.capacity(Capacity::default().sessions.max(self.capacity.min(u64::from(u32::MAX)) as u32)),
             workers: self.workers,
             record: self.record,
             log: LogSize::of(self.record_log << 20),

@@ -254,6 +254,7 @@ impl Drawing<'_> {
             rect(out, (from, y), (wide, 20), "#ffffff", &format!("rx=\"4\" stroke=\"{colour}\""));
             let words = match &turn.heard {
                 Some(heard) if turn.is_cut() => format!("{}: heard \u{201c}{heard}\u{201d}", turn.turn.0),
+                _ if turn.unasked => format!("{}: {}", turn.turn.0, turn.answer),
                 _ => format!("{}: {}", turn.turn.0, turn.said),
             };
             let room = (wide / LETTER).saturating_sub(1) as usize;

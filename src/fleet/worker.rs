@@ -53,6 +53,8 @@ pub struct Worker {
     pub region: String,
     /// Sessions that it can hold.
     pub capacity: u64,
+    /// What its machine can do at the same time.
+    pub limits: Capacity,
     /// Worker threads, each with a core.
     pub workers: usize,
     /// Where recordings go.
@@ -200,7 +202,7 @@ fn server(
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
     };
     let recorded = archive.map(|archive| (archive, worker.log));
-    let bridge = bridge((worker.workers, Capacity::default()), recorded, registry, notes)?;
+    let bridge = bridge((worker.workers, worker.limits), recorded, registry, notes)?;
     Ok(Server::bind(options, first, bridge)?)
 }
 

@@ -28,6 +28,7 @@ use crate::audio::{CALL_RATE_HZ, Rechunker};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use json::Json;
 use protobuf::Protobuf;
+pub(super) use story::refusal;
 pub use story::{Story, Told, TurnChange, Who};
 
 /// The version of the protocol that is spoken.

@@ -10,7 +10,7 @@ use rspp_specs::data_class::DataClass;
 use rspp_specs::event::{AudioFrame, ContextEntry, ProviderResult, Request, ToolCall, Transcript, Understanding};
 use rspp_specs::plan::{RecordingLevel, RecordingPolicy, Redaction, Sink};
 use rspp_specs::recording::Redacted;
-use rspp_specs::timeline::{Derived, Effect, Entry, Input, Record, Signal, TurnProposal};
+use rspp_specs::timeline::{Derived, Effect, Entry, Input, Prompt, Record, Signal, TurnProposal};
 
 /// The context of the key under which a session's hashes are made.
 const KEY: &str = "rspp recording: what stands for somebody's words";
@@ -89,6 +89,8 @@ impl Redactor {
         match input {
             Input::CallerAudio(frame) => Input::CallerAudio(self.audio(frame, redacted)),
             Input::UserText(text) => Input::UserText(self.text(text, how)),
+            Input::Prompt(Prompt::Say(text)) => Input::Prompt(Prompt::Say(self.text(text, how))),
+            Input::Prompt(Prompt::Ask(text)) => Input::Prompt(Prompt::Ask(self.text(text, how))),
             Input::Provider(id, result) => Input::Provider(*id, self.result(result, redacted)),
             Input::Derived(Derived::TurnOpenProposed(proposal)) => {
                 let text = self.text(&proposal.text, how);
@@ -116,10 +118,11 @@ impl Redactor {
 
     fn signal(&self, signal: &Signal, how: Redaction) -> Signal {
         match signal {
-            Signal::TurnOpen { plan, generation, text, understood, speech_end } => Signal::TurnOpen {
+            Signal::TurnOpen { plan, generation, text, opener, understood, speech_end } => Signal::TurnOpen {
                 plan: plan.clone(),
                 generation: *generation,
                 text: self.text(text, how),
+                opener: *opener,
                 understood: *understood,
                 speech_end: *speech_end,
             },
@@ -163,6 +166,7 @@ impl Redactor {
             ContextEntry::User { text, understood } => {
                 ContextEntry::User { text: self.text(text, how), understood: *understood }
             }
+            ContextEntry::Remark { text } => ContextEntry::Remark { text: self.text(text, how) },
             ContextEntry::Agent { text, cut } => ContextEntry::Agent { text: self.text(text, how), cut: *cut },
             ContextEntry::Tool { call, result } => ContextEntry::Tool {
                 call: self.call(call, how),

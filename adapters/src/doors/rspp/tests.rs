@@ -182,7 +182,13 @@ fn both_forms_say_the_same() {
         FromServer::Told(Told::Heard { turn: 3, text: "ye".to_owned(), cut: true }),
         FromServer::Told(Told::Speech { speaking: true }),
         FromServer::Told(Told::Tool { key: "k".to_owned(), name: Some("n".to_owned()), state: "revoked" }),
-        FromServer::Told(Told::Signal { name: "watermark", turn: Some(3) }),
+        FromServer::Told(Told::Signal { name: "watermark", turn: Some(3), reason: None, retry_after_ms: None }),
+        FromServer::Told(Told::Signal {
+            name: "defer",
+            turn: None,
+            reason: Some("no_quota"),
+            retry_after_ms: Some(90),
+        }),
     ] {
         let Message::Text(json) = Json::write(11, Micros(1_500), &says) else { panic!("JSON is text") };
         let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
