@@ -67,7 +67,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("server") => {
-            run_server(&"This is a long answer that goes on and on and does not say very much at all. ".repeat(3))
+            run_server(&"This is a long answer that goes on and on and does not say very much at all. ".repeat(3));
         }
         Some("short" | "rest") => run_server("Yes, so it is."),
         Some("echo") => run_echo(),
