@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use rspp::adapters::sim::{Fault, Faults};
-use rspp::sim::{Options, Report, corpus, run};
+use rspp::sim::{Options, Report, corpus, run, run_and_replay};
 use rspp::specs::event::{Payload, PortType};
 use rspp::specs::ids::PortIndex;
 use rspp::specs::trace::{Line, Section, parse};
@@ -58,6 +58,16 @@ fn traces(options: &Options) -> Vec<(String, String)> {
         }
     }
     traces
+}
+
+/// With everything, every record comes out again to the byte; without words and audio, control flow and decisions do.
+#[test]
+fn every_call_replays_at_l2_and_at_l0() {
+    let ran = run_and_replay(&options("4021 6 1 all"), &Registry::new());
+    let (report, replayed) = ran.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((report.violations, replayed.different()), (0, 0), "{report}{replayed}");
+    assert!(replayed.calls >= 6 && replayed.records > 10_000, "{replayed}");
+    assert!(replayed.bytes_l0 < replayed.bytes_l2, "L0 keeps less: {replayed}");
 }
 
 /// On every seed, and over all of them every class of failure that there is.

@@ -4,7 +4,9 @@
 //! with the next one, and performs each tick's effects, in order, once the writer has said that the tick is with the system.
 //! Where the disk is quick that is a few tens of microseconds. Where it is not, the sessions go on: what they cancel is
 //! fenced at once, since a gate that closes needs nobody's leave; they are told how the log fares, and record less; and when
-//! the writer stands still, their turns end (`recording_evidence_unavailable`), for nothing of them can be kept.
+//! the writer stands still, their turns end (`recording_evidence_unavailable`), for nothing of them can be kept. What waits is
+//! bounded. Beyond that the calls are given up: they end, and nothing of what waits leaves, since it is in no log and never will
+//! be. The worker takes calls again once its log is written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,9 +22,8 @@ use super::Counts;
 use super::worker::Message;
 use crate::recording::{ExporterThread, KeptLog, LogCounts, LogWriterThread, Place, WorkerLog};
 
-/// Records that may wait for the disk. By then the writer has stood still for long, every turn has ended, and the log
-/// counts as lost.
-const MAX_WAITING: usize = 1 << 18;
+/// For so much of the log's queue one record may wait for the disk: so many that the queue is full before, and then some.
+const QUEUE_BYTES_A_RECORD: u64 = 64;
 
 /// A worker's log and the threads that write and export it.
 pub(crate) struct Keeper {
@@ -30,8 +31,10 @@ pub(crate) struct Keeper {
     writer: Option<LogWriterThread>,
     exporter: ExporterThread,
     wake: Arc<Wake>,
-    /// The log is lost: nobody waits for it any more.
-    is_lost: bool,
+    /// Records that may wait.
+    max_waiting: usize,
+    /// The calls are given up, and others are not taken until the log is written up to here.
+    lost: Option<Place>,
     /// What was counted so far.
     counted: LogCounts,
 }
@@ -86,7 +89,9 @@ impl Waiting {
     /// The next tick whose effects may leave.
     pub(crate) fn pop(&mut self, now: Micros, keeper: Option<&Keeper>, counts: &Counts) -> Option<Tick> {
         let place = self.ticks.front()?.place;
-        let is_written = |keeper: &Keeper| keeper.is_lost || place.is_none_or(|place| keeper.log.is_written(place));
+        // Of calls that are given up nothing is done, so their ticks need not be kept for it.
+        let is_written =
+            |keeper: &Keeper| keeper.lost.is_some() || place.is_none_or(|place| keeper.log.is_written(place));
         if !keeper.is_none_or(is_written) {
             return None;
         }
@@ -114,10 +119,10 @@ impl Keeper {
         let KeptLog { mut log, exporter } = kept;
         let wake = Arc::new(Wake { is_wanted: AtomicBool::new(false), inbox: inbox.clone() });
         let woken = Arc::clone(&wake);
-        let writer = log.writer()?.spawn(move || woken.written())?;
+        let writer = if log.has_writer() { None } else { Some(log.writer()?.spawn(move || woken.written())?) };
         let exporter = exporter.spawn()?;
-        let (writer, counted) = (Some(writer), LogCounts::default());
-        Ok(Self { log, writer, exporter, wake, is_lost: false, counted })
+        let max_waiting = usize::try_from(log.size().queue_bytes / QUEUE_BYTES_A_RECORD).unwrap_or(usize::MAX);
+        Ok(Self { log, writer, exporter, wake, max_waiting, lost: None, counted: LogCounts::default() })
     }
 
     /// Takes what a tick wrote; gives the place up to which the log is to be written before its effects leave.
@@ -126,9 +131,23 @@ impl Keeper {
     }
 
     /// How the log fares: what all sessions are to be told, when that changes.
-    pub(crate) fn measure(&mut self, now: Micros, waiting: &Waiting) -> Option<RecorderReport> {
-        self.is_lost |= waiting.records > MAX_WAITING;
+    pub(crate) fn measure(&mut self, now: Micros) -> Option<RecorderReport> {
+        self.lost = self.lost.filter(|place| !self.log.is_written(*place));
         self.log.measure(now)
+    }
+
+    /// Whether so much waits, behind this place, that the calls have to be given up: said once.
+    pub(crate) fn gives_up(&mut self, waiting: &Waiting, place: Place) -> bool {
+        let is_too_much = waiting.records > self.max_waiting && self.lost.is_none();
+        if is_too_much {
+            self.lost = Some(place);
+        }
+        is_too_much
+    }
+
+    /// Whether a call that begins now can be kept.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.lost.is_none()
     }
 
     /// What a session is to be told that begins now.
@@ -140,7 +159,7 @@ impl Keeper {
     pub(crate) fn may_sleep(&self, waiting: &Waiting) -> bool {
         let Some(place) = waiting.ticks.front().and_then(|tick| tick.place) else { return true };
         self.wake.is_wanted.store(true, Ordering::SeqCst);
-        !self.is_lost && !self.log.is_written(place)
+        self.lost.is_none() && !self.log.is_written(place)
     }
 
     /// Now and then: what nobody outside notices is written too, and it is counted what was kept.

@@ -59,6 +59,8 @@ pub enum End {
     NoRoom,
     /// Its worker is gone.
     Stopped,
+    /// What happens in it can't be kept.
+    Unrecorded,
 }
 
 /// One session's queue.

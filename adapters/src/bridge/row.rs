@@ -47,6 +47,8 @@ pub(crate) struct Row {
     /// Its peer does not read, and the core was told.
     stalled: bool,
     lost: bool,
+    /// What it does is in no log: nothing of it leaves.
+    is_mute: bool,
     ended: bool,
     /// Its place among all calls, until it is over.
     seat: Option<Seat>,
@@ -83,6 +85,7 @@ impl Row {
             running: BTreeMap::new(),
             stalled: false,
             lost: false,
+            is_mute: false,
             ended: false,
         }
     }
@@ -92,6 +95,9 @@ impl Row {
         let Record { at, entry, .. } = record;
         self.note(&entry, around.counts);
         around.admission.on_entry(self.account, &entry);
+        if self.is_mute {
+            return;
+        }
         if self.tells && is_told(&entry) {
             self.outlet.push_told(at, entry.clone());
             self.has_spoken = true;
@@ -107,7 +113,16 @@ impl Row {
         if std::mem::take(&mut self.has_spoken) {
             self.outlet.wake();
         }
-        self.ended.then_some(if self.lost { End::Lost } else { End::Done })
+        self.ended.then_some(match (self.is_mute, self.lost) {
+            (true, _) => End::Unrecorded,
+            (false, true) => End::Lost,
+            (false, false) => End::Done,
+        })
+    }
+
+    /// Nothing of what it does leaves any more.
+    pub(crate) fn mute(&mut self) {
+        self.is_mute = true;
     }
 
     /// The session is over, for whatever reason.

@@ -264,7 +264,8 @@ impl Worker {
     }
 
     fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat) {
-        let Some(slot) = self.core.reserve() else {
+        let takes_calls = self.keeper.as_ref().is_none_or(Keeper::takes_calls);
+        let Some(slot) = takes_calls.then(|| self.core.reserve()).flatten() else {
             count(&self.counts.refused);
             self.load.sessions.fetch_sub(1, Ordering::Relaxed);
             outlet.push_end(End::NoRoom);
@@ -354,10 +355,12 @@ impl Worker {
         self.tell_overruns();
         let place = self.keeper.as_mut().map(|keeper| keeper.append(&self.records));
         self.hand_out(now, place);
+        if let Some(place) = place {
+            self.give_up_what_waits(place);
+        }
         self.perform_written(now);
         self.tell_admission();
-        let waiting = &self.waiting;
-        if let Some(report) = self.keeper.as_mut().and_then(|keeper| keeper.measure(now, waiting)) {
+        if let Some(report) = self.keeper.as_mut().and_then(|keeper| keeper.measure(now)) {
             self.follow.extend(self.places.keys().map(|key| (*key, Input::Recorder(report))));
         }
         if now.since(self.looked_around) >= LOOK_EVERY {
@@ -391,6 +394,15 @@ impl Worker {
             }
         }
         self.waiting.put(now, place, &mut self.records, &mut self.records_of);
+    }
+
+    /// Where more waits for the log than may, the calls end, and nothing that is not in it leaves.
+    fn give_up_what_waits(&mut self, place: Place) {
+        let waiting = &self.waiting;
+        if self.keeper.as_mut().is_some_and(|keeper| keeper.gives_up(waiting, place)) {
+            self.rows.iter_mut().flatten().for_each(Row::mute);
+            self.follow.extend(self.places.keys().map(|key| (*key, Input::SessionEnd)));
+        }
     }
 
     /// Performs the effects of what is written.

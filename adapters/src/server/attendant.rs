@@ -655,5 +655,8 @@ fn ended(end: End) -> Ended {
         End::Lost => Ended::Lost,
         End::NoRoom => Ended::Refused(Refusal::fatal(RefusalCode::Full, "no worker has room for one more session")),
         End::Stopped => Ended::Refused(Refusal::fatal(RefusalCode::ShuttingDown, "the server goes down")),
+        End::Unrecorded => {
+            Ended::Refused(Refusal::fatal(RefusalCode::Internal, "what happens in the call can't be recorded now"))
+        }
     }
 }
