@@ -17,7 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::arrivals::{Origin, Pace};
+use super::turnstile::{Origin, Pace};
 use super::{Certificate, House, ServerError, routes};
 use crate::transport::{Refusal, RefusalCode};
 
