@@ -30,6 +30,8 @@ const ANSWER_ENDS_AFTER: Micros = Micros::from_ms(30);
 const PAUSES_AFTER: Micros = Micros::from_ms(100);
 /// The level of silence.
 const SILENCE: u8 = 127;
+/// What is lost is asked for again, and is there within this where the server is near: a gap waits so long, and nothing else does.
+const PATIENT: JitterProfile = JitterProfile { min_wait: Micros::from_ms(120), ..JitterProfile::LOSSY };
 /// What a codec makes up for a loss fades by itself too slowly for who listens to hear the end of an utterance: behind this it is
 /// silence.
 const CONCEALED_AT_MOST: Micros = Micros::from_ms(100);
@@ -109,7 +111,7 @@ impl Ear {
     fn new() -> Self {
         Self {
             stream: None,
-            order: Jitter::new(JitterProfile::LOSSY, RTP_RATE_HZ),
+            order: Jitter::new(PATIENT, RTP_RATE_HZ),
             reader: OpusReader::new(CALL_RATE_HZ).expect("the call's rate is one of Opus's"),
             cutter: Rechunker::live(CALL_RATE_HZ).expect("the call's rate is one that is supported"),
             last: None,
@@ -139,7 +141,7 @@ impl Ear {
             self.late = None;
         } else if self.stood_still(now, heard.at) {
             self.late = None;
-            self.order = Jitter::new(JitterProfile::LOSSY, RTP_RATE_HZ);
+            self.order = Jitter::new(PATIENT, RTP_RATE_HZ);
             self.order.insert(now, heard.at, samples, heard.packet);
         }
         self.hear(now, out);

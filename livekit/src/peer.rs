@@ -88,10 +88,9 @@ impl Ways {
     fn add(&mut self, candidate: &Candidate) {
         match (candidate.proto(), candidate.tcptype()) {
             (Protocol::Udp, _) => self.has_udp = true,
-            (Protocol::Tcp, Some(TcpType::Passive)) if self.streams.len() < MAX_STREAMS => {
-                if !self.streams.contains(&candidate.addr()) {
-                    self.streams.push(candidate.addr());
-                }
+            (Protocol::Tcp, Some(TcpType::Passive)) if !self.streams.contains(&candidate.addr()) => {
+                self.streams.push(candidate.addr());
+                self.streams.truncate(MAX_STREAMS);
             }
             _ => {}
         }

@@ -230,7 +230,8 @@ impl<'a> Desk<'a> {
                 Some(self.status())
             }
             Says::Termination(termination) => {
-                if let Some(running) = self.jobs.get(&termination.job_id) {
+                // A server ends the job of an agent that has left; one that is on its way back has left to come again.
+                if let Some(running) = self.jobs.get(&termination.job_id).filter(|running| !running.lost.is_lost()) {
                     running.ends.cancel();
                 }
                 None

@@ -242,16 +242,21 @@ impl Air {
         let mut ways: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
         let mut bytes = [0; DATAGRAM_BYTES];
         while let Ok((length, client)) = socket.recv_from(&mut bytes).await {
-            if !ways.contains_key(&client) {
-                let way = UdpSocket::bind((SERVER, 0)).await.expect("a port is free");
-                way.connect((SERVER, media)).await.expect("it is on this machine");
-                let way = Arc::new(way);
-                ways.insert(client, Arc::clone(&way));
-                let back = self.clone().carry_back(way, Arc::clone(&socket), client, Dice(dice.throw()));
-                tokio::spawn(back);
-            }
-            if let (Some(late), Some(way)) = (self.fate(&mut dice), ways.get(&client)) {
-                let (way, datagram) = (Arc::clone(way), bytes[..length].to_vec());
+            let way = match ways.get(&client) {
+                Some(way) => Arc::clone(way),
+                None => {
+                    let way = UdpSocket::bind((SERVER, 0)).await.expect("a port is free");
+                    way.connect((SERVER, media)).await.expect("it is on this machine");
+                    let way = Arc::new(way);
+                    ways.insert(client, Arc::clone(&way));
+                    let back =
+                        self.clone().carry_back(Arc::clone(&way), Arc::clone(&socket), client, Dice(dice.throw()));
+                    tokio::spawn(back);
+                    way
+                }
+            };
+            if let Some(late) = self.fate(&mut dice) {
+                let datagram = bytes[..length].to_vec();
                 tokio::spawn(async move {
                     tokio::time::sleep_until(late).await;
                     let _ = way.send(&datagram).await;

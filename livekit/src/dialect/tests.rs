@@ -111,7 +111,8 @@ fn hears_behind_a_gap(clock_stood_still: bool) -> bool {
     (0..10).for_each(|number| take(number * 20, Some(number), &mut out));
     (10..60).for_each(|tick| take(tick * 20, None, &mut out));
     out.inputs.clear();
-    for number in 10..60 {
+    // What is not older than the buffer is patient is no news of the past.
+    for number in 10..50 {
         let ms = if clock_stood_still { 1_200 + (number - 10) * 20 } else { 1_200 };
         take(ms, Some(number), &mut out);
     }
