@@ -108,7 +108,8 @@ class Call {
     if (state === "open") {
       this.partial?.remove();
       this.partial = null;
-      say("caller", text || "(not understood)", `you, turn ${turn}`);
+      // Where the agent speaks unasked, there are no words of the caller's.
+      if (text !== undefined) say("caller", text || "(not understood)", `you, turn ${turn}`);
     }
     if (state === "speaking" || state === "resumed") show("speaking", "the agent speaks");
     if (state === "held") show("held", "you speak: the answer waits for what it means");

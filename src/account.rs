@@ -62,6 +62,9 @@ pub struct TurnAccount {
     pub reason: Option<&'static str>,
     /// What the caller said.
     pub user_text: String,
+    /// Nobody said anything: the agent speaks of its own accord.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
     /// What was to be said.
     pub agent_text: String,
     /// What the caller heard of it.
@@ -212,6 +215,7 @@ fn turn_account(turn: &Turn, story: &Story) -> TurnAccount {
         terminal,
         reason,
         user_text: turn.said.clone(),
+        unasked: turn.unasked,
         agent_text: turn.answer.clone(),
         unheard_text: match &turn.heard {
             Some(_) => turn.unheard().unwrap_or_default().to_owned(),
@@ -363,10 +367,18 @@ impl fmt::Display for Account {
     }
 }
 
+/// What stands for a turn's words of the caller.
+pub(crate) fn caller_words(said: &str, unasked: bool) -> &str {
+    match said {
+        "" if unasked => "(nothing: the agent speaks unasked)",
+        "" => "(not understood)",
+        said => said,
+    }
+}
+
 fn told(turn: &TurnAccount) -> String {
     let mut text = String::new();
-    let said = if turn.user_text.is_empty() { "(not understood)" } else { &turn.user_text };
-    let _ = writeln!(text, "turn {}  caller   {said}", turn.turn);
+    let _ = writeln!(text, "turn {}  caller   {}", turn.turn, caller_words(&turn.user_text, turn.unasked));
     let _ =
         writeln!(text, "        heard    {}", if turn.heard_text.is_empty() { "(nothing)" } else { &turn.heard_text });
     if !turn.unheard_text.is_empty() {

@@ -26,6 +26,7 @@ mod recordings;
 mod replay;
 mod resolve;
 mod rollout;
+mod room;
 mod run;
 mod serve;
 mod sessions;

@@ -166,7 +166,8 @@ impl Report {
 
     /// As a page that needs nothing else: both timelines side by side, and all that is different.
     pub fn html(&self, a: &[Record], b: &[Record]) -> String {
-        html::page(self, &Story::of(a), &Story::of(b))
+        let begin = |records: &[Record]| records.first().map_or(Micros(0), |record| record.at);
+        html::page(self, (&Story::of(a), begin(a)), (&Story::of(b), begin(b)))
     }
 }
 

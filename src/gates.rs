@@ -233,6 +233,8 @@ struct Watch {
     turns: BTreeMap<TurnId, TurnWatch>,
     invoked_by: BTreeMap<InvocationId, TurnId>,
     settled: BTreeSet<InvocationId>,
+    /// Writes that run whatever becomes of their turn, and of their session.
+    committed: BTreeSet<std::sync::Arc<str>>,
     without_authority: bool,
     active: Option<TurnId>,
 }
@@ -278,6 +280,7 @@ impl Watch {
             (Signal::Admit, _) => self.admitted = Some(at),
             (Signal::DeauthorizedDrain, _) => self.without_authority = true,
             (Signal::LeaseMoved { .. }, _) => self.without_authority = false,
+            (Signal::ToolCommitted { key }, _) => drop(self.committed.insert(std::sync::Arc::clone(key))),
             (Signal::TurnOpen { plan, .. }, Some(turn)) => {
                 let admitted = self.admitted.take();
                 let since = admitted.unwrap_or(at);
@@ -306,6 +309,10 @@ impl Watch {
             }
             Effect::Invoke { id, request, .. } => {
                 let transcribes = matches!(request, rspp_specs::event::Request::Transcribe { .. });
+                // That it runs is decided; the session may be over before it has ended.
+                if matches!(request, rspp_specs::event::Request::Tool(tool) if self.committed.contains(&tool.key)) {
+                    self.settled.insert(*id);
+                }
                 if let Some(turn) = self.active.filter(|_| !transcribes) {
                     self.invoked_by.insert(*id, turn);
                     if let Some(watch) = self.turns.get_mut(&turn) {

@@ -13,6 +13,7 @@ use rspp_compiler::Registry;
 use rspp_specs::plan::{NodeKind, Plan, RecordingLevel};
 use rspp_specs::timeline::{Record, SessionOpen};
 
+use crate::account::caller_words;
 use crate::spec::Over;
 use crate::summary::Summary;
 use crate::trace::{TraceError, read_plan_under};
@@ -217,9 +218,12 @@ pub fn describe(held: &Held, options: &Run) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     for turn in &held.summary.turns {
-        let said = if turn.user_text.is_empty() { "(not understood)" } else { turn.user_text.as_str() };
-        let _ = writeln!(text, "turn {}: caller: {said}", turn.turn);
-        let first = turn.first_audio_ms.map_or_else(|| "no audio".to_owned(), |ms| format!("after {ms} ms"));
+        let _ = writeln!(text, "turn {}: caller: {}", turn.turn, caller_words(&turn.user_text, turn.unasked));
+        let first = match turn.first_audio_ms {
+            Some(ms) => format!("after {ms} ms"),
+            None if turn.unasked => "unasked".to_owned(),
+            None => "no audio".to_owned(),
+        };
         let _ = writeln!(text, "        agent ({first}): {}", turn.agent_text);
         if turn.heard_text != turn.agent_text {
             let _ = writeln!(text, "        heard: {}", turn.heard_text);

@@ -31,6 +31,9 @@ pub struct TurnSummary {
     pub reason: Option<String>,
     /// What the caller said.
     pub user_text: String,
+    /// Nobody said anything: the agent speaks of its own accord.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
     /// What was to be said.
     pub agent_text: String,
     /// What the caller heard of it.
@@ -98,10 +101,12 @@ impl Summary {
             // What a cancelled turn leaves behind is nobody's loss.
             Signal::DropNotice { reason, .. } if **reason == *FLUSHED => {}
             Signal::DropNotice { dropped, .. } => self.counts.drops += u64::from(dropped.items),
-            Signal::TurnOpen { text, speech_end, .. } => {
+            Signal::TurnOpen { text, opener, speech_end, .. } => {
                 let (turn, terminal) = (turn.map_or(0, |turn| turn.0), "open".to_owned());
-                let (user_text, speech_end) = (text.to_string(), *speech_end);
-                self.turns.push(TurnSummary { turn, terminal, user_text, speech_end, ..TurnSummary::default() });
+                let user_text = if opener.is_caller() { text.to_string() } else { String::new() };
+                let (unasked, speech_end) = (!opener.is_caller(), *speech_end);
+                let rest = TurnSummary::default();
+                self.turns.push(TurnSummary { turn, terminal, user_text, unasked, speech_end, ..rest });
             }
             _ => {
                 let summary = self.turns.iter_mut().rev().find(|summary| Some(TurnId(summary.turn)) == turn);

@@ -103,7 +103,8 @@ pub const TEMPLATES: [Template; 8] = [
 
 impl Template {
     /// What to try in the new folder: a file cannot press a button.
-    pub fn try_it(&self, name: &str) -> String {
+    pub fn try_it(&self, folder: &Path) -> String {
+        let name = folder.display();
         if self.files.iter().any(|(path, _)| *path == "call.yaml") {
             return format!("rspp trace {name}/call.yaml");
         }
@@ -142,20 +143,20 @@ fn names() -> String {
     TEMPLATES.iter().map(|template| template.name).collect::<Vec<_>>().join(", ")
 }
 
-/// Makes a folder with a pipeline of this name in it, and gives the paths of its files.
+/// Makes a folder with a pipeline of its name in it, and gives the paths of its files.
 ///
 /// # Errors
 /// There is no such template, or the folder can't be made.
-pub fn create(template: &str, within: &Path, name: &str) -> Result<Vec<PathBuf>, NewError> {
+pub fn create(template: &str, folder: &Path) -> Result<Vec<PathBuf>, NewError> {
     let found = TEMPLATES.iter().find(|known| known.name == template);
     let template = found.ok_or_else(|| NewError::Unknown(template.to_owned()))?;
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
     let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if name.is_empty() || name.len() > 64 || !is_name {
-        return Err(NewError::Name(name.to_owned()));
+        return Err(NewError::Name(name.into_owned()));
     }
-    let folder = within.join(name);
     if folder.exists() {
-        return Err(NewError::Taken(folder));
+        return Err(NewError::Taken(folder.to_owned()));
     }
     let schema = schemas().into_iter().find(|schema| schema.kind == "PipelineSpec").map(|schema| schema.schema);
     let schema = serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
@@ -171,7 +172,7 @@ pub fn create(template: &str, within: &Path, name: &str) -> Result<Vec<PathBuf>,
     for (path, bytes) in files {
         let path = folder.join(path);
         let fail = |error| NewError::Unwritable { path: path.clone(), error };
-        std::fs::create_dir_all(path.parent().unwrap_or(&folder)).map_err(fail)?;
+        std::fs::create_dir_all(path.parent().unwrap_or(folder)).map_err(fail)?;
         std::fs::write(&path, bytes).map_err(fail)?;
         written.push(path);
     }

@@ -148,6 +148,8 @@ pub struct Happened {
     pub kind: &'static str,
     /// What exactly.
     pub words: String,
+    /// How often, where it came again and again.
+    pub times: u32,
 }
 
 impl Timeline {
@@ -165,6 +167,7 @@ impl Timeline {
             turn: it.turn.map(|turn| turn.0),
             kind: it.kind.name(),
             words: it.words.clone(),
+            times: it.times,
         };
         Self {
             session: story.session.clone(),

@@ -73,7 +73,24 @@ const TWO_PIECES: &str = "kind: Scenario\nname: meeting\nspec: none\nuntil_ms: 3
     tts: [[{after_ms: 50, audio_ms: 40}, {after_ms: 50, end: success}], [{after_ms: 50, audio_ms: 40}, {after_ms: 50, end: success}], \
     [{after_ms: 50, audio_ms: 40}, {after_ms: 50, end: success}], [{after_ms: 50, audio_ms: 40}, {after_ms: 50, end: success}]]\n";
 
-/// What another merge rule does: what one tick brings goes on in another order.
+/// One plan goes by causes, the other by the order of the edges: the second piece of the one way comes before the first of
+/// the other. That the words are heard in another order follows from it.
+#[test]
+fn another_merge_rule_is_an_ordering() {
+    let scenario = parsed(TWO_PIECES);
+    let by = |order: &str| run(&scenario, &plan(&MEETING.replace("ORDER", order)));
+    let report = compared(&by("by_cause/v1"), &by("by_port/v1"));
+    check(
+        &report,
+        Class::Ordering,
+        "invoke id=tts#3 binding=scripted text=\"One here. \"",
+        "id=tts#3 binding=scripted text=Three.",
+    );
+    assert_eq!(report.counts["ORDERING"], 1, "{report}");
+    assert!(report.plan_changes.iter().any(|change| change.field.ends_with("order")), "{report}");
+}
+
+/// The same where what came in has changed places.
 #[test]
 fn the_same_in_another_order_is_an_ordering() {
     let records = calls::traced("branches").records;
@@ -152,10 +169,16 @@ fn a_call_is_the_same_as_itself_and_times_within_the_tolerance_are() {
         let report = compared(&records, &records);
         assert!(report.is_same(), "{name}: {report}");
         let mut later = records.clone();
-        later.iter_mut().for_each(|record| record.at = record.at + Micros::from_ms(15));
+        let wait = |records: &mut [Record]| records.iter_mut().for_each(|it| it.at = it.at + Micros::from_ms(15));
+        wait(&mut later[1..]);
         assert!(compared(&records, &later).is_same(), "{name}");
-        later.iter_mut().for_each(|record| record.at = record.at + Micros::from_ms(15));
+        wait(&mut later[1..]);
         assert_eq!(first(&compared(&records, &later)).0, Class::Timing, "{name}");
+        // Another day.
+        let mut later = records.clone();
+        later.iter_mut().for_each(|record| record.at = record.at + Micros::from_ms(3_600_000));
+        let report = compared(&records, &later);
+        assert!(report.is_same(), "{name}: {report}");
     }
 }
 

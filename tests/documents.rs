@@ -116,6 +116,10 @@ fn every_template_can_be_made_checked_and_run() {
         }
         assert!(run(&format!("explain --svg {name}/pipeline.yaml")).starts_with("<svg "));
     }
+    assert!(run("new transcription further/down/heard").contains("try: rspp run further/down/heard/pipeline.yaml"));
+    assert!(run("lint further/down/heard").contains("nothing is wrong"));
+    let named = std::fs::read_to_string(folder.path().join("further/down/heard/pipeline.yaml")).expect("it was made");
+    assert!(named.contains("\nname: heard\n"), "{named}");
     let taken = rspp(folder.path(), &["new".to_owned(), "translator".to_owned(), "my-translator".to_owned()]);
     assert!(taken.code == Some(2) && taken.stderr.contains("is there already"), "{}", taken.stderr);
 }
@@ -123,7 +127,7 @@ fn every_template_can_be_made_checked_and_run() {
 #[test]
 fn bundles_are_the_same_bytes_anywhere() {
     let bundle = |within: &Path| {
-        create("voice-assistant", within, "voice-assistant").expect("the folder is empty");
+        create("voice-assistant", &within.join("voice-assistant")).expect("the folder is empty");
         let ran = rspp(within, &["bundle".to_owned(), "voice-assistant/pipeline.yaml".to_owned()]);
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         ran.stdout
@@ -151,7 +155,7 @@ fn bundles_are_the_same_bytes_anywhere() {
 #[test]
 fn a_published_version_is_not_changed_by_a_bundle() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    create("voice-assistant", folder.path(), "mine").expect("the folder is empty");
+    create("voice-assistant", &folder.path().join("mine")).expect("the folder is empty");
     let bundle = |more: &str| {
         let args = format!("bundle mine/pipeline.yaml{more}");
         rspp(folder.path(), &args.split(' ').map(str::to_owned).collect::<Vec<_>>())

@@ -59,7 +59,7 @@ fn every_trace_says_what_the_contract_tells() {
     for run in runs() {
         let Some(expected) = run.expected() else { continue };
         judged += 1;
-        let unmet = unmet(&expected, &run.traced.lines);
+        let unmet = unmet(&expected, run);
         assert_eq!(unmet, None, "{}: the trace does not say this, in this place", run.path.display());
     }
     assert!(judged >= 7, "the contract tells four traces and their variants");

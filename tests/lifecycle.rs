@@ -14,7 +14,9 @@ use rspp::specs::outcome::{CancelReason, CancelScope, Cancellation, Outcome};
 use rspp::specs::plan::{NodeKind, Plan};
 use rspp::specs::recording::RecorderReport;
 use rspp::specs::time::{Micros, WallReading};
-use rspp::specs::timeline::{AckOccasion, Entry, Input, Observation, PlayoutAck, Record, SessionOpen, Takeover};
+use rspp::specs::timeline::{
+    AckOccasion, Entry, Input, Observation, PlayoutAck, Prompt, Record, SessionOpen, Signal, Takeover,
+};
 use rspp::{Batch, Core, Registry, compile, core};
 
 /// One session in a core of its own.
@@ -150,6 +152,8 @@ fn inputs(plan: &Arc<Plan>) -> Vec<(&'static str, Input)> {
         ("talk (press)", Input::Talk(Talk::Press)),
         ("talk (release)", Input::Talk(Talk::Release)),
         ("user_text", text()),
+        ("prompt (say)", Input::Prompt(Prompt::Say("Hello.".into()))),
+        ("prompt (ask)", Input::Prompt(Prompt::Ask("Greet the caller.".into()))),
         ("provider (text)", provider(ProviderResult::Text("Yes.".into()))),
         ("provider (end, success)", provider(ProviderResult::End(Outcome::Success))),
         ("provider (end, failed)", provider(ProviderResult::End(Outcome::Failed))),
@@ -240,4 +244,18 @@ fn every_state_has_its_answer_to_every_input() {
     }
     let golden = std::fs::read_to_string(path).unwrap_or_default();
     assert_eq!(golden, page, "docs/lifecycle.md is stale: RSPP_UPDATE_GOLDEN=1 cargo test --test lifecycle");
+}
+
+#[test]
+fn an_answer_begins_to_be_heard_once() {
+    let spec = include_str!("golden/scripted.yaml");
+    let plan = compile("scripted.yaml", spec, &Registry::new()).expect("the spec of the golden traces");
+    let mut stage = Stage::new(&Arc::new(plan)).all([text()]).play();
+    let mut started = 0;
+    for _ in 0..2 {
+        let heard = PlayoutAck { turn: TurnId(1), heard_samples: 0, occasion: AckOccasion::Started };
+        let records = stage.give(Input::PlayoutAck(heard));
+        started += records.iter().filter(|it| matches!(it.entry, Entry::Signal(_, Signal::PlaybackStarted))).count();
+    }
+    assert_eq!(started, 1);
 }

@@ -94,7 +94,7 @@ fn check(name: &str, seed: u64) {
 /// Without the frontier wait of the fan-ins this fails for every scenario whose paths meet.
 #[test]
 fn golden_traces_hold_by_ways_of_any_length() {
-    for name in ["plain-call", "interruption", "tool-committed", "branches", "fan-ins"] {
+    for name in ["plain-call", "interruption", "tool-committed", "branches", "fan-ins", "merge-by-port"] {
         check(name, 1);
     }
 }
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn the_order_of_delivery_changes_nothing(seed: u64) {
-        for name in ["plain-call", "interruption", "false-interruption", "tool-committed", "branches", "fan-ins"] {
+        for name in ["plain-call", "interruption", "false-interruption", "tool-committed", "branches", "fan-ins", "merge-by-port"] {
             check(name, seed);
         }
     }

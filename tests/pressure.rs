@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rspp::Registry;
 use rspp::adapters::admission::{Capacity, Priority};
-use rspp::adapters::bridge::outlet::Outbound;
+use rspp::adapters::bridge::outlet::{End, Outbound};
 use rspp::adapters::bridge::pool::{Limits, Pool};
 use rspp::adapters::bridge::{Bridge, Opening, Pipeline, Session};
 use rspp::adapters::notes::Notes;
@@ -58,6 +58,7 @@ fn open(bridge: &Bridge, pipeline: &Pipeline, name: &str) -> Session {
         epoch: LeaseEpoch::default(),
         pipeline: pipeline.clone(),
         tells: true,
+        kept: None,
     };
     bridge.open(opening).expect("there is room")
 }
@@ -139,6 +140,58 @@ fn a_store_that_stands_still_makes_sessions_record_less_and_more_again() {
     let replayed = replay_all(&recording, &Registry::new()).expect("it begins with its session");
     let found = verdict(&recording.records[..whole], &replayed[..whole]);
     assert!(matches!(found, Verdict::Identical { .. }), "{found}");
+}
+
+/// A disk that takes nothing for long: what waits for the log never leaves, and the calls that are in none end.
+#[test]
+fn what_is_in_no_log_never_leaves() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let calls = folder.path().join("calls");
+    let archive = Archive::open(&calls).expect("nobody records there");
+    let store = rspp::adapters::recording::LocalFolder::new(&calls).expect("a folder can be made");
+    let mut kept = archive.log_of(0, LOG, Box::new(store), ExportLimits::default()).expect("there is room");
+    let writer = kept.writer().expect("there is another handle");
+    let bridge = Bridge::recording(vec![kept], Capacity::default(), || rspp::core(Registry::new()));
+    let bridge = bridge.expect("there are threads");
+    let pipeline = pipeline(folder.path());
+    let session = open(&bridge, &pipeline, "first");
+    session.give(Input::UserText("what are your opening hours".into())).expect("the worker takes it");
+    assert_eq!(flooded(&session), [Outbound::Ended(End::Unrecorded)], "not a word, not a frame");
+    assert_eq!(flooded(&open(&bridge, &pipeline, "second")), [Outbound::Ended(End::NoRoom)]);
+    // The disk comes to itself.
+    let writer = writer.spawn(|| ()).expect("there is a thread");
+    let began = Instant::now();
+    let session = loop {
+        let session = open(&bridge, &pipeline, "third");
+        let first = std::iter::from_fn(|| Some(session.outlet().try_next())).flatten().next();
+        if !matches!(first, Some(Outbound::Ended(End::NoRoom))) {
+            break session;
+        }
+        assert!(began.elapsed() < PATIENCE, "it takes calls again");
+    };
+    ended(&session);
+    bridge.stop(PATIENCE);
+    writer.stop();
+    archive.close().expect("the logs are ours");
+    assert!(calls.join("third.rspp").exists());
+}
+
+/// All that a session says until it is over, while its caller speaks on.
+fn flooded(session: &Session) -> Vec<Outbound> {
+    let began = Instant::now();
+    let hum = AudioFrame { samples: vec![3; 320].into(), rate_hz: 16_000, spoken_by: None };
+    let mut said = Vec::new();
+    while began.elapsed() < PATIENCE {
+        // A worker that is busy takes it a little later.
+        let _ = session.give(Input::CallerAudio(hum.clone()));
+        let Some(outbound) = session.outlet().try_next() else { continue };
+        let is_over = matches!(outbound, Outbound::Ended(_));
+        said.push(outbound);
+        if is_over {
+            return said;
+        }
+    }
+    panic!("the session does not end within {PATIENCE:?}: {said:?}");
 }
 
 fn recording_level(entry: &Entry) -> bool {

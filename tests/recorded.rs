@@ -9,14 +9,20 @@ mod program;
 #[path = "call/recorded.rs"]
 mod recorded;
 
+use std::sync::Arc;
+
 use golden::traced;
 use kept::check_kept;
 use program::rspp;
 use recorded::{calls, record};
+use rspp::Registry;
 use rspp::account::Account;
+use rspp::adapters::recording::Recording;
 use rspp::gates::{Evidence, Verdict};
+use rspp::replay::Cursor;
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{Entry, Signal};
+use rspp::specs::timeline::{Entry, Input, Record, Signal};
+use rspp::trace::Traced;
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -111,6 +117,21 @@ fn every_gate_can_fail() {
     assert_eq!(verdict(&Evidence::of(&unfenced), 3), Verdict::Failed, "audio after the cancellation");
 }
 
+/// It runs whatever becomes of its turn, and its session may be over before it has ended.
+#[test]
+fn a_committed_write_that_has_not_ended_is_no_missing_evidence() {
+    let mut records = traced("tool-committed").records;
+    let answers = |entry: &Entry, of: u32| matches!(entry, Entry::Input(_, Input::Provider(id, _)) if id.0 == of);
+    let lost = |records: &[Record], of: u32| {
+        let kept = records.iter().filter(|record| !answers(&record.entry, of));
+        Evidence::of(&kept.cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(verdict(&lost(&records, 23), 5), Verdict::Passed, "tool#23 is the write");
+    assert_eq!(verdict(&lost(&records, 21), 5), Verdict::Failed, "tool#21 is a read");
+    records.retain(|record| !matches!(&record.entry, Entry::Signal(_, Signal::ToolCommitted { .. })));
+    assert_eq!(verdict(&lost(&records, 23), 5), Verdict::Failed);
+}
+
 #[test]
 fn many_calls_are_certain_where_one_is_not() {
     let one = Evidence::of(&traced("plain-call").records);
@@ -154,5 +175,25 @@ fn of_a_damaged_recording_the_good_part_is_shown() {
         assert_eq!(ran.code, Some(1));
         assert!(ran.stdout.contains("turn"), "{}", ran.stdout);
         assert!(ran.stderr.contains("only what stands before it is shown"), "{}", ran.stderr);
+    }
+    let ran = rspp(folder.path(), &["replay", "cut.rspp"]);
+    assert!(ran.code == Some(1) && ran.stdout.starts_with("identical: "), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("only what stands before it is shown"), "{}", ran.stderr);
+}
+
+/// A kill may come in the middle of a tick: wherever a recording breaks off, what is there comes out again.
+#[test]
+fn a_recording_that_breaks_off_within_a_tick_replays_as_far_as_it_goes() {
+    let whole = traced("tool-interrupted");
+    for kept in 1..whole.records.len() {
+        let traced =
+            Traced { records: whole.records[..kept].to_vec(), plan: Arc::clone(&whole.plan), lines: Vec::new() };
+        let recording = Recording::read(&*record(&traced)).expect("it is whole");
+        let mut cursor = Cursor::new(&recording, &Registry::new()).expect("it begins with its session").breaking_off();
+        let mut replayed = 0;
+        while let Some(tick) = cursor.tick().unwrap_or_else(|difference| panic!("{kept} records: {difference}")) {
+            replayed += tick.len();
+        }
+        assert_eq!(replayed, kept);
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use rspp::adapters::sim::{Fault, Faults};
-use rspp::sim::{Options, Report, corpus, run};
+use rspp::sim::{Options, Report, corpus, run, run_and_replay};
 use rspp::specs::event::{Payload, PortType};
 use rspp::specs::ids::PortIndex;
 use rspp::specs::trace::{Line, Section, parse};
@@ -60,6 +60,16 @@ fn traces(options: &Options) -> Vec<(String, String)> {
     traces
 }
 
+/// With everything, every record comes out again to the byte; without words and audio, control flow and decisions do.
+#[test]
+fn every_call_replays_at_l2_and_at_l0() {
+    let ran = run_and_replay(&options("4021 6 1 all"), &Registry::new());
+    let (report, replayed) = ran.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((report.violations, replayed.different()), (0, 0), "{report}{replayed}");
+    assert!(replayed.calls >= 6 && replayed.records > 10_000, "{replayed}");
+    assert!(replayed.bytes_l0 < replayed.bytes_l2, "L0 keeps less: {replayed}");
+}
+
 /// On every seed, and over all of them every class of failure that there is.
 #[test]
 fn the_seeds_break_nothing() {
@@ -84,6 +94,35 @@ fn the_seeds_break_nothing() {
     for fault in Fault::ALL {
         let injected: u64 = reports.iter().map(|report| report.faults[fault.name()]).sum();
         assert!(injected > 0, "{}: never injected", fault.name());
+    }
+}
+
+/// Graphs with which the compiler is tested, and that no pipeline of the simulator's own is like.
+const GRAPHS: [&str; 10] = [
+    "conditional-branches",
+    "fallback-edge-of-a-fallback-edge",
+    "fallback-edge-with-a-buffer",
+    "filter",
+    "join-by-watermark",
+    "merge",
+    "select",
+    "select-by-a-condition",
+    "transcription-only",
+    "when-at-least",
+];
+
+/// Pipelines that are built otherwise than those that are simulated mostly: the templates, and these graphs.
+#[test]
+fn other_pipelines_break_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let templates = std::fs::read_dir(root.join("specs/templates")).expect("they are part of the repository");
+    let templates = templates.map(|entry| entry.expect("readable").path().join("pipeline.yaml"));
+    let graphs = GRAPHS.map(|name| root.join("compiler/testdata/good").join(name).with_extension("yaml"));
+    let specs: Vec<PathBuf> = templates.filter(|path| path.exists()).chain(graphs).collect();
+    assert!(specs.len() > GRAPHS.len() + 5);
+    for spec in specs {
+        let report = simulate(&Options { spec: Some(spec.clone()), ..options("5 2 1 all") });
+        assert!(report.violations == 0 && report.turns_opened > 0, "{}\n{report}", spec.display());
     }
 }
 

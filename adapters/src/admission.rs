@@ -172,6 +172,14 @@ impl LocalAdmission {
         self.stale = true;
     }
 
+    /// A session begins afresh: it knows nothing of what it was told.
+    pub fn renew(&mut self, slot: Slot) {
+        if let Some(account) = self.sessions.get_mut(&slot) {
+            account.told = Some(Quota::Available);
+            (self.calm, self.stale) = (false, true);
+        }
+    }
+
     /// A session is gone, and all that it used is free.
     pub fn leave(&mut self, slot: Slot) {
         let Some(account) = self.sessions.remove(&slot) else { return };
@@ -358,8 +366,8 @@ mod tests {
 
     fn open(turn: u32) -> Entry {
         let generation = rspp_specs::ids::Generation(turn);
-        let (plan, text) = (PlanHash("plan".into()), "hello".into());
-        let opened = Signal::TurnOpen { plan, generation, text, understood: true, speech_end: None };
+        let (plan, text, opener) = (PlanHash("plan".into()), "hello".into(), rspp_specs::timeline::Opener::Caller);
+        let opened = Signal::TurnOpen { plan, generation, text, opener, understood: true, speech_end: None };
         Entry::Signal(Some(TurnId(turn)), opened)
     }
 

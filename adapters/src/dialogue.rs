@@ -138,6 +138,7 @@ impl Dialogue {
     pub fn answer(&self, context: &[ContextEntry]) -> Answer {
         let mut turns = context.iter().rev().filter_map(|entry| match entry {
             ContextEntry::User { text, understood } => Some(understood.then(|| self.understand(text)).flatten()),
+            ContextEntry::Remark { text } => Some(self.understand(text)),
             _ => None,
         });
         let Some((intent, slots)) = turns.next().flatten() else {
@@ -155,8 +156,11 @@ impl Dialogue {
     /// The tool that the last thing that the caller said asks for, unless it was called for it already: its name, and
     /// its arguments as JSON.
     pub fn tool(&self, context: &[ContextEntry]) -> Option<(String, String)> {
-        let last = context.iter().rposition(|entry| matches!(entry, ContextEntry::User { .. }))?;
-        let ContextEntry::User { text, understood: true } = &context[last] else { return None };
+        let asks = |entry: &ContextEntry| matches!(entry, ContextEntry::User { .. } | ContextEntry::Remark { .. });
+        let last = context.iter().rposition(asks)?;
+        let (ContextEntry::User { text, understood: true } | ContextEntry::Remark { text }) = &context[last] else {
+            return None;
+        };
         let (intent, slots) = self.understand(text)?;
         let tool = intent.tool.as_ref()?;
         let called =

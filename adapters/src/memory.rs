@@ -301,9 +301,10 @@ fn transcript(understanding: Understanding, text: String, watermark: Micros) -> 
 
 /// What a model was asked last: the user's words, and what tools have said since.
 fn question(context: &[ContextEntry]) -> String {
-    let last = context.iter().rposition(|entry| matches!(entry, ContextEntry::User { .. })).unwrap_or(0);
+    let asks = |entry: &ContextEntry| matches!(entry, ContextEntry::User { .. } | ContextEntry::Remark { .. });
+    let last = context.iter().rposition(asks).unwrap_or(0);
     let parts = context[last.min(context.len())..].iter().filter_map(|entry| match entry {
-        ContextEntry::User { text, .. } => Some(text.to_string()),
+        ContextEntry::User { text, .. } | ContextEntry::Remark { text } => Some(text.to_string()),
         ContextEntry::Tool { call, result } => {
             Some(format!("{}: {}", call.name, result.as_deref().unwrap_or("(no result yet)")))
         }

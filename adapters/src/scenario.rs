@@ -13,7 +13,7 @@ use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::plan::Plan;
 use rspp_specs::recording::RecorderReport;
 use rspp_specs::time::{Micros, WallReading};
-use rspp_specs::timeline::{Input, Observation, Record, Resume, SessionOpen, Takeover};
+use rspp_specs::timeline::{Input, Observation, Prompt, Record, Resume, SessionOpen, Takeover};
 use serde::Deserialize;
 
 use crate::drive::{Schedule, VirtualClock, run};
@@ -78,6 +78,9 @@ pub struct ScenarioInput {
     /// The caller types.
     #[serde(default)]
     pub user_text: Option<String>,
+    /// The agent is to speak unasked.
+    #[serde(default)]
+    pub prompt: Option<Prompt>,
     /// The turn is to be cancelled, at once.
     #[serde(default)]
     pub cancel: Option<CancelReason>,
@@ -215,7 +218,8 @@ impl Scenario {
     /// Names an input that says nothing, or too much.
     pub fn schedule(&self, plan: &Arc<Plan>) -> Result<Schedule, ScenarioError> {
         let mut schedule = Schedule::default();
-        let open = SessionOpen { resume: self.resume, ..SessionOpen::new(self.name.as_str(), Arc::clone(plan)) };
+        let open =
+            SessionOpen { resume: self.resume.clone(), ..SessionOpen::new(self.name.as_str(), Arc::clone(plan)) };
         schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
         for input in &self.inputs {
             schedule.put(Micros::from_ms(input.at_ms), input.input()?);
@@ -257,6 +261,7 @@ impl ScenarioInput {
     fn input(&self) -> Result<Input, ScenarioError> {
         let mut inputs = Vec::new();
         inputs.extend(self.user_text.as_deref().map(|text| Input::UserText(text.into())));
+        inputs.extend(self.prompt.clone().map(Input::Prompt));
         inputs.extend(self.cancel.map(Cancellation::of_turn).map(Input::Cancel));
         inputs.extend(self.cancellation.map(Input::Cancel));
         inputs.extend(self.talk.map(Input::Talk));

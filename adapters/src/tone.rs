@@ -2,15 +2,16 @@
 //!
 //! Nobody can understand it, and that is said wherever it is used: it is for machines on which no voice can be had,
 //! so that a call still has answers that begin, last and can be interrupted like spoken ones. The same text gives the
-//! same samples on every machine.
+//! same samples on every machine, and where each word ends is known to the sample.
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rspp_specs::event::{AudioFrame, ProviderResult, Request};
+use rspp_specs::event::{AudioFrame, ProviderResult, Request, WordEnd};
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES};
 use rspp_specs::outcome::Outcome;
+use rspp_specs::time::Micros;
 
 use crate::audio::CALL_RATE_HZ;
 use crate::provider::{Answer, Provider, ProviderError, Timed, latency, refuse};
@@ -33,15 +34,28 @@ const FRAME_SAMPLES: usize = (CALL_RATE_HZ as u64 * FRAME_MS / 1_000) as usize;
 
 /// The tones of a text: 16-bit mono at [`CALL_RATE_HZ`]. Text without a letter or digit has none.
 pub fn tones(text: &str) -> Vec<i16> {
-    let mut samples = Vec::new();
+    tones_and_ends(text).0
+}
+
+/// The tones of a text, and where in them its words end: with their last tone, and before the pause.
+fn tones_and_ends(text: &str) -> (Vec<i16>, Vec<WordEnd>) {
+    let (mut samples, mut ends) = (Vec::new(), Vec::new());
     if !text.contains(char::is_alphanumeric) {
-        return samples;
+        return (samples, ends);
     }
-    for word in text.split_whitespace() {
+    let mut chars = 0;
+    for part in text.split_inclusive(char::is_whitespace) {
+        let word = part.trim_end();
+        let end = chars + word.chars().count() as u32;
+        chars += part.chars().count() as u32;
+        if word.is_empty() {
+            continue;
+        }
         let bare = word.trim_end_matches(|c: char| !c.is_alphanumeric());
         for syllable in syllables(bare) {
             tone(&mut samples, &syllable);
         }
+        ends.push(WordEnd { chars: end, samples: samples.len() as u64 });
         let signs = (word.chars().count() - bare.chars().count()) as u64;
         let pause = match word.chars().last() {
             Some('.' | '!' | '?' | ':') => SENTENCE_MS,
@@ -51,7 +65,7 @@ pub fn tones(text: &str) -> Vec<i16> {
         let quiet = samples_of(LETTER_MS * (1 + signs) + pause);
         samples.resize(samples.len() + quiet, 0);
     }
-    samples
+    (samples, ends)
 }
 
 fn samples_of(ms: u64) -> usize {
@@ -106,7 +120,33 @@ pub(crate) struct ToneVoice {
 }
 
 /// A text, spoken.
-type Speech = Arc<[AudioFrame]>;
+#[derive(Clone)]
+struct Speech {
+    frames: Arc<[AudioFrame]>,
+    /// Where its words end.
+    ends: Arc<[WordEnd]>,
+}
+
+impl Speech {
+    fn of(text: &str) -> Self {
+        let (samples, ends) = tones_and_ends(text);
+        let frame = |samples: &[i16]| AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
+        Self { frames: samples.chunks(FRAME_SAMPLES).map(frame).collect(), ends: ends.into() }
+    }
+
+    /// Where words end comes before the first of them is heard.
+    fn results(&self) -> impl Iterator<Item = Timed> + '_ {
+        let first = latency::FIRST_AUDIO;
+        let ends = (!self.ends.is_empty()).then(|| ProviderResult::WordEnds(Arc::clone(&self.ends)));
+        let ends = ends.map(|result| Timed { after: first, result });
+        let at = move |frame: u64| Micros(first.0 + frame * latency::NEXT_AUDIO.0);
+        let frames = (0..).zip(self.frames.iter());
+        let frames =
+            frames.map(move |(place, frame)| Timed { after: at(place), result: ProviderResult::Audio(frame.clone()) });
+        let end = Timed { after: at(self.frames.len() as u64), result: ProviderResult::End(Outcome::Success) };
+        ends.into_iter().chain(frames).chain([end])
+    }
+}
 
 /// Texts that are kept.
 const MAX_KEPT_TEXTS: usize = 64;
@@ -114,20 +154,19 @@ const MAX_KEPT_TEXTS: usize = 64;
 const MAX_KEPT_CHARS: usize = 400;
 
 impl ToneVoice {
-    fn frames(&self, text: &Arc<str>) -> Speech {
+    fn speech(&self, text: &Arc<str>) -> Speech {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frames) = kept.get(text) {
-            return Arc::clone(frames);
+        if let Some(speech) = kept.get(text) {
+            return speech.clone();
         }
-        let frame = |samples: &[i16]| AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
-        let frames: Speech = tones(text).chunks(FRAME_SAMPLES).map(frame).collect();
+        let speech = Speech::of(text);
         if text.len() <= MAX_KEPT_CHARS {
             if kept.len() == MAX_KEPT_TEXTS {
                 kept.pop_first();
             }
-            kept.insert(Arc::clone(text), Arc::clone(&frames));
+            kept.insert(Arc::clone(text), speech.clone());
         }
-        frames
+        speech
     }
 }
 
@@ -137,12 +176,12 @@ impl Provider for ToneVoice {
         if text.len() > MAX_TEXT_BYTES {
             return refuse(answer);
         }
-        let mut after = latency::FIRST_AUDIO;
-        for frame in self.frames(text).iter() {
-            answer.give(after, ProviderResult::Audio(frame.clone()));
-            after = after + latency::NEXT_AUDIO;
+        for Timed { after, result } in self.speech(text).results() {
+            match result {
+                ProviderResult::End(outcome) => answer.end(after, outcome),
+                result => answer.give(after, result),
+            }
         }
-        answer.end(after, Outcome::Success);
         Ok(())
     }
 
@@ -153,15 +192,7 @@ impl Provider for ToneVoice {
 
 /// The answer to a text: its tones in frames, each at its time, and the end.
 pub(crate) fn tones_in_frames(text: &str) -> Vec<Timed> {
-    let mut after = latency::FIRST_AUDIO;
-    let mut answer = Vec::new();
-    for samples in tones(text).chunks(FRAME_SAMPLES) {
-        let frame = AudioFrame { samples: samples.into(), rate_hz: CALL_RATE_HZ, spoken_by: None };
-        answer.push(Timed { after, result: ProviderResult::Audio(frame) });
-        after = after + latency::NEXT_AUDIO;
-    }
-    answer.push(Timed { after, result: ProviderResult::End(Outcome::Success) });
-    answer
+    Speech::of(text).results().collect()
 }
 
 #[cfg(test)]
@@ -213,10 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn words_end_with_their_last_tone() {
+        let (samples, ends) = tones_and_ends(" well,  on \u{fc}ber - ten.");
+        let chars: Vec<u32> = ends.iter().map(|end| end.chars).collect();
+        assert_eq!(chars, [6, 10, 15, 17, 22]);
+        for end in &ends {
+            let at = end.samples as usize;
+            assert!(samples[at..at + samples_of(LETTER_MS)].iter().all(|sample| *sample == 0), "a pause follows");
+        }
+        let last = ends.last().map(|end| end.samples as usize + samples_of(2 * LETTER_MS + SENTENCE_MS));
+        assert_eq!(last, Some(samples.len()), "with the last pause all of it has been heard");
+        assert!(ends.is_sorted_by_key(|end| end.samples));
+    }
+
+    #[test]
     fn a_request_is_answered_with_frames_of_20_ms() {
         let results =
             answered(|answer| ToneVoice::default().invoke(&Request::Speak { text: "thank you".into() }, answer));
-        let (last, frames) = results.split_last().expect("there is an end");
+        let (last, results) = results.split_last().expect("there is an end");
+        let (ends, frames) = results.split_first().expect("there are words");
+        assert!(matches!(&ends.result, ProviderResult::WordEnds(ends) if ends.len() == 2));
         assert_eq!(last.result, ProviderResult::End(Outcome::Success));
         let audio = |timed: &Timed| match &timed.result {
             ProviderResult::Audio(frame) => frame.samples.to_vec(),

@@ -16,7 +16,7 @@ use rspp_specs::limits::MAX_TEXT_BYTES;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::PlanHash;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Effect, EgressEpoch, Entry, Input, Record, Signal};
+use rspp_specs::timeline::{Effect, EgressEpoch, Entry, Input, Opener, Record, Signal};
 
 fn head() -> RecordingHead {
     RecordingHead {
@@ -46,6 +46,7 @@ fn timeline() -> Vec<Record> {
         plan: PlanHash("9f2c81d0a4b37e65".into()),
         generation: Generation(1),
         text: "hello".into(),
+        opener: Opener::Caller,
         understood: true,
         speech_end: None,
     };
@@ -99,6 +100,7 @@ fn long_timeline() -> Vec<Record> {
                 plan: PlanHash("9f2c81d0a4b37e65".into()),
                 generation: Generation(tick as u32 / 100 + 1),
                 text: "hello".into(),
+                opener: Opener::Caller,
                 understood: true,
                 speech_end: None,
             };

@@ -7,8 +7,10 @@ use rspp_specs::buffer::{BufferSpec, Shed};
 use rspp_specs::data_class::DataClass;
 use rspp_specs::event::ToolEffect;
 use rspp_specs::plan::{
-    Budget, Comparison, Lifetime, NodeKind, Plan, PlanEdge, RecordingLevel, RecordingPolicy, Redaction, Sink,
+    Budget, Comparison, Lifetime, NodeKind, Plan, PlanEdge, RecordingLevel, RecordingPolicy, Redaction, SilencePolicy,
+    Sink, TurnPolicy,
 };
+use rspp_specs::timeline::Prompt;
 
 use crate::{buffer, fan_in};
 
@@ -282,7 +284,25 @@ fn write_turns(text: &mut String, plan: &Plan) -> std::fmt::Result {
         "Tools that write run once a turn is {} ms old and no interruption is pending.",
         policy.commit_point
     )?;
+    write_unasked(text, policy)?;
     write_parts(text, plan)
+}
+
+/// What the agent says although nobody has spoken to it.
+fn write_unasked(text: &mut String, policy: &TurnPolicy) -> std::fmt::Result {
+    let says = |prompt: &Prompt| match prompt {
+        Prompt::Say(words) => format!("\"{words}\" is said"),
+        Prompt::Ask(remark) => format!("the model is asked: \"{remark}\""),
+    };
+    if let Some(greeting) = &policy.greeting {
+        writeln!(text, "When the session begins, {}.", says(greeting))?;
+    }
+    if let Some(SilencePolicy { after, prompt, times, then_end }) = &policy.silence {
+        let then = if *then_end { "then the session ends" } else { "then it waits for the caller" };
+        let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+        writeln!(text, "After {after} ms in which nobody speaks, {}; {times} at most, {then}.", says(prompt))?;
+    }
+    Ok(())
 }
 
 /// Budgets of parts of a turn, and the steps by which it gets by with less.

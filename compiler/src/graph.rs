@@ -31,6 +31,7 @@ use crate::registry::Registry;
 use crate::shape::Shape;
 use crate::template::{Draft, DraftEdge};
 use crate::tree::Tree;
+use crate::unasked;
 
 pub(crate) type Graph = DiGraph<Vertex, Link>;
 
@@ -95,6 +96,9 @@ pub(crate) fn plan(
     check_ends(findings, &graph, draft, &by_name);
     check_state(findings, &graph, registry);
     budgets::check(findings, &graph, &turns.turn);
+    if let Some(document) = &turns.document {
+        unasked::check(findings, &graph, document, &turns.turn);
+    }
     check_metadata(findings, document);
     if let Some(document) = turns.document.as_ref().filter(|_| by_name.len() == draft.nodes.len()) {
         degrade::check(findings, &graph, document);

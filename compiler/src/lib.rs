@@ -32,6 +32,7 @@ mod shape;
 mod sources;
 mod template;
 mod tree;
+mod unasked;
 
 pub use artifacts::lint;
 pub use bundle::bundle;

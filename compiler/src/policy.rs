@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::degrade::{PathDocument, StepDocument};
+use crate::unasked::{GreetingDocument, SilenceDocument};
 
 /// What a node asks of its provider.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +91,10 @@ pub(crate) struct TurnDocument {
     /// Words that come so many milliseconds late after their utterance are a turn of their own; later ones are dropped.
     #[schemars(range(max = 600_000))]
     late_words_ms: Option<u64>,
+    /// What the agent says when the session begins, before the caller has said anything.
+    pub(crate) greeting: Option<GreetingDocument>,
+    /// What it does when nobody speaks any more.
+    pub(crate) silence: Option<SilenceDocument>,
     /// For how long a node may compute.
     compute: ComputeDocument,
     /// What a turn may take.
@@ -144,6 +149,8 @@ impl TurnDocument {
                 ..TurnBudgets::default()
             },
             compute: self.compute.policy(),
+            greeting: self.greeting.as_ref().and_then(GreetingDocument::prompt),
+            silence: self.silence.as_ref().and_then(SilenceDocument::policy),
             // What names nodes and edges comes when these have their places.
             degrade: Vec::new(),
         }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use rspp_specs::admission::{AdmissionPoint, RejectReason};
 use rspp_specs::dataflow::Directive;
-use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
+use rspp_specs::event::{ContextEntry, Payload};
 use rspp_specs::ids::{LeaseEpoch, RuntimeSequence, Scope, TurnId};
 use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
 use rspp_specs::outcome::{AbortReason, CancelReason};
 use rspp_specs::plan::InterruptionPolicy;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, PlayoutAck, Signal, TimerKey, TurnProposal,
+    AckOccasion, Confirmation, Derived, Effect, Entry, Input, Observation, Opener, PlayoutAck, Signal, TimerKey,
+    TurnProposal,
 };
 
 use crate::commitments::Commitments;
@@ -71,7 +72,7 @@ impl Session {
         self.say_here(desk, signal);
     }
 
-    fn on_session_end(&mut self, cause: RuntimeSequence) {
+    pub(crate) fn on_session_end(&mut self, cause: RuntimeSequence) {
         self.draining = true;
         self.ending = true;
         if self.turn.is_some() {
@@ -103,7 +104,7 @@ impl Session {
         match key {
             TimerKey::Node(node) => self.direct(desk, cause, Directive::Wake(node)),
             TimerKey::Buffers(node) => self.direct(desk, cause, Directive::WakeBuffers(node)),
-            TimerKey::CommitPoint(turn) if self.active() == Some(turn) => self.commit_writes(desk),
+            // The end of this tick's control sees what is due.
             TimerKey::CommitPoint(_) => {}
             TimerKey::PlayoutAckWait(turn) => self.on_playout_ack_missing(desk, cause, turn),
             TimerKey::Result(id) => self.on_result_late(desk, cause, id),
@@ -115,6 +116,7 @@ impl Session {
             TimerKey::CancelGrace(turn) => self.on_cancel_grace_over(cause, turn),
             TimerKey::Deferred => self.try_deferred(desk),
             TimerKey::NodeStart(node) => self.on_start_late(desk, node),
+            TimerKey::Silence => self.on_silence(desk, cause),
         }
     }
 
@@ -244,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Playout goes on from the first sample that was not heard; writes whose commit point passed meanwhile run.
+    /// Playout goes on from the first sample that was not heard.
     pub(crate) fn resume(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence) {
         let Some(turn) = &mut self.turn else { return };
         turn.held = false;
@@ -258,7 +260,6 @@ impl Session {
         let Position { samples: from_sample, estimated } = position;
         self.say_of(desk, turn, Signal::PlayoutResume { from_sample, estimated });
         self.direct(desk, cause, Directive::Resume { from_sample });
-        self.commit_writes(desk);
     }
 
     /// Tells the transport to clear, where it may still have something to play.
@@ -290,6 +291,10 @@ impl Session {
         let obstacle = if may_open { self.obstacle(desk, &proposal) } else { None };
         if let Some(obstacle) = obstacle {
             self.turn_away(desk, obstacle, proposal);
+        } else if self.turn.is_some() && !proposal.opener.is_caller() {
+            // What nobody asked for interrupts nobody.
+            let refusal = self.refusal(RejectReason::TurnActive, AdmissionPoint::Enqueue);
+            self.say(desk, Signal::Reject(refusal));
         } else if proposal.backchannel && (self.turn.is_some() || self.playback.is_some()) {
             let refusal = self.refusal(RejectReason::Backchannel, AdmissionPoint::Enqueue);
             self.say(desk, Signal::Reject(refusal));
@@ -305,7 +310,7 @@ impl Session {
     }
 
     fn open(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, proposal: TurnProposal) {
-        let Some(source) = self.nodes.user_turn else {
+        let Some(source) = self.source_of(proposal.opener) else {
             self.refuse(desk, &Input::Derived(Derived::TurnOpenProposed(proposal)));
             return;
         };
@@ -327,18 +332,23 @@ impl Session {
         });
         self.playback = Some(Playback::new(turn));
         self.taken_over = false;
-        let TurnProposal { text, understood, speech_end, .. } = proposal;
+        let TurnProposal { text, opener, understood, speech_end, .. } = proposal;
         let speech_end = speech_end.map(|media| self.timebase.session_time(media, desk.now));
-        self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood });
+        match opener {
+            Opener::Caller => self.conversation.push(ContextEntry::User { text: Arc::clone(&text), understood }),
+            Opener::Ask => self.conversation.push(ContextEntry::Remark { text: Arc::clone(&text) }),
+            Opener::Say => {}
+        }
         self.say(desk, Signal::Admit);
         let plan = self.plan.hash().clone();
         let generation = self.generation_of(capability);
-        let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), understood, speech_end };
+        let opened = Signal::TurnOpen { plan, generation, text: Arc::clone(&text), opener, understood, speech_end };
         self.say_of(desk, turn, opened);
         self.start_budgets(desk, turn);
         self.direct(desk, cause, Directive::Open(capability));
-        let content = DeliveryContent::Emit(Payload::Text(text));
-        self.deliver(desk, cause, source, Scope::Turn(capability), content);
+        for content in self.begin_turn(opener, Payload::Text(text)) {
+            self.deliver(desk, cause, source, Scope::Turn(capability), content);
+        }
         if self.speech.speaking {
             self.propose_interruption(Confirmation::Onset);
         }
@@ -351,8 +361,14 @@ impl Session {
         }
     }
 
+    /// All of a tick's control has been seen: writes that are due run, unless the turn ends.
+    pub(crate) fn end_control(&mut self, desk: &mut Desk<'_>) {
+        self.commit_writes(desk);
+        self.begin_end(desk);
+    }
+
     /// Carries out the end that this tick has brought: everything up to the revocation's way through the graph.
-    pub(crate) fn begin_end(&mut self, desk: &mut Desk<'_>) {
+    fn begin_end(&mut self, desk: &mut Desk<'_>) {
         let (Some(end), Some(turn)) = (self.end, &mut self.turn) else { return };
         let capability = turn.capability;
         turn.revoked = true;
@@ -514,15 +530,13 @@ impl Session {
         }
     }
 
-    /// Runs the writes that wait, if the turn is past its commit point and no interruption is pending.
-    pub(crate) fn commit_writes(&mut self, desk: &mut Desk<'_>) {
-        let Some(turn) = &mut self.turn else { return };
+    /// When all of a tick's control has been seen, and when the tick is over: runs the writes that wait, if the turn is past
+    /// its commit point and nothing is pending that may end it, or take out who asked for them. What is derived may be such:
+    /// an interruption, a failure, the caller's next words. It is decided in the next tick, which comes at once.
+    fn commit_writes(&mut self, desk: &mut Desk<'_>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| !turn.writes.is_empty()) else { return };
         let due = desk.now >= turn.opened_at + self.plan.turn_policy().commit_point;
-        let pending = turn.held
-            || self.derived.iter().any(|derived| {
-                matches!(derived, Derived::InterruptionProposed(_) | Derived::InterruptionConfirmed(..))
-            });
-        if !due || pending || self.end.is_some() {
+        if !due || turn.held || !self.derived.is_empty() || self.end.is_some() {
             return;
         }
         let capability = turn.capability;
@@ -549,7 +563,9 @@ impl Session {
         if !self.queue.is_empty() {
             self.call_queued(desk);
         }
+        self.commit_writes(desk);
         self.commit_if_at_rest(desk);
+        self.watch_silence(desk);
         if self.retiring && self.playback.is_none() && self.derived.is_empty() {
             self.ending = true;
         }

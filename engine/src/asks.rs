@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rspp_specs::budget::TurnBudget;
-use rspp_specs::buffer::Dropped;
+use rspp_specs::buffer::{DEAD_LETTER, Dropped};
 use rspp_specs::dataflow::{Ask, AskKind};
 use rspp_specs::event::{AudioFrame, ContextEntry, Request, ToolCall};
-use rspp_specs::ids::{CallRef, NodeIndex, Scope, TurnCapability};
+use rspp_specs::ids::{CallRef, NodeIndex, RuntimeSequence, Scope, TurnCapability};
 use rspp_specs::outcome::AbortReason;
 use rspp_specs::plan::NodeKind;
 use rspp_specs::timeline::{Effect, Signal, TimerKey};
@@ -59,7 +59,7 @@ impl Session {
             AskKind::Starts(starts) => self.on_starts(desk, node, starts),
             AskKind::Observe(observation) => self.observe(observation),
             AskKind::Propose(proposal) => self.propose(desk, proposal),
-            AskKind::Fail(failure) => self.fail(desk, node, failure.message),
+            AskKind::Fail(failure) => self.on_failure(desk, node, cause, failure.message),
             AskKind::Edge(port, report) => self.on_edge(desk, node, port, scope, report),
             AskKind::WakeBuffersAt(at) => desk.timers.set(self.slot, TimerKey::Buffers(node), at),
             AskKind::Work(mark) => self.on_work(desk, node, mark),
@@ -142,8 +142,15 @@ impl Session {
         let at = opened_at + self.plan.turn_policy().commit_point;
         if at > desk.now {
             self.wake_at(desk, TimerKey::CommitPoint(id), at);
-        } else {
-            self.commit_writes(desk);
+        }
+    }
+
+    /// A node can't get over what it was given. Where the turn can't do without the node, that is a dead letter: its input's
+    /// sequence finds it in a recording (`F-132`). Where it can, what the node owed goes on in its place.
+    fn on_failure(&mut self, desk: &mut Desk<'_>, node: NodeIndex, cause: RuntimeSequence, message: Arc<str>) {
+        self.fail(desk, node, message);
+        if !self.can_do_without(node) {
+            self.say_dropped(desk, self.active(), node, None, Dropped::one(cause), DEAD_LETTER);
         }
     }
 

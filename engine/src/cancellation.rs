@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use rspp_specs::dataflow::Directive;
-use rspp_specs::event::{DeliveryContent, ProviderResult};
+use rspp_specs::event::{ContextEntry, DeliveryContent, ProviderResult};
 use rspp_specs::ids::{InvocationId, NodeIndex, RuntimeSequence, Scope, TurnCapability, TurnId};
 use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
 use rspp_specs::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
@@ -16,6 +16,7 @@ use rspp_specs::plan::NodeKind;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Input, Signal, TimerKey};
 
+use crate::commitments::Proposed;
 use crate::ledger::Playback;
 use crate::node_set::NodeSet;
 use crate::session::{Desk, Session};
@@ -111,11 +112,31 @@ impl Session {
     /// What a node does, and what it keeps. The turn goes on without it.
     fn cancel_node(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, node: NodeIndex, reason: CancelReason) {
         self.say_here(desk, Signal::NodeCancelled { node, reason });
+        self.withdraw_work(desk, cause, node);
+        self.direct(desk, cause, Directive::Drop(node));
+    }
+
+    /// All that a node has under way, or has asked for and that has not begun.
+    pub(crate) fn withdraw_work(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, node: NodeIndex) {
         self.withdraw_queued(desk, cause, |row| row.node == node);
         for id in self.invocations.cancellable(|_, row| row.node == node) {
             self.withdraw(desk, cause, id);
         }
-        self.direct(desk, cause, Directive::Drop(node));
+        self.revoke_writes(desk, cause, |write| write.node == node);
+    }
+
+    /// Writes that wait for their commit point in a turn that goes on without them: they never run. Who asked for them hears
+    /// that nothing comes, and the model when it is asked next.
+    fn revoke_writes(&mut self, desk: &mut Desk<'_>, cause: RuntimeSequence, of: impl Fn(&Proposed) -> bool) {
+        let Some(turn) = &mut self.turn else { return };
+        let scope = Scope::Turn(turn.capability);
+        let id = turn.capability.turn();
+        for Proposed { node, call, tool } in turn.writes.take_those(of) {
+            self.say_of(desk, id, Signal::ToolRevoked { key: Arc::clone(&tool.key) });
+            self.conversation.push(ContextEntry::Tool { call: tool, result: Some(CANCELLED_CALL.into()) });
+            let content = DeliveryContent::Result(call, ProviderResult::End(Outcome::Cancelled));
+            self.deliver(desk, cause, node, scope, content);
+        }
     }
 
     /// One invocation.
@@ -141,6 +162,7 @@ impl Session {
         if let Some(key) = &row.tool_key {
             self.conversation.on_tool_failed(key, &Arc::from(CANCELLED_CALL));
         }
+        self.revoke_writes(desk, cause, |write| row.wishes.contains(&write.tool.key));
         if let Some(scope) = row.results_to {
             let content = DeliveryContent::Result(row.call, ProviderResult::End(Outcome::Cancelled));
             self.deliver(desk, cause, row.node, scope, content);

@@ -64,13 +64,15 @@ impl Circuits {
         (circuit.state != CircuitState::Closed).then(|| circuit.turn(CircuitState::Closed))
     }
 
-    /// A call failed, and the provider is to blame. Gives the state, if this changes it.
-    pub(crate) fn on_fault(&mut self, binding: &Arc<str>, now: Micros) -> Option<CircuitState> {
+    /// A call failed, and the provider is to blame. Gives the state, if this changes it. While one call probes the provider,
+    /// one that began before tells nothing new.
+    pub(crate) fn on_fault(&mut self, binding: &Arc<str>, probes: bool, now: Micros) -> Option<CircuitState> {
         let circuit = self.of(binding)?;
         circuit.failures += 1;
         match circuit.state {
             CircuitState::Closed if circuit.failures < FAILURES => None,
             CircuitState::Open => None,
+            CircuitState::HalfOpen if !probes => None,
             CircuitState::Closed => Some(circuit.open(now)),
             CircuitState::HalfOpen => {
                 circuit.cooldown = Micros((circuit.cooldown.0 * 2).min(MAX_COOLDOWN.0));
@@ -79,10 +81,10 @@ impl Circuits {
         }
     }
 
-    /// A call ended for reasons that tell nothing of the provider: another one may try it.
-    pub(crate) fn on_abandoned(&mut self, binding: &str, now: Micros) -> Option<CircuitState> {
+    /// A call ended for reasons that tell nothing of the provider: if it was the one that probes it, another one may.
+    pub(crate) fn on_abandoned(&mut self, binding: &str, probes: bool, now: Micros) -> Option<CircuitState> {
         let circuit = self.circuits.get_mut(binding)?;
-        (circuit.state == CircuitState::HalfOpen).then(|| {
+        (circuit.state == CircuitState::HalfOpen && probes).then(|| {
             circuit.open_until = now;
             circuit.turn(CircuitState::Open)
         })
@@ -122,7 +124,8 @@ impl Circuit {
 mod tests {
     use super::*;
 
-    /// Steps are `call`, `ok`, `fault`, `sick`, `well`, each at a time in milliseconds; shown is what changed.
+    /// Steps are `call`, `ok`, `fault`, `left`, `sick`, `well`, each at a time in milliseconds, and `old fault` and `old left` of
+    /// a call that began before the one that probes; shown is what changed.
     fn check(steps: &[(&str, u64)], expect: &[&str]) {
         let mut circuits = Circuits::default();
         let binding: Arc<str> = "a".into();
@@ -136,8 +139,10 @@ mod tests {
                 }
                 "call" => circuits.on_call(&binding, now),
                 "ok" => circuits.on_success(&binding),
-                "fault" => circuits.on_fault(&binding, now),
-                "left" => circuits.on_abandoned(&binding, now),
+                "fault" => circuits.on_fault(&binding, true, now),
+                "old fault" => circuits.on_fault(&binding, false, now),
+                "left" => circuits.on_abandoned(&binding, true, now),
+                "old left" => circuits.on_abandoned(&binding, false, now),
                 "sick" => circuits.on_health(&binding, false, now),
                 _ => circuits.on_health(&binding, true, now),
             };
@@ -166,6 +171,43 @@ mod tests {
             &[&opened[..], &[("left", 5_100), ("call", 5_100)]].concat(),
             &["0 Open", "5000 HalfOpen", "5100 Open", "5100 HalfOpen"],
         );
+    }
+
+    #[test]
+    fn one_call_probes_and_those_that_began_before_it_decide_nothing() {
+        let opened = [("fault", 0), ("fault", 0), ("fault", 0), ("call", 5_000)];
+        for old in ["old fault", "old left"] {
+            check(
+                &[&opened[..], &[(old, 5_100), ("call", 5_200), ("fault", 5_300)]].concat(),
+                &["0 Open", "5000 HalfOpen", "5200 elsewhere", "5300 Open"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_cooldown_doubles_up_to_its_bound_and_is_short_again_after_a_good_call() {
+        let mut circuits = Circuits::default();
+        let binding: Arc<str> = "a".into();
+        let (mut now, mut cooldowns) = (0, Vec::new());
+        for _ in 0..FAILURES {
+            circuits.on_fault(&binding, false, Micros(now));
+        }
+        for _ in 0..7 {
+            let began = now;
+            while !circuits.admits(&binding, Micros(now)) {
+                now += 1_000_000;
+            }
+            cooldowns.push((now - began) / 1_000_000);
+            assert_eq!(circuits.on_call(&binding, Micros(now)), Some(CircuitState::HalfOpen));
+            assert_eq!(circuits.on_fault(&binding, true, Micros(now)), Some(CircuitState::Open));
+        }
+        assert_eq!(cooldowns, [5, 10, 20, 40, 80, 80, 80]);
+        circuits.on_success(&binding);
+        for _ in 0..FAILURES {
+            circuits.on_fault(&binding, false, Micros(now));
+        }
+        assert!(!circuits.admits(&binding, Micros(now + FIRST_COOLDOWN.0 - 1)));
+        assert!(circuits.admits(&binding, Micros(now + FIRST_COOLDOWN.0)));
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Commitments {
         std::mem::take(&mut self.proposed)
     }
 
+    /// Those of all that wait, in their order; they wait no longer, and the others do.
+    pub(crate) fn take_those(&mut self, of: impl Fn(&Proposed) -> bool) -> Vec<Proposed> {
+        self.proposed.extract_if(.., |proposed| of(proposed)).collect()
+    }
+
     /// The keys of all that wait.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Arc<str>> {
         self.proposed.iter().map(|proposed| &proposed.tool.key)

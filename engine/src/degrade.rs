@@ -72,10 +72,7 @@ impl Session {
         match how {
             DegradeStep::Provider(node) => self.move_calls(desk, cause, node),
             DegradeStep::Skip(node) => {
-                self.withdraw_queued(desk, cause, |row| row.node == node);
-                for id in self.invocations.cancellable(|_, row| row.node == node) {
-                    self.withdraw(desk, cause, id);
-                }
+                self.withdraw_work(desk, cause, node);
                 self.direct(desk, cause, Directive::Degrade(node, Less::Skip));
             }
             DegradeStep::Shorten { node, sentences } => {

@@ -41,6 +41,10 @@ pub(crate) struct Invocation {
     pub(crate) replaces: Option<InvocationId>,
     /// When a result came last.
     pub(crate) last_result: Option<Micros>,
+    /// Whether it is the one call that tries a provider whose circuit is half open.
+    pub(crate) probes: bool,
+    /// The keys of the tools that a model wants called; so many that all of a turn's writes are among them.
+    pub(crate) wishes: Vec<Arc<str>>,
 }
 
 impl Invocation {
@@ -59,6 +63,8 @@ impl Invocation {
             request: None,
             replaces: None,
             last_result: None,
+            probes: false,
+            wishes: Vec::new(),
         }
     }
 
@@ -91,6 +97,9 @@ pub(crate) struct Cancelled {
     pub(crate) forced: bool,
 }
 
+/// Tools that one call of a model may want and that are remembered with it. One that wants more has its writes behind them
+/// outlive its own cancellation.
+const MAX_MODEL_WISHES: usize = 64;
 /// Cancelled invocations that are remembered.
 const MAX_REMEMBERED: usize = 256;
 
@@ -110,6 +119,16 @@ impl Invocations {
         Some(id)
     }
 
+    /// The number of the last one.
+    pub(crate) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// Whether none is in flight, and none waits to be tried again.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.waiting.is_empty()
+    }
+
     /// How many more there may be.
     pub(crate) fn room(&self) -> usize {
         MAX_SESSION_INVOCATIONS.saturating_sub(self.rows.len() + self.waiting.len())
@@ -121,6 +140,13 @@ impl Invocations {
 
     pub(crate) fn get_mut(&mut self, id: InvocationId) -> Option<&mut Invocation> {
         self.rows.get_mut(&id)
+    }
+
+    /// A model wants a tool called.
+    pub(crate) fn note_wish(&mut self, id: InvocationId, key: &Arc<str>) {
+        if let Some(row) = self.rows.get_mut(&id).filter(|row| row.wishes.len() < MAX_MODEL_WISHES) {
+            row.wishes.push(Arc::clone(key));
+        }
     }
 
     /// A failed invocation waits for another attempt.
@@ -240,6 +266,11 @@ impl Invocations {
     /// The numbers of all that are in flight.
     pub(crate) fn ids(&self) -> impl Iterator<Item = InvocationId> + '_ {
         self.rows.keys().copied()
+    }
+
+    /// Whether one of this kind is in flight.
+    pub(crate) fn any(&self, kind: Kind) -> bool {
+        self.rows.values().any(|row| row.kind == kind)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -28,11 +28,13 @@ mod node_set;
 mod queue;
 mod recording;
 mod recovery;
+mod renewal;
 mod results;
 mod session;
 mod takeover;
 mod timebase;
 mod timers;
+mod unasked;
 
 pub use batch::{Batch, NotTaken};
 pub use core::{Core, View};

@@ -16,8 +16,6 @@ use rspp_specs::timeline::{Effect, Signal, TimerKey};
 use crate::invocations::{Invocation, Kind};
 use crate::session::{Desk, Session};
 
-/// Before an overloaded provider is tried again; each attempt doubles it.
-const FIRST_BACKOFF: Micros = Micros::from_ms(100);
 /// What a tool may take. The shell's own limits are shorter, and say more.
 const TOOL_TIME: Micros = Micros::from_ms(45_000);
 
@@ -56,6 +54,9 @@ impl Session {
             return;
         };
         if let Some(state) = self.circuits.on_call(&binding, desk.now) {
+            if let Some(row) = self.invocations.get_mut(id) {
+                row.probes = true;
+            }
             self.say_circuit(desk, &binding, state);
         }
         self.note_speech(desk, id, replaces, &request);
@@ -203,8 +204,8 @@ impl Session {
         let changed = match outcome {
             _ if row.kind == Kind::Tool => None,
             Outcome::Success => self.circuits.on_success(&row.binding),
-            fault if fault.is_fault() => self.circuits.on_fault(&row.binding, desk.now),
-            _ => self.circuits.on_abandoned(&row.binding, desk.now),
+            fault if fault.is_fault() => self.circuits.on_fault(&row.binding, row.probes, desk.now),
+            _ => self.circuits.on_abandoned(&row.binding, row.probes, desk.now),
         };
         if let Some(state) = changed {
             self.say_circuit(desk, &row.binding, state);
@@ -219,12 +220,14 @@ impl Session {
         let policy = &self.plan.node(row.node).provider;
         let elsewhere = row.choice < policy.fallback.len();
         let fit = !elsewhere || self.circuits.admits(&row.binding, desk.now);
-        let again = fit && outcome.retryable() && row.attempt < policy.attempts && self.is_within_budget(desk.now);
-        // Who has too much to do is not asked again at once, as long as there is somebody else.
-        let busy = matches!(outcome, Outcome::Overload | Outcome::RateLimited);
+        // Who has too much to do is not asked again at once, as long as there is somebody else. Each attempt doubles the wait.
+        let backoff = Micros(outcome.backoff().0 << (row.attempt - 1).min(8));
+        let busy = backoff > Micros(0);
+        let in_time = self.is_within_budget(desk.now + backoff);
+        let again = fit && outcome.retryable() && row.attempt < policy.attempts && in_time;
         match (again, elsewhere) {
             (true, true) if busy => Some(Alternative::Elsewhere),
-            (true, _) if busy => Some(Alternative::Later(Micros(FIRST_BACKOFF.0 << (row.attempt - 1).min(8)))),
+            (true, _) if busy => Some(Alternative::Later(backoff)),
             (true, _) => Some(Alternative::Again),
             (false, true) => Some(Alternative::Elsewhere),
             (false, false) => None,
@@ -263,6 +266,7 @@ impl Session {
     /// What a call has given counts no more; another one takes its place.
     fn take_back(&self, desk: &mut Desk<'_>, cause: RuntimeSequence, id: InvocationId, row: &mut Invocation) {
         row.replaces = Some(id);
+        row.probes = false;
         if let (Some(_), Some(scope)) = (row.last_result.take(), row.results_to) {
             self.deliver(desk, cause, row.node, scope, DeliveryContent::Restart(row.call));
         }

@@ -28,11 +28,8 @@ impl Session {
                 }
                 None => self.refuse(desk, &Input::Talk(talk)),
             },
-            Input::UserText(text) => {
-                let (speech_end, waits_since) = (None, None);
-                let proposal = TurnProposal { text, understood: true, speech_end, backchannel: false, waits_since };
-                self.propose(desk, proposal);
-            }
+            Input::UserText(text) => self.propose(desk, TurnProposal::typed(text)),
+            Input::Prompt(prompt) => self.on_prompt(desk, prompt),
             Input::Provider(id, result) => self.on_result(desk, sequence, id, result),
             refused => self.refuse(desk, &refused),
         }
@@ -88,6 +85,10 @@ impl Session {
                     playback.on_word_ends(id, &ends);
                 }
                 ProviderResult::WordEnds(ends)
+            }
+            ProviderResult::ToolCall(tool) => {
+                self.invocations.note_wish(id, &tool.key);
+                ProviderResult::ToolCall(tool)
             }
             ProviderResult::ToolResult(content) => {
                 if let Some(key) = self.invocations.get(id).and_then(|row| row.tool_key.as_ref()) {

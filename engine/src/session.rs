@@ -30,6 +30,7 @@ use crate::queue::Queue;
 use crate::recording::Recording;
 use crate::timebase::Timebase;
 use crate::timers::Timers;
+use crate::unasked::Silence;
 
 /// A session on this worker. What a tick looks at of every session that takes part comes first and stands together, because
 /// with thousands of sessions each line of it is fetched from far away.
@@ -62,8 +63,8 @@ pub(crate) struct Session {
     /// What would end the turn, of all that this tick brought.
     pub(crate) end: Option<End>,
     pub(crate) fence: Fence,
-    /// The slot's generation when the session began. The timeline counts from here, so that it does not depend on
-    /// who used the slot before.
+    /// The slot's generation when the session began, wherever that was. The timeline counts from here, so that it does not
+    /// depend on who used the slot before.
     first_generation: Generation,
     pub(crate) turns: u32,
     pub(crate) speech: CallerSpeech,
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) starting: NodeSet,
     /// Where the other clocks stand.
     pub(crate) timebase: Timebase,
+    /// How long nobody has spoken.
+    pub(crate) silence: Silence,
 }
 
 /// The nodes of a plan that the core itself has to do with.
@@ -104,6 +107,8 @@ pub(crate) struct Session {
 pub(crate) struct KnownNodes {
     pub(crate) caller: Option<NodeIndex>,
     pub(crate) user_turn: Option<NodeIndex>,
+    /// The first model, in whose place given words are said.
+    pub(crate) model: Option<NodeIndex>,
     /// Somebody listens for speech: without one, nobody heeds a button either.
     pub(crate) has_vad: bool,
 }
@@ -178,6 +183,7 @@ impl Session {
         let nodes = KnownNodes {
             caller: plan.find(|kind| matches!(kind, NodeKind::Caller)),
             user_turn: plan.find(|kind| matches!(kind, NodeKind::UserTurn)),
+            model: plan.find(|kind| matches!(kind, NodeKind::Llm { .. })),
             has_vad: plan.find(|kind| matches!(kind, NodeKind::Vad(_))).is_some(),
         };
         Self {
@@ -185,20 +191,20 @@ impl Session {
             plan,
             shape,
             nodes,
-            tick: 0,
+            tick: open.resume.ticks,
             touched_in: 0,
-            sequence: 0,
+            sequence: open.resume.sequence,
             turns: open.resume.turns,
             fence,
-            first_generation: fence.generation(),
+            first_generation: Generation(fence.generation().0.wrapping_sub(open.resume.generations)),
             turn: None,
             speech: CallerSpeech::default(),
             invocations: Invocations::resume(open.resume.invocations),
             queue: Queue::new(),
             derived: VecDeque::new(),
             playback: None,
-            conversation: Conversation::default(),
-            egress: EgressEpoch::default(),
+            conversation: Conversation::resume(&open.resume.context),
+            egress: EgressEpoch(open.resume.clears),
             fenced_frames: 0,
             end: None,
             draining: false,
@@ -220,6 +226,7 @@ impl Session {
             taken_out: NodeSet::default(),
             starting: NodeSet::default(),
             timebase: Timebase::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -298,7 +305,16 @@ impl Session {
 
     /// A capability's generation, as the session's timeline counts it.
     pub(crate) fn generation_of(&self, capability: TurnCapability) -> Generation {
-        Generation(capability.generation().0 - self.first_generation.0)
+        self.since_first(capability.generation())
+    }
+
+    fn since_first(&self, generation: Generation) -> Generation {
+        Generation(generation.0.wrapping_sub(self.first_generation.0))
+    }
+
+    /// How often a capability of the session was minted or voided.
+    pub(crate) fn generations(&self) -> u32 {
+        self.since_first(self.fence.generation()).0
     }
 
     /// The active turn, if there is one.

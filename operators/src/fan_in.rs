@@ -4,6 +4,9 @@
 //! graph. A fan-in therefore holds what it got for `(n, lane)` until all its input frontiers have passed it,
 //! and sorts by its rule: (slot, cause, port) unless its plan says otherwise. Every synchronous path finishes inside the tick, so this costs no
 //! waiting; and a session's events come out in the same order whatever shares its ticks.
+//!
+//! Whoever comes behind, and the core last of all, goes by causes. So where a rule puts an event behind one with a later
+//! cause, the event follows from that one as well, and takes its cause: otherwise the next fan-in would undo the order.
 
 use rspp_specs::event::Payload;
 use rspp_specs::ids::{PortIndex, RuntimeSequence, Slot};
@@ -17,7 +20,12 @@ pub(crate) struct Waiting<T> {
     rows: Vec<(Slot, RuntimeSequence, u16, T)>,
 }
 
-impl<T> Waiting<T> {
+/// What has a cause, and may get a later one.
+pub(crate) trait Caused {
+    fn cause_mut(&mut self) -> &mut RuntimeSequence;
+}
+
+impl<T: Caused> Waiting<T> {
     pub(crate) fn new() -> Self {
         Self { rows: Vec::new() }
     }
@@ -32,9 +40,24 @@ impl<T> Waiting<T> {
     pub(crate) fn drain_in_order(&mut self, order: MergeOrder) -> impl Iterator<Item = T> + '_ {
         match order {
             MergeOrder::ByCause => self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *cause, *port)),
-            MergeOrder::ByPort => self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *port, *cause)),
+            MergeOrder::ByPort => {
+                self.rows.sort_by_key(|(slot, cause, port, _)| (*slot, *port, *cause));
+                self.follow();
+            }
         }
         self.rows.drain(..).map(|(_, _, _, row)| row)
+    }
+
+    /// Each row follows from the rows of its session before it.
+    fn follow(&mut self) {
+        let mut before: Option<(Slot, RuntimeSequence)> = None;
+        for (slot, cause, _, row) in &mut self.rows {
+            let latest = before.filter(|(of, _)| of == slot).map_or(*cause, |(_, latest)| latest.max(*cause));
+            if latest > *cause {
+                *row.cause_mut() = latest;
+            }
+            before = Some((*slot, latest));
+        }
     }
 }
 

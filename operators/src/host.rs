@@ -27,7 +27,7 @@ use timely::progress::frontier::MutableAntichain;
 use timely::progress::operate::FrontierInterest;
 
 use crate::buffers::Buffers;
-use crate::fan_in::Waiting;
+use crate::fan_in::{Caused, Waiting};
 use crate::kept::{Kept, Place};
 use crate::node::{Node, Outbox, Stop};
 use crate::seat::Table;
@@ -268,6 +268,15 @@ enum Arrival {
 impl OfSession for Arrival {
     fn slot(&self) -> Slot {
         self.key().0
+    }
+}
+
+impl Caused for Arrival {
+    fn cause_mut(&mut self) -> &mut RuntimeSequence {
+        match self {
+            Arrival::Event(_, event) => &mut event.origin.cause,
+            Arrival::Result(delivery) => &mut delivery.origin.cause,
+        }
     }
 }
 
@@ -535,7 +544,7 @@ impl Seats {
         chair.react(&self.hosted, &origin, None, outbox, |node, cx| match content {
             DeliveryContent::Result(call, result) => node.on_result(cx, call, result),
             DeliveryContent::Restart(call) => node.on_restart(cx, call),
-            DeliveryContent::Emit(_) => {}
+            DeliveryContent::Emit(payload) => cx.emit(payload),
         });
         self.reacting = None;
     }

@@ -138,21 +138,17 @@ impl Outlets {
             debug_assert!(false, "control on the data lane: {row:?}");
             return;
         };
-        match content {
-            DeliveryContent::Emit(payload) => {
-                let outlet = self.sources.get_mut(&node);
-                debug_assert!(outlet.is_some(), "{node} is no source");
-                if let Some(outlet) = outlet {
-                    outlet.rows.push(Event { origin, attributes: None, payload });
-                }
+        let content = match (content, self.sources.get_mut(&node)) {
+            (DeliveryContent::Emit(payload), Some(outlet)) => {
+                outlet.rows.push(Event { origin, attributes: None, payload });
+                return;
             }
-            DeliveryContent::Result(..) | DeliveryContent::Restart(_) => {
-                let outlet = self.inboxes.get_mut(&node);
-                debug_assert!(outlet.is_some(), "{node} has no inbox");
-                if let Some(outlet) = outlet {
-                    outlet.rows.push(Delivery { origin, node, content });
-                }
-            }
+            (content, _) => content,
+        };
+        let outlet = self.inboxes.get_mut(&node);
+        debug_assert!(outlet.is_some(), "{node} has no inbox");
+        if let Some(outlet) = outlet {
+            outlet.rows.push(Delivery { origin, node, content });
         }
     }
 

@@ -125,7 +125,7 @@ impl Utterance {
 
     fn proposal(&self, text: &str, understood: bool, speech_end: Option<Micros>) -> TurnProposal {
         let backchannel = understood && self.backchannels.judge(text, true) == Heard::Backchannel;
-        TurnProposal { text: text.into(), understood, speech_end, backchannel, waits_since: None }
+        TurnProposal { understood, speech_end, backchannel, ..TurnProposal::typed(text.into()) }
     }
 
     /// Proposes what is complete, as long as nothing that was spoken before it is not.

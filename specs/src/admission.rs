@@ -97,6 +97,26 @@ pub enum RejectReason {
     RecordingUnavailable,
 }
 
+impl RejectReason {
+    /// The name in traces, and what callers are told.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RejectReason::TurnActive => "turn_active",
+            RejectReason::Draining => "draining",
+            RejectReason::Suspended => "suspended",
+            RejectReason::NoQuota => "no_quota",
+            RejectReason::SnapshotMissing => "snapshot_missing",
+            RejectReason::SnapshotStale => "snapshot_stale",
+            RejectReason::SnapshotIncompatible => "snapshot_incompatible",
+            RejectReason::NoCapacity => "no_capacity",
+            RejectReason::QueueFull => "queue_full",
+            RejectReason::Expired => "expired",
+            RejectReason::Backchannel => "backchannel",
+            RejectReason::RecordingUnavailable => "recording_unavailable",
+        }
+    }
+}
+
 /// How a caller is connected (`F-086`). A transport tells these apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -273,6 +273,8 @@ pub enum BranchFault {
 pub const SYNC: &str = "sync";
 /// Why a drop notice is given of what waited for a turn that was revoked.
 pub const FLUSHED: &str = "flushed";
+/// Why a drop notice is given of what a node could not get over.
+pub const DEAD_LETTER: &str = "dead_letter";
 
 /// A stretch of what was dropped, by the inputs that caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -382,6 +382,11 @@ pub enum ContextEntry {
         /// `false` when there was speech that nobody understood.
         understood: bool,
     },
+    /// What the application remarks, in the caller's place.
+    Remark {
+        /// In words.
+        text: Arc<str>,
+    },
     /// What the caller heard of an answer.
     Agent {
         /// Whole words.

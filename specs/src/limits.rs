@@ -109,6 +109,8 @@ pub const MAX_OPEN_UTTERANCES: usize = 4;
 pub const MAX_BACKCHANNELS: usize = 64;
 /// One of them.
 pub const MAX_BACKCHANNEL_CHARS: usize = 64;
+/// What the agent may be given to say, or to make something of, unasked.
+pub const MAX_PROMPT_TEXT_CHARS: usize = 2_000;
 /// Words that may be asked for before speech interrupts.
 pub const MAX_CONFIRM_WORDS: u32 = 16;
 /// Without an acknowledgement for so long, the pacer's playhead is taken for what was heard.

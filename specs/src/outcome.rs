@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{InvocationId, NodeIndex};
+use crate::time::Micros;
 
 /// How an invocation ended, the same for all kinds of provider (`F-160`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +33,14 @@ impl Outcome {
     /// Whether the same request may do better a little later.
     pub const fn retryable(self) -> bool {
         matches!(self, Outcome::Timeout | Outcome::Overload | Outcome::RateLimited | Outcome::Disconnected)
+    }
+
+    /// How long the provider is better left alone before it is asked again, for the first time.
+    pub const fn backoff(self) -> Micros {
+        match self {
+            Outcome::Overload | Outcome::RateLimited => Micros::from_ms(100),
+            _ => Micros(0),
+        }
     }
 
     /// Whether it tells against the provider, and not against the request or us: a circuit breaker counts it.

@@ -29,8 +29,8 @@ mod policy;
 mod recording;
 
 pub use policy::{
-    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, TurnBudgets,
-    TurnPolicy,
+    AdmissionPolicy, Budget, ComputePolicy, Graces, InterruptionPolicy, Otherwise, ProviderPolicy, SilencePolicy,
+    TurnBudgets, TurnPolicy,
 };
 pub use recording::{ClassRedaction, RecordingLevel, RecordingPolicy, RecordingSample, Redaction, Sink};
 

@@ -21,8 +21,8 @@ mod input;
 
 pub use crate::turn_state::{Holder, TurnState};
 pub use input::{
-    AckOccasion, Confirmation, DEFAULT_FAIRNESS_KEY, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen,
-    Takeover, TimerKey, TurnProposal,
+    AckOccasion, Confirmation, DEFAULT_FAIRNESS_KEY, Derived, Input, Observation, Opener, PlayoutAck, Prompt, Resume,
+    SessionOpen, Takeover, TimerKey, TurnProposal,
 };
 
 /// One line of a session's timeline.
@@ -152,8 +152,11 @@ pub enum Signal {
         plan: PlanHash,
         /// Its generation.
         generation: Generation,
-        /// What the caller said.
+        /// What the caller said; or what is to be said, or the model to be told.
         text: Arc<str>,
+        /// Which of these it is.
+        #[serde(default, skip_serializing_if = "Opener::is_caller")]
+        opener: Opener,
         /// Whether anybody understood it.
         understood: bool,
         /// When the caller's last speech frame ended, where there was speech.

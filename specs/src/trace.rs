@@ -28,7 +28,9 @@ use crate::outcome::{CancelScope, Cancellation};
 use crate::plan::Plan;
 use crate::recording::RecorderReport;
 use crate::time::{Lane, Micros, WallReading};
-use crate::timeline::{Derived, Effect, Entry, Holder, Input, Observation, Record, TimerKey, TurnState};
+use crate::timeline::{
+    Derived, Effect, Entry, Holder, Input, Observation, Opener, Prompt, Record, TimerKey, TurnState,
+};
 
 pub use value::{Value, parse_invocation};
 
@@ -333,6 +335,8 @@ impl Renderer {
             Input::Observed(observation) => line.with("observation", observation_name(*observation)),
             Input::CallerAudio(frame) => audio_fields(line, frame),
             Input::UserText(text) => line.with("text", text),
+            Input::Prompt(Prompt::Say(text)) => line.with("say", text),
+            Input::Prompt(Prompt::Ask(text)) => line.with("ask", text),
             Input::Provider(id, result) => result_fields(line.with("id", self.invocation(*id)), result),
             Input::Derived(Derived::NodeLost(turn, node)) => line.with("turn", turn).with("node", self.node(*node)),
             Input::Derived(derived) => derived_fields(line, derived),
@@ -351,6 +355,7 @@ impl Renderer {
             Input::Timer(TimerKey::Hold(turn)) => line.with("hold", turn),
             Input::Timer(TimerKey::CancelGrace(turn)) => line.with("cancel_grace", turn),
             Input::Timer(TimerKey::Deferred) => line.with("deferred", "due"),
+            Input::Timer(TimerKey::Silence) => line.with("silence", true),
             Input::Timer(TimerKey::NodeStart(node)) => line.with("start_of", self.node(*node)),
             Input::LeaseRotated(epoch) => line.with("epoch", epoch),
             Input::Recorder(RecorderReport::Asked(level)) => line.with("asked", level.name()),
@@ -459,10 +464,16 @@ fn admission_fields(line: Line, snapshot: &AdmissionSnapshot) -> Line {
     }
 }
 
+/// Who has a turn opened, where it is not the caller.
+fn opener_field(line: Line, opener: Opener) -> Line {
+    if opener.is_caller() { line } else { line.with("opener", snake(&opener)) }
+}
+
 fn derived_fields(line: Line, derived: &Derived) -> Line {
     match derived {
         Derived::TurnOpenProposed(proposal) => {
             let line = line.with("text", &proposal.text).with("understood", proposal.understood);
+            let line = opener_field(line, proposal.opener);
             let line = if proposal.backchannel { line.with("backchannel", true) } else { line };
             match proposal.waits_since {
                 Some(since) => line.with("waits_since_ms", since),
@@ -502,6 +513,7 @@ fn input_name(input: &Input) -> &'static str {
         Input::Talk(_) => "talk",
         Input::CallerAudio(_) => "audio",
         Input::UserText(_) => "user_text",
+        Input::Prompt(_) => "prompt",
         Input::Provider(..) => "provider",
         Input::Derived(Derived::TurnOpenProposed(_)) => "turn_open_proposed",
         Input::Derived(Derived::InterruptionProposed(_)) => "interruption_proposed",

@@ -1,6 +1,6 @@
 //! `rspp new`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -11,30 +11,30 @@ use crate::templates::{NewError, TEMPLATES, create};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     rspp new                           the templates\n  \
-    rspp new voice-assistant mine      a folder `mine`\n  \
+    rspp new voice-assistant mine      a folder `mine`; a path works as well, and ends with the name\n  \
     rspp run mine/pipeline.yaml --input mine/caller.wav --output answer.wav")]
 pub(super) struct New {
     /// Which template; without one, they are listed.
-    #[arg(value_name = "TEMPLATE", requires = "name")]
+    #[arg(value_name = "TEMPLATE", requires = "folder")]
     template: Option<String>,
-    /// The pipeline's name, and the folder's.
-    #[arg(value_name = "NAME")]
-    name: Option<String>,
+    /// The folder to make; its last part is the pipeline's name, too.
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 impl New {
     pub(super) fn run(&self) -> Outcome {
-        let (Some(template), Some(name)) = (&self.template, &self.name) else {
+        let (Some(template), Some(folder)) = (&self.template, &self.folder) else {
             let width = TEMPLATES.iter().map(|template| template.name.len()).max().unwrap_or(0);
             let lines = TEMPLATES.iter().map(|template| format!("{:<width$}  {}\n", template.name, template.says));
             return Ok(lines.collect());
         };
-        let written = create(template, Path::new(""), name).map_err(|error| match error {
+        let written = create(template, folder).map_err(|error| match error {
             NewError::Unwritable { .. } => Failure::Run(error.to_string()),
             _ => Failure::Input(error.to_string()),
         })?;
         let files: String = written.iter().map(|path| format!("  {}\n", path.display())).collect();
-        let try_it = TEMPLATES.iter().find(|known| known.name == template).map(|known| known.try_it(name));
+        let try_it = TEMPLATES.iter().find(|known| known.name == template).map(|known| known.try_it(folder));
         Ok(format!("{files}\ntry: {}\n", try_it.unwrap_or_default()))
     }
 }

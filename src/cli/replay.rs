@@ -18,7 +18,7 @@ use super::corpus;
 use super::diff::{TOLERANCE_MS, write};
 use super::outcome::{Failure, Outcome};
 use super::over::node_and_binding;
-use super::recorded::whole;
+use super::recorded::{good, told, whole};
 use super::run::json_of;
 use crate::diff::{Call, Options, Report};
 use crate::drawing::Live;
@@ -133,12 +133,22 @@ impl Replay {
         };
         let place = self.from.as_deref().map(Place::read).transpose();
         let place = place.map_err(|error| Failure::Input(error.to_string()))?;
-        let recording = whole(path)?;
-        match self.holds_anew() {
-            true => self.hold_anew(path, &recording, registry, interrupt),
-            false if self.asks_for_nothing() && check_inputs(&recording).is_err() => self.judge(path, &recording),
-            false => self.play_back(path, &recording, place.as_ref(), registry, interrupt),
+        if self.holds_anew() {
+            return self.hold_anew(path, &whole(path)?, registry, interrupt);
         }
+        let (recording, damage) = good(path)?;
+        if let (Some(damage), None) = (&damage, plan_of(&recording.records)) {
+            return Err(Failure::Run(format!("{}: {damage}; nothing stands before it", path.display())));
+        }
+        let text = if self.asks_for_nothing() && check_inputs(&recording).is_err() {
+            self.judge(path, &recording)?
+        } else {
+            let cursor = Cursor::new(&recording, registry);
+            let cursor = cursor.map_err(|error| Failure::Run(format!("{}: {error}", path.display())))?;
+            let cursor = if damage.is_some() { cursor.breaking_off() } else { cursor };
+            self.play_back(path, &recording, cursor, place.as_ref(), interrupt)?
+        };
+        told(path, text, damage)
     }
 
     /// Whether it is only to be told how the recording fares.
@@ -184,12 +194,11 @@ impl Replay {
         &self,
         path: &Path,
         recording: &Recording,
+        mut cursor: Cursor<'_>,
         place: Option<&Place>,
-        registry: &Registry,
         interrupt: &Interrupt,
     ) -> Outcome {
         let fail = |error: &dyn std::fmt::Display| Failure::Run(format!("{}: {error}", path.display()));
-        let mut cursor = Cursor::new(recording, registry).map_err(|error| fail(&error))?;
         if let Some(place) = place {
             cursor.seek(place).map_err(|error| match error {
                 SeekError::Differs(_) => fail(&Verdict::from(error)),
@@ -205,7 +214,9 @@ impl Replay {
             told.unwrap_or(Verdict::Identical { ticks: recording.ticks().count(), records: recording.records.len() });
         match verdict {
             verdict @ Verdict::Identical { .. } if self.json => json_of(&verdict),
-            verdict @ Verdict::Identical { .. } if self.step => Ok(format!("up to here {verdict}\n")),
+            verdict @ Verdict::Identical { .. } if self.step || interrupt.is_raised() => {
+                Ok(format!("up to here {verdict}\n"))
+            }
             verdict @ Verdict::Identical { .. } => Ok(format!("{verdict}\n")),
             verdict => Err(fail(&verdict)),
         }
@@ -301,6 +312,7 @@ fn play(cursor: &mut Cursor<'_>, speed: Speed, interrupt: &Interrupt) -> Result<
     let mut screen = matches!(speed, Speed::Times(_)).then(Screen::stdout);
     let mut live = Live::default();
     let mut last = cursor.position().at_ms;
+    let mut replayed = 0;
     while let Some(at) = cursor.next_at() {
         if let Speed::Times(times) = speed {
             let wait = Micros(at.0.saturating_sub(last * 1_000)).0 as f64 / times;
@@ -308,9 +320,11 @@ fn play(cursor: &mut Cursor<'_>, speed: Speed, interrupt: &Interrupt) -> Result<
             last = at.as_ms();
         }
         if interrupt.is_raised() {
-            break;
+            let ticks = usize::try_from(cursor.position().tick).unwrap_or(usize::MAX);
+            return Ok(Some(Verdict::Identical { ticks, records: replayed }));
         }
         let Some(records) = cursor.tick().map_err(Verdict::Differs)? else { break };
+        replayed += records.len();
         if let Some(screen) = &mut screen {
             live.take(records).iter().for_each(|line| screen.live(line));
         }

@@ -17,6 +17,7 @@ use rspp_specs::binding::{BindingError, KeyReference};
 use super::livekit::Rooms;
 use super::outcome::{Failure, Outcome};
 use super::over::LaidOver;
+use super::room::Room;
 use crate::serve::{self, BuiltIn, ServeError, serve};
 use crate::spec::Over;
 
@@ -58,19 +59,8 @@ pub(super) struct Serve {
     /// Calls at the same time; one more is refused.
     #[arg(long, value_name = "N", default_value_t = Capacity::default().sessions)]
     max_calls: u32,
-    /// Open turns at the same time. Over that, turns wait for a moment; over twice that, they are shed.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().turns)]
-    max_turns: u32,
-    /// Invocations of providers at the same time.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().invocations)]
-    max_invocations: u32,
-    /// How much of calls, turns, invocations and provider threads one tenant may have.
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
-    tenant_share: u32,
-    /// How much of turns and invocations is kept for calls in which somebody waits for an answer.
-    #[arg(long, value_name = "PERCENT", default_value_t = Capacity::default().headroom_percent,
-        value_parser = clap::value_parser!(u32).range(0..=100))]
-    headroom: u32,
+    #[command(flatten)]
+    room: Room,
     /// Threads of each provider that has to be waited for.
     #[arg(long, value_name = "N", default_value_t = pool::Limits::default().threads)]
     provider_threads: usize,
@@ -100,7 +90,8 @@ impl Serve {
     pub(super) fn run(self, registry: &Registry, interrupt: &Interrupt) -> Outcome {
         let is_tls = self.cert.is_some();
         let (recorded, is_open) = (self.record.clone(), self.token_key.is_empty());
-        let (capacity, threads_of_a_key) = (self.capacity(), share(self.provider_threads as u32, self.tenant_share));
+        let capacity = self.room.capacity(self.max_calls);
+        let threads_of_a_key = self.room.share(self.provider_threads as u32);
         let mut over = self.over.over();
         // As long as it is served.
         let built_in = if self.spec.is_none() { Some(built_in(&mut over)?) } else { None };
@@ -150,26 +141,6 @@ impl Serve {
             Err(error) => Err(failure(&error)),
         }
     }
-}
-
-impl Serve {
-    fn capacity(&self) -> Capacity {
-        let of_a_key = |all| share(all, self.tenant_share);
-        Capacity {
-            sessions: self.max_calls,
-            sessions_of_a_key: of_a_key(self.max_calls),
-            turns: self.max_turns,
-            turns_of_a_key: of_a_key(self.max_turns),
-            invocations: self.max_invocations,
-            invocations_of_a_key: of_a_key(self.max_invocations),
-            headroom_percent: self.headroom,
-        }
-    }
-}
-
-/// What one tenant may have: at least one.
-fn share(all: u32, percent: u32) -> u32 {
-    (u64::from(all) * u64::from(percent)).div_ceil(100).max(1) as u32
 }
 
 /// The bundled pipeline, below what is laid over it; says what it is.

@@ -12,7 +12,7 @@ use rspp_compiler::Registry;
 use serde::Serialize;
 
 use super::outcome::{Failure, Outcome};
-use crate::sim::{Batch, Options, Replayed, Seeds, SimError, corpus, record, run, run_and_replay};
+use crate::sim::{Batch, Options, Replayed, Report, Seeds, SimError, corpus, record, run, run_and_replay};
 
 /// Simulate many calls in virtual time, from one seed and under faults, and judge every one of them.
 #[derive(Args)]
@@ -111,12 +111,9 @@ impl Sim {
     }
 
     fn run_all(&self, runs: &[Options], registry: &Registry) -> Outcome {
-        let (began, all, mut found) = (Instant::now(), runs.len(), 0);
+        let (began, all, mut found) = (Instant::now(), runs.len(), 0u32);
         let batch = Batch::run(runs, registry, |place, report| {
-            if let Some(first) = report.found.first() {
-                found += 1;
-                eprintln!("seed {}: {}: {}\n  again: {}", report.seed, first.rule, first.detail, first.reproduce);
-            }
+            found += u32::from(tell_violation(report));
             if place % TELL_EVERY == 0 || place == all {
                 eprintln!("{place} of {all} seeds, {found} of them with violations");
             }
@@ -134,11 +131,13 @@ impl Sim {
             if let Some(first) = &replayed.first_difference {
                 eprintln!("seed {}: {first}", options.seed);
             }
+            tell_violation(&report);
             violations += report.violations;
             call_ms += report.call_ms;
             sum.add(replayed);
             if (place + 1) % TELL_EVERY == 0 || place + 1 == runs.len() {
-                eprintln!("{} of {} seeds, {} calls came out otherwise", place + 1, runs.len(), sum.different());
+                let (place, all, different) = (place + 1, runs.len(), sum.different());
+                eprintln!("{place} of {all} seeds, {different} calls came out otherwise, {violations} violations");
             }
         }
         let speed = call_ms as f64 / 1_000.0 / began.elapsed().as_secs_f64().max(1e-9);
@@ -163,6 +162,13 @@ impl Sim {
         };
         if violations == 0 { Ok(text) } else { Err(Failure::Unwell(text)) }
     }
+}
+
+/// Says what was wrong first, and how to see it again; whether anything was.
+fn tell_violation(report: &Report) -> bool {
+    let Some(first) = report.found.first() else { return false };
+    eprintln!("seed {}: {}: {}\n  again: {}", report.seed, first.rule, first.detail, first.reproduce);
+    true
 }
 
 fn read_corpus(path: &Path) -> Result<Vec<Options>, Failure> {

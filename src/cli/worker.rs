@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use rspp_adapters::admission::Capacity;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::recording::LogSize;
 use rspp_adapters::token::PublicKey;
@@ -12,6 +13,7 @@ use rspp_compiler::Registry;
 
 use super::outcome::{Failure, Outcome};
 use super::reach::{Reach, failure};
+use super::room::Room;
 use crate::fleet::worker::{self, WorkerError, work};
 
 /// Be a worker of a fleet: hold the sessions that a control plane gives to it.
@@ -42,6 +44,8 @@ pub(super) struct Worker {
     /// Sessions that it can hold.
     #[arg(long, value_name = "N", default_value_t = 100)]
     capacity: u64,
+    #[command(flatten)]
+    room: Room,
     /// Worker threads, each with a core of its own and its share of the calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
@@ -51,6 +55,10 @@ pub(super) struct Worker {
     /// Room on the disk for what each worker thread has recorded and not exported yet.
     #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(4..=65_536))]
     record_log: u64,
+    /// Keep each call in this folder, which all workers share, while it runs: when a worker is lost, another one goes on with its
+    /// calls and their conversations. Everything that is said is in there, until the call ends.
+    #[arg(long, value_name = "FOLDER")]
+    journal: Option<PathBuf>,
     /// Let in, while the control plane is away, whoever has a token signed by this key; may be given several times.
     #[arg(long, value_name = "PUBLIC.pem")]
     token_key: Vec<PathBuf>,
@@ -80,9 +88,12 @@ impl Worker {
             endpoint: self.endpoint,
             region: self.region,
             capacity: self.capacity,
+            // What the control plane has given away is not refused at the door.
+            limits: self.room.capacity(Capacity::default().sessions.max(self.capacity.min(u64::from(u32::MAX)) as u32)),
             workers: self.workers,
             record: self.record,
             log: LogSize::of(self.record_log << 20),
+            journal: self.journal,
             token_keys,
             allowed_origins: self.allow_origin,
             drain: Duration::from_secs(self.drain),

@@ -132,6 +132,8 @@ fn is_compared(entry: &Entry) -> bool {
             input,
             Input::CallerAudio(_)
                 | Input::PlayoutAck(_)
+                // What the clock on the wall said when.
+                | Input::WallClock(_)
                 | Input::Provider(_, ProviderResult::Audio(_) | ProviderResult::WordEnds(_))
                 | Input::Timer(TimerKey::Node(_) | TimerKey::PlayoutAckWait(_) | TimerKey::Buffers(_))
         ),

@@ -30,7 +30,8 @@ th { font-weight: 600; color: var(--faint); font-size: 12px } tr.differs td { ba
 td code { word-break: break-word }
 ";
 
-pub(super) fn page(report: &Report, a: &Story, b: &Story) -> String {
+/// Of two calls, each with the time at which it begins.
+pub(super) fn page(report: &Report, a: (&Story, Micros), b: (&Story, Micros)) -> String {
     let mut out = String::new();
     let title = format!("{} and {}", escaped(&report.a.name), escaped(&report.b.name));
     let _ = write!(
@@ -74,16 +75,26 @@ fn both(divergence: &Divergence) -> String {
     shown("a", &divergence.a) + &shown("b", &divergence.b)
 }
 
-/// Both over the same span, with a line where they part.
-fn timelines(out: &mut String, report: &Report, a: &Story, b: &Story) {
-    let windows: Vec<(Micros, Micros)> = [a.window(), b.window()].into_iter().flatten().collect();
+/// Both over the same span, counted from their beginnings, with a line where they part.
+fn timelines(out: &mut String, report: &Report, a: (&Story, Micros), b: (&Story, Micros)) {
+    let calls = [a, b];
+    let window = |(story, begins): &(&Story, Micros)| {
+        let (from, to) = story.window()?;
+        Some((from.since(*begins), to.since(*begins)))
+    };
+    let windows: Vec<(Micros, Micros)> = calls.iter().filter_map(window).collect();
     let from = windows.iter().map(|(from, _)| *from).min().unwrap_or_default();
     let to = windows.iter().map(|(_, to)| *to).max().unwrap_or(Micros::from_ms(1_000));
     out.push_str("<h2>Both timelines</h2>\n<div class=\"sides\">\n");
     let places = report.first().map(|first| [&first.a, &first.b]);
-    for (number, story) in [a, b].into_iter().enumerate() {
-        let place = places.and_then(|places| places[number].as_ref().or(places[1 - number].as_ref()));
-        let at = place.map(|place| Micros((place.at_ms * 1_000.0) as u64));
+    for (number, (story, begins)) in calls.into_iter().enumerate() {
+        // Where the one has nothing, the other's place stands for it.
+        let place = places.and_then(|places| {
+            let of = |side: usize| Some((places[side].as_ref()?.at_ms, calls[side].1));
+            of(number).or_else(|| of(1 - number))
+        });
+        let at = place.map(|(at_ms, began)| begins + Micros((at_ms * 1_000.0) as u64).since(began));
+        let (from, to) = (begins + from, begins + to);
         let story = story.clone().within(from, to).marked(at.filter(|at| (from..=to).contains(at)));
         let name = ["a", "b"][number];
         let _ = writeln!(out, "<div><div class=\"faint\">{name}</div>{}</div>", svg_timeline(&story));

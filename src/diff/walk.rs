@@ -90,9 +90,11 @@ impl Found {
     }
 }
 
-/// Compares two calls. A time that drifts by more than `tolerance` is told once, and not again for all that follows.
+/// Compares two calls. Times count from each call's beginning; one that drifts by more than `tolerance` is told once, and not
+/// again for all that follows.
 pub(super) fn walk(a: &[Event], b: &[Event], tolerance: Micros) -> Found {
-    let mut walk = Walk { a: Side::of(a), b: Side::of(b), tolerance, drift: 0, found: Found::default() };
+    let drift = a.first().zip(b.first()).map_or(0, |(a, b)| b.at.0 as i64 - a.at.0 as i64);
+    let mut walk = Walk { a: Side::of(a), b: Side::of(b), tolerance, drift, found: Found::default() };
     while walk.step() {}
     walk.found
 }

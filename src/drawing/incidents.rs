@@ -10,6 +10,8 @@ use super::text::Role;
 
 /// Incidents of one call that are kept; a flood says the same again and again.
 const MAX_INCIDENTS: usize = 10_000;
+/// A buffer fills up and empties again and again, and each time it says so: what is among so many of the last is counted.
+const COUNTED_WITH: usize = 8;
 
 /// Something that is worth a sign in the picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Incident {
     pub kind: IncidentKind,
     /// What exactly.
     pub words: String,
+    /// How often it came again shortly after, this time included.
+    pub times: u32,
 }
 
 /// The kinds of incident.
@@ -111,6 +115,16 @@ impl IncidentKind {
     }
 }
 
+impl Incident {
+    /// What exactly, and how often.
+    pub(super) fn told(&self) -> String {
+        match self.times {
+            1 => self.words.clone(),
+            times => format!("{}, {times} times", self.words),
+        }
+    }
+}
+
 impl Story {
     /// Takes in what of a record is an incident.
     pub(super) fn take_incident(&mut self, record: &Record) {
@@ -125,16 +139,19 @@ impl Story {
             _ => None,
         };
         let Some((turn, kind, words)) = told else { return };
-        self.note(Incident { at: record.at, turn, kind, words });
+        self.note(Incident { at: record.at, turn, kind, words, times: 1 });
     }
 
-    /// What follows another of the same kind and words is counted with it.
+    /// What says the same as another shortly before is counted with it, where that may go on for long.
     fn note(&mut self, incident: Incident) {
-        let same = |last: &Incident| {
+        let goes_on = matches!(incident.kind, IncidentKind::Late | IncidentKind::Pressure);
+        let same = |last: &&mut Incident| {
             (last.kind, last.turn, &last.words) == (incident.kind, incident.turn, &incident.words)
-                && incident.kind == IncidentKind::Late
         };
-        if self.incidents.len() < MAX_INCIDENTS && !self.incidents.last().is_some_and(same) {
+        let mut last = self.incidents.iter_mut().rev().take(COUNTED_WITH).filter(|_| goes_on);
+        if let Some(before) = last.find(same) {
+            before.times = before.times.saturating_add(1);
+        } else if self.incidents.len() < MAX_INCIDENTS {
             self.incidents.push(incident);
         }
     }

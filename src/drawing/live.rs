@@ -93,9 +93,13 @@ impl Live {
         let plain = |text: String| Text::new(Role::Plain, text);
         let number = turn.map_or_else(String::new, |turn| format!("turn {}", turn.0));
         match signal {
-            Signal::TurnOpen { understood, .. } => {
+            Signal::TurnOpen { opener, understood, .. } => {
                 lines.extend(self.fenced(at));
-                let text = if *understood { "opens" } else { "opens, and nobody understood what was said" };
+                let text = match (opener.is_caller(), understood) {
+                    (false, _) => "opens: the agent speaks unasked",
+                    (true, true) => "opens",
+                    (true, false) => "opens, and nobody understood what was said",
+                };
                 lines.push(line(at, Role::Strong, &number, &plain(text.to_owned())));
             }
             Signal::OutputAccepted => lines.extend(self.first_sound(at, turn)),

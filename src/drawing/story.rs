@@ -119,6 +119,8 @@ pub struct Turn {
     pub turn: TurnId,
     /// What the caller said; empty if nobody understood it.
     pub said: String,
+    /// Nobody said anything: the agent speaks of its own accord.
+    pub unasked: bool,
     /// When it opened.
     pub opened: Micros,
     /// What the voice was given to say.
@@ -385,7 +387,10 @@ impl Story {
 
     fn take_signal(&mut self, at: Micros, turn: Option<TurnId>, signal: &Signal) {
         match (signal, turn) {
-            (Signal::TurnOpen { text, speech_end, .. }, Some(turn)) => self.open(at, turn, text, *speech_end),
+            (Signal::TurnOpen { text, opener, speech_end, .. }, Some(turn)) => {
+                let said = opener.is_caller().then_some(&**text);
+                self.open(at, turn, said, *speech_end);
+            }
             (Signal::PlayoutHold, Some(turn)) => {
                 self.holds.push(Hold { turn, from: at, to: None, confirmed_by: None });
             }
@@ -409,12 +414,13 @@ impl Story {
         }
     }
 
-    fn open(&mut self, at: Micros, turn: TurnId, said: &str, speech_end: Option<Micros>) {
+    fn open(&mut self, at: Micros, turn: TurnId, said: Option<&str>, speech_end: Option<Micros>) {
         let mut marks = std::mem::take(&mut self.utterance);
         marks.asked = speech_end.or(marks.asked);
         self.turns.push(Turn {
             turn,
-            said: said.to_owned(),
+            said: said.unwrap_or_default().to_owned(),
+            unasked: said.is_none(),
             opened: at,
             answer: String::new(),
             waits: None,
@@ -455,7 +461,9 @@ impl Amount {
     fn of(request: &Request) -> Self {
         let chars = |text: &str| text.chars().count() as u64;
         let entry = |entry: &ContextEntry| match entry {
-            ContextEntry::User { text, .. } | ContextEntry::Agent { text, .. } => chars(text),
+            ContextEntry::User { text, .. } | ContextEntry::Remark { text } | ContextEntry::Agent { text, .. } => {
+                chars(text)
+            }
             ContextEntry::Tool { call, result } => {
                 chars(&call.name) + chars(&call.arguments) + result.as_deref().map_or(0, chars)
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rspp_specs::time::Micros;
 
-use super::incidents::IncidentKind;
+use super::incidents::{Incident, IncidentKind};
 use super::lanes::{cut_of, seconds, tick_ms, turn_end};
 use super::loudness::Loudness;
 use super::story::{Invocation, Lane, Story, Turn};
@@ -22,6 +22,10 @@ const BAR: u64 = 14;
 const SOUND_STEP: u64 = 4;
 /// Half of a sign's width.
 const SIGN: u64 = 7;
+/// From one sign to the next beside it.
+const SIGN_STEP: u64 = 2 * SIGN + 1;
+/// Incidents that a sign's title tells.
+const MAX_TOLD: usize = 12;
 /// Letters of a name before its lane.
 const NAME_LETTERS: usize = 10;
 /// About the width of a letter of the small print.
@@ -194,24 +198,49 @@ impl Drawing<'_> {
         text(out, x + 4, self.bottom() - 4, "start", CUT, "font-size=\"11\" font-weight=\"600\"", "parts here");
     }
 
-    /// A sign for each incident, those of one moment beside each other; what it was stands in its title, and what the
-    /// signs mean beside the picture's title.
+    /// A sign for each incident, those of one moment beside each other as far as there is room before the next, else one for
+    /// them all; what it was stands in its title, and what the signs mean beside the picture's title.
     fn incidents(&self, out: &mut String, lane: u64) {
         self.name(out, lane, "events");
-        let middle = self.y(lane) + LANE / 2;
-        let mut free_from = 0;
+        let mut moments: Vec<(u64, Vec<&Incident>)> = Vec::new();
         for incident in &self.story.incidents {
-            let (x, colour) = (self.x(incident.at).max(free_from), colour_of_role(incident.kind.role()));
-            let _ = write!(out, "<g><title>{}: {}</title>", incident.kind.name(), escaped(&incident.words));
-            let _ = write!(out, "<circle cx=\"{x}\" cy=\"{middle}\" r=\"{SIGN}\" fill=\"{colour}\"/>");
-            let sign = incident.kind.sign().to_string();
-            text(out, x, middle + 4, "middle", "#ffffff", "font-size=\"10\" font-weight=\"600\"", &sign);
-            out.push_str("</g>\n");
-            free_from = x + 2 * SIGN + 1;
+            let x = self.x(incident.at);
+            match moments.last_mut().filter(|(from, _)| x < from + SIGN_STEP) {
+                Some((_, moment)) => moment.push(incident),
+                None => moments.push((x, vec![incident])),
+            }
+        }
+        let mut is_shared = false;
+        let ends = moments.iter().skip(1).map(|(x, _)| *x).chain([WIDTH - RIGHT + SIGN_STEP]).collect::<Vec<_>>();
+        for ((x, moment), end) in moments.iter().zip(ends) {
+            if x + SIGN_STEP * moment.len() as u64 <= end {
+                let places = (*x..).step_by(SIGN_STEP as usize);
+                moment.iter().zip(places).for_each(|(one, x)| self.sign(out, lane, x, std::slice::from_ref(one)));
+            } else {
+                is_shared = true;
+                self.sign(out, lane, *x, moment);
+            }
         }
         let shown = |kind: &IncidentKind| self.story.incidents.iter().any(|it| it.kind == *kind);
         let signs = IncidentKind::ALL.into_iter().filter(shown).map(|kind| format!("{} {}", kind.sign(), kind.name()));
+        let signs = signs.chain(is_shared.then(|| "* several".to_owned()));
         text(out, WIDTH - RIGHT, 30, "end", FAINT, "font-size=\"11\"", &signs.collect::<Vec<_>>().join("   "));
+    }
+
+    /// One sign for these incidents.
+    fn sign(&self, out: &mut String, lane: u64, x: u64, incidents: &[&Incident]) {
+        let middle = self.y(lane) + LANE / 2;
+        let worst = incidents.iter().map(|it| it.kind).min();
+        let Some(worst) = worst else { return };
+        let colour = colour_of_role(worst.role());
+        let sign = if incidents.iter().all(|it| it.kind == worst) { worst.sign() } else { '*' };
+        let told = incidents.iter().take(MAX_TOLD).map(|it| format!("{}: {}", it.kind.name(), escaped(&it.told())));
+        let more = incidents.len().saturating_sub(MAX_TOLD);
+        let told = told.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join("\n");
+        let _ = write!(out, "<g><title>{told}</title>");
+        let _ = write!(out, "<circle cx=\"{x}\" cy=\"{middle}\" r=\"{SIGN}\" fill=\"{colour}\"/>");
+        text(out, x, middle + 4, "middle", "#ffffff", "font-size=\"10\" font-weight=\"600\"", &sign.to_string());
+        out.push_str("</g>\n");
     }
 
     /// What was heard, the holds, the cuts, and what never was heard.
@@ -254,6 +283,7 @@ impl Drawing<'_> {
             rect(out, (from, y), (wide, 20), "#ffffff", &format!("rx=\"4\" stroke=\"{colour}\""));
             let words = match &turn.heard {
                 Some(heard) if turn.is_cut() => format!("{}: heard \u{201c}{heard}\u{201d}", turn.turn.0),
+                _ if turn.unasked => format!("{}: {}", turn.turn.0, turn.answer),
                 _ => format!("{}: {}", turn.turn.0, turn.said),
             };
             let room = (wide / LETTER).saturating_sub(1) as usize;

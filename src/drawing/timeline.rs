@@ -85,7 +85,7 @@ fn incidents(story: &Story, canvas: Canvas) -> Vec<Text> {
         let head = head
             .and(Role::Plain, format!("  {turn:<8}"))
             .and(incident.kind.role(), format!("{:<10}", incident.kind.name()));
-        lines.extend(head.and(Role::Plain, &incident.words).wrapped(canvas.columns, 30));
+        lines.extend(head.and(Role::Plain, incident.told()).wrapped(canvas.columns, 30));
     }
     lines
 }

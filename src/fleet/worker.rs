@@ -15,6 +15,7 @@ use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::Pipeline;
 use rspp_adapters::bridge::pool::Limits as PoolLimits;
 use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::journal::{Journal, JournalError, SharedFolder};
 use rspp_adapters::notes::Notes;
 use rspp_adapters::recording::{Archive, ArchiveError, LogSize};
 use rspp_adapters::server::{Entry, Limits, Options, Server, ServerError};
@@ -32,7 +33,7 @@ use super::client::{AskError, Client};
 use super::seat::{Seat, Seated, rollout_of};
 use super::shelf::{Shelf, ShelfError};
 use crate::drawing::graph_svg;
-use crate::serve::bridge;
+use crate::serve::{ServeError, bridge};
 
 /// What a worker needs.
 #[derive(Clone, Debug)]
@@ -53,12 +54,16 @@ pub struct Worker {
     pub region: String,
     /// Sessions that it can hold.
     pub capacity: u64,
+    /// What its machine can do at the same time.
+    pub limits: Capacity,
     /// Worker threads, each with a core.
     pub workers: usize,
     /// Where recordings go.
     pub record: Option<PathBuf>,
     /// How large each worker thread's log is, from which recordings are cut.
     pub log: LogSize,
+    /// The folder that all workers share, from which each goes on with what another one had.
+    pub journal: Option<PathBuf>,
     /// Keys besides the control plane's own whose tokens let callers in, for when it is away.
     pub token_keys: Vec<PublicKey>,
     /// Pages of which hosts may connect.
@@ -82,6 +87,12 @@ pub enum WorkerError {
     /// The folder for recordings.
     #[error(transparent)]
     Record(#[from] ArchiveError),
+    /// The folder that all workers share.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The worker's threads.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The control plane's key.
     #[error("the control plane gives a key that is none: it is of another version")]
     Key,
@@ -119,13 +130,14 @@ pub fn work(
     let Some((view, first)) = first_view(&patient, worker, interrupt, &notes)? else { return Ok(()) };
     let first = shelf.fetch(&first)?;
     let token_key = PublicKey::from_pem(&view.token_key).map_err(|_| WorkerError::Key)?;
-    let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), view));
+    let hasty = Client::new(&worker.control_plane, Some(&worker.key), BEAT_PATIENCE)?;
+    let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), hasty.clone(), view));
     // The server listens before callers are sent to it.
     let archive = worker.record.as_ref().map(Archive::open).transpose()?;
     let server = server(worker, registry, (first, token_key), &seat, archive.as_ref(), &notes)?;
     let address = server.address();
     let agent = Arc::new(Agent {
-        hasty: Client::new(&worker.control_plane, Some(&worker.key), BEAT_PATIENCE)?,
+        hasty,
         patient,
         registration: registration(worker, address),
         seat,
@@ -185,6 +197,8 @@ fn server(
     archive: Option<&Archive>,
     notes: &Notes,
 ) -> Result<Server, WorkerError> {
+    let journal = worker.journal.as_ref().map(SharedFolder::open).transpose()?;
+    let journal_since = journal.as_ref().map(SharedFolder::began_unix_us);
     let connections = usize::try_from(worker.capacity).unwrap_or(usize::MAX).saturating_add(SPARE_CONNECTIONS);
     let mut keys = vec![token_key];
     keys.extend(&worker.token_keys);
@@ -198,9 +212,10 @@ fn server(
         telephones: Telephones::new(&format!("http://{}", worker.listen), BTreeMap::new()),
         notes: notes.clone(),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
+        journal: journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>),
     };
     let recorded = archive.map(|archive| (archive, worker.log));
-    let bridge = bridge((worker.workers, Capacity::default()), recorded, registry, notes)?;
+    let bridge = bridge((worker.workers, worker.limits), recorded, journal_since, registry, notes)?;
     Ok(Server::bind(options, first, bridge)?)
 }
 

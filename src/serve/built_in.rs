@@ -34,7 +34,7 @@ impl BuiltIn {
         let made = tempfile::Builder::new().prefix("rspp-serve-").tempdir();
         let made = made.map_err(|error| NewError::Unwritable { path: std::env::temp_dir(), error })?;
         let passing = Passing::new(made.path());
-        templates::create(TEMPLATE, made.path(), TEMPLATE)?;
+        templates::create(TEMPLATE, &made.path().join(TEMPLATE))?;
         let chosen = choose(&Found::on(&Machine::this()), Some(CAPTIONS));
         let stt = chosen.stt.map(|stt| ("stt".to_owned(), stt));
         Ok(Self {

@@ -87,13 +87,19 @@ struct Assistant {
 
 const HOLD: Assistant =
     Assistant { name: "hold", interruption: "hold", detector: "energy", max_queued_ms: 120_000, turn: "" };
-const IMMEDIATE: Assistant = Assistant { name: "immediate", interruption: "immediate", ..HOLD };
+const IMMEDIATE: Assistant = Assistant {
+    name: "immediate",
+    interruption: "immediate",
+    turn: ", greeting: {say: Good evening. What can I do for you?}, \
+        silence: {after_ms: 4000, ask: Nobody speaks., times: 2, then: end}",
+    ..HOLD
+};
 const IGNORE: Assistant = Assistant { name: "ignore", interruption: "ignore", ..HOLD };
 const NARROW: Assistant = Assistant { name: "narrow", max_queued_ms: 800, ..HOLD };
 /// Tight budgets, of every kind, and every kind of step.
 const FRUGAL: Assistant = Assistant {
     name: "frugal",
-    turn: ", budgets: {first_audio: {ms: 1200, then: degrade}, whole: {ms: 20000, then: degrade}, \
+    turn: ", greeting: {ask: Greet the caller.}, silence: {after_ms: 3000, say: Are you still there?}, budgets: {first_audio: {ms: 1200, then: degrade}, whole: {ms: 20000, then: degrade}, \
         nodes: {llm: {ms: 500, then: fallback}, tts: {ms: 400, then: degrade}, breakable: {ms: 300, then: terminate}}, \
         paths: {answer: {from: user_turn, to: playout, ms: 1500, then: degrade}}, \
         edges: {segmenter -> tts: {ms: 900, then: degrade}}}, \

@@ -10,6 +10,7 @@ for each mutant and the original for all others. A test run then picks its mutan
     python3 tests/mutants/one_build.py run ../mutants --shard 0/4 --jobs 2
 
 `prepare` changes the copy, and no other folder. What is examined stands in `.cargo/mutants.toml`, for cargo-mutants as well.
+With `--by-hand` the mutants are those of `by_hand.toml`, which change what is meant and not an operator.
 """
 
 import argparse
@@ -18,9 +19,11 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import resource
 import subprocess
 import sys
+import tomllib
 
 # In this order, and the first that fails has caught the mutant: the quickest stand first.
 TESTS = ["unit", "golden", "lifecycle", "peers", "permutation", "sharing", "failover", "sim"]
@@ -61,6 +64,45 @@ def listed(copy):
     command = ["cargo", "mutants", "--workspace", "--list", "--json"]
     output = subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
     return json.loads(output)
+
+
+FUNCTION = re.compile(r"^( *)(?:pub(?:\([a-z]+\))? )?(?:const )?fn (\w+)", re.MULTILINE)
+
+
+def written(copy):
+    """The mutants of `by_hand.toml`, in the form in which cargo-mutants lists its own."""
+    return [in_its_function(copy, one) for one in tomllib.loads((copy / "tests/mutants/by_hand.toml").read_text())["mutant"]]
+
+
+def in_its_function(copy, one):
+    text, old, new = original(copy, one["file"]), one["old"], one["new"]
+    if text.count(old) != 1:
+        sys.exit(f"{one['what']}: what it changes stands {text.count(old)} times in {one['file']}")
+    # What differs, in whole words.
+    at, same = text.index(old), len(os.path.commonprefix([old, new]))
+    same = max(old.rfind(sign, 0, same) + 1 for sign in " \n")
+    old, new, at = old[same:], new[same:], at + same
+    same = len(os.path.commonprefix([old[::-1], new[::-1]]))
+    same = max(old[::-1].rfind(sign, 0, same) + 1 for sign in " \n")
+    old, new = old[: len(old) - same], new[: len(new) - same]
+    function = [match for match in FUNCTION.finditer(text) if match.start() < at][-1]
+    end = text.index(f"\n{function[1]}}}\n", function.start()) + len(function[1]) + 2
+    if at + len(old) > end:
+        sys.exit(f"{one['what']}: what it changes is not within one function")
+    return {
+        "file": one["file"],
+        "name": f"{one['file']}: {one['what']}",
+        "function": {"function_name": function[2], "span": span(text, function.start() + len(function[1]), end)},
+        "span": span(text, at, at + len(old)),
+        "replacement": new,
+    }
+
+
+def span(text, low, high):
+    def place(at):
+        return {"line": text.count("\n", 0, at) + 1, "column": at - (text.rfind("\n", 0, at) + 1) + 1}
+
+    return {"start": place(low), "end": place(high)}
 
 
 def keyed(mutants):
@@ -173,10 +215,9 @@ def original(copy, file):
     return subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True).stdout
 
 
-def prepare(copy, env, unchecked):
-    for file in {mutant["file"] for mutant in listed(copy)}:
-        (copy / file).write_text(original(copy, file))
-    mutants = listed(copy)
+def prepare(copy, env, unchecked, by_hand):
+    subprocess.run(["git", "checkout", "-q", "engine", "operators", "specs"], cwd=copy, check=True)
+    mutants = written(copy) if by_hand else listed(copy)
     for number, mutant in enumerate(mutants, start=1):
         mutant["id"] = number
         mutant["selector"] = "crate" if mutant["file"].startswith("specs/") else "rspp_specs"
@@ -334,6 +375,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["prepare", "run"])
     parser.add_argument("copy", type=pathlib.Path, help="a copy of the repository, which is changed")
+    parser.add_argument("--by-hand", action="store_true", help="the mutants of by_hand.toml")
     parser.add_argument("--unchecked", action="store_true", help="take it that only those known do not compile")
     parser.add_argument("--shard", default="0/1", help="which part, of how many")
     parser.add_argument("--jobs", type=int, default=2)
@@ -343,7 +385,7 @@ def main():
     arguments = parser.parse_args()
     copy = arguments.copy.resolve()
     if arguments.action == "prepare":
-        prepare(copy, dict(os.environ), arguments.unchecked)
+        prepare(copy, dict(os.environ), arguments.unchecked, arguments.by_hand)
     else:
         run(copy, dict(os.environ), arguments)
 

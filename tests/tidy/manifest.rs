@@ -60,6 +60,7 @@ const TABLE: &[Imports] = &[
         others: None,
     },
     Imports { name: "rspp-fuzz", ours: &["rspp"], others: None },
+    Imports { name: "rspp-floor", ours: &["rspp-specs"], others: None },
     // Somebody's own program needs nothing of ours but the library.
     Imports { name: "custom-node", ours: &["rspp"], others: None },
 ];

@@ -16,13 +16,13 @@ use rspp_specs::event::{ProviderResult, Request, Talk, Transcript, Understanding
 use rspp_specs::ids::{InvocationId, TurnId};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
+use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Prompt, Signal};
 use serde_json::{Value, json};
 
 use crate::audio::{CALL_RATE_HZ, Encoding, Inbound, Outbound, WireFormat};
 use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
 use conversation::{Conversation, Item};
-use events::{FromClient, Wrong};
+use events::{FromClient, Wrong, turned_away};
 use session::Session;
 
 /// Samples a second of PCM in this protocol; no other rate is spoken.
@@ -238,10 +238,11 @@ impl Realtime {
         }
         let text = self.conversation.take_unanswered();
         let has_audio = self.utterance.is_some() || self.pressed;
-        if !text.is_empty() || !has_audio {
-            let instructions = response["instructions"].as_str().unwrap_or_default();
-            let text = if text.is_empty() { instructions.to_owned() } else { text };
+        if !text.is_empty() {
             out.give(Input::UserText(text.into()));
+        } else if !has_audio {
+            let instructions = response["instructions"].as_str().unwrap_or_default();
+            out.give(Input::Prompt(Prompt::Ask(instructions.into())));
         }
         self.wanted = Some(response);
         Ok(())
@@ -501,6 +502,11 @@ impl Transport for Realtime {
             Entry::Signal(turn, Signal::Abort { reason }) => {
                 let error = json!({"type": "server_error", "code": reason.name()});
                 self.finish_response(*turn, "failed", &json!({"type": "failed", "error": error}), out);
+            }
+            Entry::Signal(None, signal) => {
+                if let Some(event) = turned_away(signal) {
+                    self.say(event, out);
+                }
             }
             _ => {}
         }

@@ -73,6 +73,13 @@ impl Messages {
                 let content = self.aside.take().map_or_else(|| said.to_owned(), |aside| format!("{aside}\n{said}"));
                 self.say("user", &content);
             }
+            ContextEntry::Remark { text } => {
+                // An empty one only wants the model to go on.
+                if !text.trim().is_empty() {
+                    let aside = self.aside.take().map_or_else(String::new, |aside| format!("{aside}\n"));
+                    self.say("user", &format!("{aside}[{}]", text.trim()));
+                }
+            }
             ContextEntry::Agent { text, cut } => {
                 let heard = text.trim();
                 self.aside = cut.then_some(if heard.is_empty() { UNHEARD } else { CUT });

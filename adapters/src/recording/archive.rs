@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::export::{ExportLimits, Exporter, partials_in};
 use super::log::{LogError, LogSize, WorkerLog};
+use super::queue::LogWriter;
 use super::store::{LocalFolder, Store};
 use super::{RecordingError, io_error};
 
@@ -30,6 +31,16 @@ pub struct Archive {
 pub struct KeptLog {
     pub(crate) log: WorkerLog,
     pub(crate) exporter: Exporter,
+}
+
+impl KeptLog {
+    /// Has the log written by whoever has this; else the worker has a thread for it.
+    ///
+    /// # Errors
+    /// The system refuses another handle of the log's files.
+    pub fn writer(&mut self) -> io::Result<LogWriter> {
+        self.log.writer()
+    }
 }
 
 /// Why a server can't record there.

@@ -305,6 +305,16 @@ impl WorkerLog {
         Ok(writer)
     }
 
+    /// Whether somebody else writes what is appended.
+    pub fn has_writer(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// How large it is.
+    pub fn size(&self) -> LogSize {
+        self.ring.size
+    }
+
     /// What was written and what was not, so far.
     pub fn counts(&self) -> LogCounts {
         LogCounts { failed_writes: self.shared.failed_writes.load(Ordering::Acquire), ..self.counts }

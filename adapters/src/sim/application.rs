@@ -4,7 +4,7 @@
 use rspp_specs::ids::{InvocationId, NodeIndex};
 use rspp_specs::outcome::{CancelReason, CancelScope, Cancellation};
 use rspp_specs::time::{Micros, WallReading};
-use rspp_specs::timeline::{Input, Observation};
+use rspp_specs::timeline::{Input, Observation, Prompt};
 
 use super::character::Character;
 use super::draws::{Concern, Draws, Origin};
@@ -24,6 +24,9 @@ pub(super) struct Application {
     revoked_at: Option<Micros>,
     /// When a session without a lease is ended.
     ends_at: Option<Micros>,
+    prompts: Draws,
+    /// When the agent is to speak unasked.
+    prompts_at: Option<Micros>,
     wall: Draws,
     /// When the clock on the wall is read next, and how far it is ahead of session time.
     reads_wall_at: Option<Micros>,
@@ -37,6 +40,7 @@ impl Application {
         let mut draws = Draws::new(origin, Concern::Application);
         let mut authority = Draws::new(origin, Concern::Authority);
         let mut wall = Draws::new(origin, Concern::Wall);
+        let mut prompts = Draws::new(origin, Concern::Prompts);
         let (cancels, observes) = (draws.chance(300), draws.chance(500) && !character.hears);
         let revokes = authority.chance(400) && faults.has(Fault::AuthorityConflict);
         Self {
@@ -47,6 +51,8 @@ impl Application {
             authority,
             speaking: false,
             ends_at: None,
+            prompts_at: prompts.chance(250).then(|| now + prompts.ms(0, 20_000)),
+            prompts,
             reads_wall_at: wall.chance(300).then_some(now),
             wall_us: 1_700_000_000_000_000 + wall.below(1 << 40),
             wall,
@@ -54,7 +60,8 @@ impl Application {
     }
 
     pub(super) fn next_at(&self) -> Micros {
-        let times = [self.cancels_at, self.observes_at, self.revoked_at, self.ends_at, self.reads_wall_at];
+        let times =
+            [self.cancels_at, self.observes_at, self.revoked_at, self.ends_at, self.reads_wall_at, self.prompts_at];
         times.into_iter().flatten().min().unwrap_or(NEVER)
     }
 
@@ -73,10 +80,20 @@ impl Application {
         if self.reads_wall_at.is_some_and(|at| at <= now) {
             self.read_wall(now, inputs);
         }
+        if self.prompts_at.is_some_and(|at| at <= now) {
+            inputs.push(Input::Prompt(self.prompt()));
+            self.prompts_at = Some(now + self.prompts.ms(100, 30_000));
+        }
         if self.ends_at.is_some_and(|at| at <= now) {
             inputs.push(Input::SessionEnd);
             self.ends_at = None;
         }
+    }
+
+    /// Whether anybody speaks or not.
+    fn prompt(&mut self) -> Prompt {
+        let text = self.prompts.pick(&["Are you still there? I am.", "Please hold the line.", ""]);
+        if self.prompts.chance(500) { Prompt::Say(text.into()) } else { Prompt::Ask(text.into()) }
     }
 
     /// The clock on the wall is read now and then; mostly it has crept, and sometimes it was set.

@@ -37,6 +37,8 @@ pub(super) enum Concern {
     Wall,
     /// How the worker's log fares.
     Recorder,
+    /// When its application has the agent speak unasked.
+    Prompts,
 }
 
 /// Whose draws they are.

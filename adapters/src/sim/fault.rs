@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rspp_specs::buffer::{FLUSHED, SYNC};
+use rspp_specs::buffer::{DEAD_LETTER, FLUSHED, SYNC};
 use rspp_specs::trace::{Line, Section};
 
 /// A class of failure that the runtime must shape.
@@ -87,7 +87,7 @@ impl Fault {
             }
             Fault::ProviderFailure => line.name == "provider_error",
             Fault::EdgeOverflow => match line.name.as_ref() {
-                "drop_notice" => !reason(FLUSHED) && !reason(SYNC),
+                "drop_notice" => ![FLUSHED, SYNC, DEAD_LETTER].into_iter().any(reason),
                 "watermark" => line.field("level").and_then(|level| level.text()) == Some("high"),
                 name => name == "flow_xoff",
             },

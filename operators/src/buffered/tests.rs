@@ -528,6 +528,24 @@ fn several_that_were_lost_before_their_other_halves_come_go_each_in_its_turn() {
     assert_eq!(texts(&mut harness), ["e", "A"]);
 }
 
+/// What belongs to a loss that is not remembered any more goes on: that is better than to remember without end.
+#[test]
+fn no_more_losses_are_remembered_than_the_bound_says() {
+    let mut harness = group(&[1_000, 1], SyncDrop::AtomicDrop);
+    harness.same_cause(|harness| {
+        for port in [PortIndex(1), PortIndex(0)] {
+            for _ in 0..300 {
+                harness.event_on(port, Payload::text(""));
+            }
+        }
+    });
+    let dropped = dropped(&mut harness);
+    assert_eq!(dropped.iter().filter(|it| it.ends_with("drop_newest")).count(), 299);
+    assert_eq!(dropped.iter().filter(|it| it.ends_with("sync")).count(), 256);
+    open(&mut harness);
+    assert_eq!(texts(&mut harness).len(), 2 + (299 - 256));
+}
+
 #[test]
 fn what_was_handed_over_already_leaves_a_gap_that_is_counted() {
     let mut harness = group(&[9, 9], SyncDrop::AtomicDrop);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{BudgetOutcome, DegradeStep, TurnBudget, TurnPart, TurnPath};
 use crate::ids::{EdgeIndex, NodeIndex};
 use crate::time::Micros;
+use crate::timeline::Prompt;
 
 /// What speech over an answer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +43,26 @@ pub struct TurnPolicy {
     /// For how long a node may compute.
     #[serde(default, skip_serializing_if = "ComputePolicy::is_default")]
     pub compute: ComputePolicy,
+    /// What the agent says when the session begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greeting: Option<Prompt>,
+    /// What it does when nobody speaks any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<SilencePolicy>,
+}
+
+/// What the agent does when neither it nor the caller has spoken for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SilencePolicy {
+    /// For so long.
+    pub after: Micros,
+    /// What it says.
+    pub prompt: Prompt,
+    /// How often, until the caller says something.
+    pub times: u32,
+    /// Whether the session ends when that has not helped.
+    pub then_end: bool,
 }
 
 /// For how long a node may compute in one reaction, which holds up all sessions of its worker (`F-012`, `F-109`).
@@ -104,6 +125,8 @@ impl Default for TurnPolicy {
             reconnect: default_reconnect(),
             graces: Graces::default(),
             compute: ComputePolicy::default(),
+            greeting: None,
+            silence: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{TurnBudget, TurnPart};
-use crate::event::{AudioFrame, ProviderResult, Talk, WordEnd};
+use crate::event::{AudioFrame, ContextEntry, ProviderResult, Talk, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
 use crate::limits::{
     MAX_PLAN_NODES, MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES, MAX_UNIX_US, MAX_WORD_ENDS,
@@ -20,7 +20,8 @@ use crate::time::{Lane, Micros, WallReading};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
-    /// A session begins.
+    /// A session begins. To one that is there and at rest, it says that it goes on from where it is, with this plan: its nodes
+    /// begin afresh.
     SessionOpen(Box<SessionOpen>),
     /// A session is to end.
     SessionEnd,
@@ -77,6 +78,8 @@ pub enum Input {
     Talk(Talk),
     /// The caller typed.
     UserText(Arc<str>),
+    /// The application wants the agent to speak, and the caller has said nothing.
+    Prompt(Prompt),
     /// A provider's result.
     Provider(InvocationId, ProviderResult),
     /// What the arbiter decided in the tick before.
@@ -89,7 +92,9 @@ impl Input {
     /// Which lane it takes. Only what may overtake data is control.
     pub fn lane(&self) -> Lane {
         match self {
-            Input::CallerAudio(_) | Input::Talk(_) | Input::UserText(_) | Input::Provider(..) => Lane::Data,
+            Input::CallerAudio(_) | Input::Talk(_) | Input::UserText(_) | Input::Prompt(_) | Input::Provider(..) => {
+                Lane::Data
+            }
             _ => Lane::Control,
         }
     }
@@ -104,6 +109,7 @@ impl Input {
         match self {
             Input::CallerAudio(frame) | Input::Provider(_, ProviderResult::Audio(frame)) => frame.check(),
             Input::UserText(content)
+            | Input::Prompt(Prompt::Say(content) | Prompt::Ask(content))
             | Input::Provider(_, ProviderResult::Text(content) | ProviderResult::ToolResult(content)) => text(content),
             // What can't be recorded can't be replayed.
             Input::Provider(_, ProviderResult::Transcript(transcript)) if transcript.watermark.0 > MAX_TIME_US => {
@@ -201,14 +207,25 @@ pub struct Takeover {
     pub lost: Arc<[InvocationId]>,
 }
 
-/// The numbers at which a session goes on that began elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// From what a session goes on that began elsewhere, or under another plan: its durable state (`F-155`). It is all of it
+/// where the session is at rest: nobody speaks, nothing is asked, and what was said is heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resume {
     /// Turns so far.
     pub turns: u32,
     /// Invocations so far.
     pub invocations: u32,
+    /// Ticks so far.
+    pub ticks: u64,
+    /// The number of the last input.
+    pub sequence: u64,
+    /// How often a turn's capability was minted or voided.
+    pub generations: u32,
+    /// How often the transport was told to clear.
+    pub clears: u32,
+    /// The conversation, as the caller has lived it.
+    pub context: Arc<[ContextEntry]>,
 }
 
 /// What a transport says of the audio it was given.
@@ -255,11 +272,44 @@ pub enum Observation {
     Backchannel,
 }
 
+/// What the agent is to say although nobody has spoken to it: a greeting, or a question into the silence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// These words, as they are.
+    Say(Arc<str>),
+    /// What the model makes of this remark.
+    Ask(Arc<str>),
+}
+
+/// Who has a turn opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opener {
+    /// The caller, who has said the turn's text.
+    #[default]
+    Caller,
+    /// Nobody: the turn's text is to be said as it is.
+    Say,
+    /// Nobody: the model is asked, and the turn's text is what it is told.
+    Ask,
+}
+
+impl Opener {
+    /// Whether it is the caller, as it is most often.
+    pub fn is_caller(&self) -> bool {
+        *self == Opener::Caller
+    }
+}
+
 /// What would open a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnProposal {
-    /// What the caller said.
+    /// What the caller said; or what is to be said, or the model to be told.
     pub text: Arc<str>,
+    /// Which of these it is.
+    #[serde(default, skip_serializing_if = "Opener::is_caller")]
+    pub opener: Opener,
     /// `false` when there was speech that nobody understood.
     pub understood: bool,
     /// When the caller's last speech frame ended, where there was speech.
@@ -270,6 +320,23 @@ pub struct TurnProposal {
     /// Since when it waits to be admitted, where it had to.
     #[serde(default)]
     pub waits_since: Option<Micros>,
+}
+
+impl TurnProposal {
+    /// What was typed.
+    pub fn typed(text: Arc<str>) -> Self {
+        let (opener, speech_end, waits_since) = (Opener::Caller, None, None);
+        Self { text, opener, understood: true, speech_end, backchannel: false, waits_since }
+    }
+
+    /// What nobody has said: the agent is to speak of its own accord.
+    pub fn unasked(prompt: &Prompt) -> Self {
+        let (opener, text) = match prompt {
+            Prompt::Say(text) => (Opener::Say, text),
+            Prompt::Ask(text) => (Opener::Ask, text),
+        };
+        Self { opener, ..Self::typed(Arc::clone(text)) }
+    }
 }
 
 /// What the arbiter decided in one tick, and acts on in the next, so that it stands in the log first.
@@ -350,6 +417,8 @@ pub enum TimerKey {
     Deferred,
     /// A node has to have started.
     NodeStart(NodeIndex),
+    /// Nobody has spoken for so long that the agent does.
+    Silence,
 }
 
 #[cfg(test)]

@@ -159,7 +159,8 @@ fn epoch_fields(line: Line, signal: &Signal) -> Line {
 }
 
 fn turn_open_fields(line: Line, open: &Signal) -> Line {
-    let Signal::TurnOpen { plan, generation, text, understood, speech_end } = open else { return line };
+    // Who had it opened stands in the proposal's line.
+    let Signal::TurnOpen { plan, generation, text, opener: _, understood, speech_end } = open else { return line };
     line.with("plan", plan)
         .with("generation", generation.0)
         .with("text", text)

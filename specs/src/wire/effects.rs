@@ -19,6 +19,7 @@ impl Wire for ContextEntry {
             ContextEntry::User { text, understood } => {
                 Role::User(pb::UserSaid { text: to_text("context.user", text)?, understood: *understood })
             }
+            ContextEntry::Remark { text } => Role::Remark(to_text("context.remark", text)?),
             ContextEntry::Agent { text, cut } => {
                 Role::Agent(pb::Heard { text: to_text("context.agent", text)?, cut: *cut })
             }
@@ -36,6 +37,7 @@ impl Wire for ContextEntry {
             Role::User(pb::UserSaid { text, understood }) => {
                 ContextEntry::User { text: of_text("context.user", &text)?, understood }
             }
+            Role::Remark(text) => ContextEntry::Remark { text: of_text("context.remark", &text)? },
             Role::Agent(pb::Heard { text, cut }) => ContextEntry::Agent { text: of_text("context.agent", &text)?, cut },
             Role::Tool(pb::ToolExchange { call, result }) => ContextEntry::Tool {
                 call: required("context.tool_call", call)?,

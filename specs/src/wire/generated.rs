@@ -185,7 +185,7 @@ pub struct AudioFrame {
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
-        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32, 33, 34"
+        tags = "1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 31, 32, 33, 34, 35"
     )]
     pub kind: ::core::option::Option<input::Kind>,
 }
@@ -265,6 +265,27 @@ pub mod input {
         /// What the clock on the wall says.
         #[prost(message, tag = "34")]
         WallClock(super::WallReading),
+        /// The application wants the agent to speak, and the caller has said nothing.
+        #[prost(message, tag = "35")]
+        Prompt(super::Prompt),
+    }
+}
+/// What the agent is to say although nobody has spoken to it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Prompt {
+    #[prost(oneof = "prompt::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<prompt::Kind>,
+}
+/// Nested message and enum types in `Prompt`.
+pub mod prompt {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// These words, as they are.
+        #[prost(string, tag = "1")]
+        Say(::prost::alloc::string::String),
+        /// What the model makes of this remark.
+        #[prost(string, tag = "2")]
+        Ask(::prost::alloc::string::String),
     }
 }
 /// A reading of the clock on the wall.
@@ -409,8 +430,8 @@ pub struct SessionOpen {
     #[prost(enumeration = "RecordingLevel", optional, tag = "7")]
     pub recording: ::core::option::Option<i32>,
 }
-/// The numbers at which a session goes on that began elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// From what a session goes on that began elsewhere, or under another plan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resume {
     /// Turns so far.
     #[prost(uint32, tag = "1")]
@@ -418,6 +439,21 @@ pub struct Resume {
     /// Invocations so far.
     #[prost(uint32, tag = "2")]
     pub invocations: u32,
+    /// Ticks so far.
+    #[prost(uint64, tag = "3")]
+    pub ticks: u64,
+    /// The number of the last input.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// How often a turn's capability was minted or voided.
+    #[prost(uint32, tag = "5")]
+    pub generations: u32,
+    /// How often the transport was told to clear.
+    #[prost(uint32, tag = "6")]
+    pub clears: u32,
+    /// The conversation: at most 256 entries.
+    #[prost(message, repeated, tag = "7")]
+    pub context: ::prost::alloc::vec::Vec<ContextEntry>,
 }
 /// What a transport says of the audio it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -594,7 +630,7 @@ pub struct NodeLost {
 /// What would open a turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TurnProposal {
-    /// What the caller said.
+    /// What the caller said; or what is to be said, or the model to be told.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
     /// False when there was speech that nobody understood.
@@ -609,6 +645,9 @@ pub struct TurnProposal {
     /// Since when it waits to be admitted, where it had to.
     #[prost(uint64, optional, tag = "5")]
     pub waits_since_us: ::core::option::Option<u64>,
+    /// Whose the text is; the caller's where it is not said.
+    #[prost(enumeration = "Opener", optional, tag = "6")]
+    pub opener: ::core::option::Option<i32>,
 }
 /// An interruption is certain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -635,7 +674,7 @@ pub struct TurnFailed {
 pub struct TimerKey {
     #[prost(
         oneof = "timer_key::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22, 23"
     )]
     pub kind: ::core::option::Option<timer_key::Kind>,
 }
@@ -682,6 +721,9 @@ pub mod timer_key {
         /// This node, by its index in the plan, has to have started.
         #[prost(uint32, tag = "22")]
         NodeStart(u32),
+        /// Nobody has spoken for so long that the agent does.
+        #[prost(message, tag = "23")]
+        Silence(super::Nothing),
     }
 }
 /// When a budget of a turn is spent.
@@ -1226,7 +1268,7 @@ pub struct TurnOpen {
     /// Its generation.
     #[prost(uint32, tag = "2")]
     pub generation: u32,
-    /// What the caller said.
+    /// What the caller said; or what is to be said, or the model to be told.
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
     /// Whether anybody understood it.
@@ -1235,6 +1277,9 @@ pub struct TurnOpen {
     /// When the caller's last speech frame ended, where there was speech.
     #[prost(uint64, optional, tag = "5")]
     pub speech_end_us: ::core::option::Option<u64>,
+    /// Whose the text is; the caller's where it is not said.
+    #[prost(enumeration = "Opener", optional, tag = "6")]
+    pub opener: ::core::option::Option<i32>,
 }
 /// A place in a turn's audio.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1432,7 +1477,7 @@ pub struct Chat {
 /// One entry of the conversation.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContextEntry {
-    #[prost(oneof = "context_entry::Role", tags = "1, 2, 3")]
+    #[prost(oneof = "context_entry::Role", tags = "1, 2, 3, 4")]
     pub role: ::core::option::Option<context_entry::Role>,
 }
 /// Nested message and enum types in `ContextEntry`.
@@ -1448,6 +1493,9 @@ pub mod context_entry {
         /// A tool call and what became of it.
         #[prost(message, tag = "3")]
         Tool(super::ToolExchange),
+        /// What the application remarks, in the caller's place.
+        #[prost(string, tag = "4")]
+        Remark(::prost::alloc::string::String),
     }
 }
 /// What the caller said.
@@ -1699,6 +1747,42 @@ impl LevelCause {
             "LEVEL_CAUSE_PRESSURE" => Some(Self::Pressure),
             "LEVEL_CAUSE_RELIEF" => Some(Self::Relief),
             "LEVEL_CAUSE_ASKED" => Some(Self::Asked),
+            _ => None,
+        }
+    }
+}
+/// Who has a turn opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Opener {
+    Unspecified = 0,
+    /// The caller, who has said the turn's text.
+    Caller = 1,
+    /// Nobody: the turn's text is to be said as it is.
+    Say = 2,
+    /// Nobody: the model is asked, and the turn's text is what it is told.
+    Ask = 3,
+}
+impl Opener {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OPENER_UNSPECIFIED",
+            Self::Caller => "OPENER_CALLER",
+            Self::Say => "OPENER_SAY",
+            Self::Ask => "OPENER_ASK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OPENER_UNSPECIFIED" => Some(Self::Unspecified),
+            "OPENER_CALLER" => Some(Self::Caller),
+            "OPENER_SAY" => Some(Self::Say),
+            "OPENER_ASK" => Some(Self::Ask),
             _ => None,
         }
     }

@@ -9,14 +9,14 @@ use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
 use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
-use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS, MAX_UNIX_US, MAX_WORD_ENDS};
+use crate::limits::{MAX_CONTEXT_ENTRIES, MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS, MAX_UNIX_US, MAX_WORD_ENDS};
 use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
 use crate::recording::RecorderReport;
 use crate::time::WallReading;
 use crate::timeline::{
-    AckOccasion, Confirmation, Derived, Input, Observation, PlayoutAck, Resume, SessionOpen, Takeover, TimerKey,
-    TurnProposal,
+    AckOccasion, Confirmation, Derived, Input, Observation, Opener, PlayoutAck, Prompt, Resume, SessionOpen, Takeover,
+    TimerKey, TurnProposal,
 };
 
 impl Wire for AudioFrame {
@@ -185,14 +185,14 @@ impl Wire for SessionOpen {
     type Message = pb::SessionOpen;
 
     fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
-        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch, fairness_key, recording } = self;
+        let SessionOpen { session, plan, resume, epoch, fairness_key, recording } = self;
         let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         Ok(pb::SessionOpen {
             session: to_text("session_open.session", session)?,
             plan_json,
             plan_hash: to_text("session_open.plan_hash", &plan.hash().0)?,
-            resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
+            resume: Some(resume.to_wire()?),
             epoch: epoch.0,
             fairness_key: to_text("session_open.fairness_key", fairness_key)?,
             recording: recording.map(Word::number),
@@ -208,15 +208,39 @@ impl Wire for SessionOpen {
             let detail = format!("it hashes to {} and not to the {plan_hash:?} that stands beside it", plan.hash());
             return Err(WireError::Plan { detail });
         }
-        let pb::Resume { turns, invocations } = resume.unwrap_or_default();
         Ok(SessionOpen {
             session: of_text("session_open.session", &session)?,
             plan: Arc::new(plan),
-            resume: Resume { turns, invocations },
+            resume: Resume::of_wire(resume.unwrap_or_default())?,
             epoch: LeaseEpoch(epoch),
             recording: recording.map(|level| Word::of_number("session_open.recording", level)).transpose()?,
             fairness_key: of_text("session_open.fairness_key", &fairness_key)?,
         })
+    }
+}
+
+impl Wire for Resume {
+    type Message = pb::Resume;
+
+    fn to_wire(&self) -> Result<pb::Resume, WireError> {
+        let Resume { turns, invocations, ticks, sequence, generations, clears, context } = self;
+        no_longer("resume.context", context.len(), MAX_CONTEXT_ENTRIES)?;
+        Ok(pb::Resume {
+            turns: *turns,
+            invocations: *invocations,
+            ticks: *ticks,
+            sequence: *sequence,
+            generations: *generations,
+            clears: *clears,
+            context: context.iter().map(Wire::to_wire).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn of_wire(message: pb::Resume) -> Result<Self, WireError> {
+        let pb::Resume { turns, invocations, ticks, sequence, generations, clears, context } = message;
+        no_longer("resume.context", context.len(), MAX_CONTEXT_ENTRIES)?;
+        let context = context.into_iter().map(Wire::of_wire).collect::<Result<_, _>>()?;
+        Ok(Resume { turns, invocations, ticks, sequence, generations, clears, context })
     }
 }
 
@@ -341,13 +365,23 @@ impl Wire for Observation {
     }
 }
 
+/// Who has a turn opened: nothing where it is the caller, as in everything that was written before others could.
+pub(super) fn to_opener(opener: Opener) -> Option<i32> {
+    (!opener.is_caller()).then(|| opener.number())
+}
+
+pub(super) fn of_opener(field: &'static str, opener: Option<i32>) -> Result<Opener, WireError> {
+    opener.map_or(Ok(Opener::Caller), |opener| Opener::of_number(field, opener))
+}
+
 impl Wire for TurnProposal {
     type Message = pb::TurnProposal;
 
     fn to_wire(&self) -> Result<pb::TurnProposal, WireError> {
-        let TurnProposal { text, understood, speech_end, backchannel, waits_since } = self;
+        let TurnProposal { text, opener, understood, speech_end, backchannel, waits_since } = self;
         Ok(pb::TurnProposal {
             text: to_text("proposal.text", text)?,
+            opener: to_opener(*opener),
             understood: *understood,
             speech_end_us: speech_end.map(|at| to_us("proposal.speech_end", at)).transpose()?,
             backchannel: *backchannel,
@@ -356,13 +390,35 @@ impl Wire for TurnProposal {
     }
 
     fn of_wire(message: pb::TurnProposal) -> Result<Self, WireError> {
-        let pb::TurnProposal { text, understood, speech_end_us, backchannel, waits_since_us } = message;
+        let pb::TurnProposal { text, understood, speech_end_us, backchannel, waits_since_us, opener } = message;
         Ok(TurnProposal {
             text: of_text("proposal.text", &text)?,
+            opener: of_opener("proposal.opener", opener)?,
             understood,
             speech_end: speech_end_us.map(|at| of_us("proposal.speech_end", at)).transpose()?,
             backchannel,
             waits_since: waits_since_us.map(|at| of_us("proposal.waits_since", at)).transpose()?,
+        })
+    }
+}
+
+impl Wire for Prompt {
+    type Message = pb::Prompt;
+
+    fn to_wire(&self) -> Result<pb::Prompt, WireError> {
+        use pb::prompt::Kind;
+        let kind = match self {
+            Prompt::Say(text) => Kind::Say(to_text("prompt.say", text)?),
+            Prompt::Ask(text) => Kind::Ask(to_text("prompt.ask", text)?),
+        };
+        Ok(pb::Prompt { kind: Some(kind) })
+    }
+
+    fn of_wire(message: pb::Prompt) -> Result<Self, WireError> {
+        use pb::prompt::Kind;
+        Ok(match known("prompt", message.kind)? {
+            Kind::Say(text) => Prompt::Say(of_text("prompt.say", &text)?),
+            Kind::Ask(text) => Prompt::Ask(of_text("prompt.ask", &text)?),
         })
     }
 }
@@ -431,6 +487,7 @@ impl Wire for TimerKey {
             TimerKey::Buffers(node) => Kind::Buffers(to_node("timer.buffers", node)?),
             TimerKey::Deferred => Kind::Deferred(pb::Nothing {}),
             TimerKey::NodeStart(node) => Kind::NodeStart(to_node("timer.node_start", node)?),
+            TimerKey::Silence => Kind::Silence(pb::Nothing {}),
         };
         Ok(pb::TimerKey { kind: Some(kind) })
     }
@@ -453,6 +510,7 @@ impl Wire for TimerKey {
             Kind::Buffers(node) => TimerKey::Buffers(of_node("timer.buffers", node)?),
             Kind::Deferred(pb::Nothing {}) => TimerKey::Deferred,
             Kind::NodeStart(node) => TimerKey::NodeStart(of_node("timer.node_start", node)?),
+            Kind::Silence(pb::Nothing {}) => TimerKey::Silence,
         })
     }
 }
@@ -473,6 +531,7 @@ impl Wire for Input {
             Input::Observed(observation) => Kind::Observed(observation.to_wire()?),
             Input::CallerAudio(frame) => Kind::CallerAudio(frame.to_wire()?),
             Input::UserText(text) => Kind::UserText(to_text("user_text", text)?),
+            Input::Prompt(prompt) => Kind::Prompt(prompt.to_wire()?),
             Input::Provider(id, result) => {
                 Kind::Provider(pb::ProviderInput { invocation: id.0, result: Some(result.to_wire()?) })
             }
@@ -517,6 +576,7 @@ impl Wire for Input {
             Kind::Observed(observation) => Input::Observed(Observation::of_wire(observation)?),
             Kind::CallerAudio(frame) => Input::CallerAudio(AudioFrame::of_wire(frame)?),
             Kind::UserText(text) => Input::UserText(of_text("user_text", &text)?),
+            Kind::Prompt(prompt) => Input::Prompt(Prompt::of_wire(prompt)?),
             Kind::Provider(pb::ProviderInput { invocation, result }) => {
                 Input::Provider(InvocationId(invocation), required("provider.result", result)?)
             }

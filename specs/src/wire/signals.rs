@@ -7,6 +7,7 @@ use super::cancellations::{
     of_cancel_ignored, of_cancel_settled, of_invocation_cancelled, of_node_cancelled, of_soft_cancel, to_cancelled,
 };
 use super::generated as pb;
+use super::inputs::{of_opener, to_opener};
 use super::words::Word;
 use super::{Wire, WireError, budgets, edges, known, required};
 use crate::admission::Refusal;
@@ -190,13 +191,14 @@ fn of_connection(state: i32) -> Result<Signal, WireError> {
 }
 
 fn to_turn_open(open: &Signal) -> Result<pb::TurnOpen, WireError> {
-    let Signal::TurnOpen { plan, generation, text, understood, speech_end } = open else {
+    let Signal::TurnOpen { plan, generation, text, opener, understood, speech_end } = open else {
         return Err(WireError::Missing { field: "turn_open" });
     };
     Ok(pb::TurnOpen {
         plan_hash: to_text("turn_open.plan", &plan.0)?,
         generation: generation.0,
         text: to_text("turn_open.text", text)?,
+        opener: to_opener(*opener),
         understood: *understood,
         speech_end_us: speech_end.map(|at| to_us("turn_open.speech_end", at)).transpose()?,
     })
@@ -350,12 +352,13 @@ fn of_proposed(proposed: &pb::ToolProposed) -> Result<Signal, WireError> {
 }
 
 fn of_turn_open(open: pb::TurnOpen) -> Result<Signal, WireError> {
-    let pb::TurnOpen { plan_hash, generation, text, understood, speech_end_us } = open;
+    let pb::TurnOpen { plan_hash, generation, text, understood, speech_end_us, opener } = open;
     let plan: Arc<str> = of_text("turn_open.plan", &plan_hash)?;
     Ok(Signal::TurnOpen {
         plan: PlanHash(plan),
         generation: Generation(generation),
         text: of_text("turn_open.text", &text)?,
+        opener: of_opener("turn_open.opener", opener)?,
         understood,
         speech_end: speech_end_us.map(|at| of_us("turn_open.speech_end", at)).transpose()?,
     })

@@ -12,7 +12,7 @@ use crate::outcome::{AbortReason, CancelReason, Outcome};
 use crate::plan::{RecordingLevel, Redaction};
 use crate::recording::LevelCause;
 use crate::time::{Clock, Lane};
-use crate::timeline::{AckOccasion, Confirmation, TurnState};
+use crate::timeline::{AckOccasion, Confirmation, Opener, TurnState};
 
 /// An enumeration that has numbers on the wire.
 pub(super) trait Word: Sized {
@@ -56,6 +56,7 @@ words! {
         Success, Timeout, Overload, RateLimited, Blocked, Disconnected, Cancelled, InvalidRequest, Failed,
     }
     Confirmation { Words, Speech, Onset }
+    Opener { Caller, Say, Ask }
     RejectReason {
         TurnActive, Draining, Suspended, NoQuota, SnapshotMissing, SnapshotStale, SnapshotIncompatible, Backchannel,
         NoCapacity, QueueFull, Expired, RecordingUnavailable,

@@ -26,8 +26,8 @@ use rspp_specs::port::Port;
 use rspp_specs::recording::{LevelCause, RecorderReport};
 use rspp_specs::time::{Clock, Lane, Micros, Skew, WallReading};
 use rspp_specs::timeline::{
-    AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, PlayoutAck, Record, Resume,
-    SessionOpen, Signal, Takeover, TimerKey, TurnProposal, TurnState,
+    AckOccasion, Confirmation, Derived, Effect, EgressEpoch, Entry, Input, Observation, Opener, PlayoutAck, Prompt,
+    Record, Resume, SessionOpen, Signal, Takeover, TimerKey, TurnProposal, TurnState,
 };
 
 fn text() -> BoxedStrategy<Arc<str>> {
@@ -232,11 +232,15 @@ fn acknowledgement() -> BoxedStrategy<PlayoutAck> {
         .boxed()
 }
 
+fn opener() -> BoxedStrategy<Opener> {
+    select(vec![Opener::Caller, Opener::Say, Opener::Ask]).boxed()
+}
+
 fn derived() -> BoxedStrategy<Derived> {
     let times = (option::of(micros()), option::of(micros()));
-    let proposal = (text(), any::<bool>(), times, any::<bool>()).prop_map(
-        |(text, understood, (speech_end, waits_since), backchannel)| {
-            Derived::TurnOpenProposed(TurnProposal { text, understood, speech_end, backchannel, waits_since })
+    let proposal = (text(), opener(), any::<bool>(), times, any::<bool>()).prop_map(
+        |(text, opener, understood, (speech_end, waits_since), backchannel)| {
+            Derived::TurnOpenProposed(TurnProposal { text, opener, understood, speech_end, backchannel, waits_since })
         },
     );
     let by = select(vec![Confirmation::Words, Confirmation::Speech, Confirmation::Onset]);
@@ -351,14 +355,18 @@ fn timer() -> BoxedStrategy<TimerKey> {
         node().prop_map(TimerKey::Buffers),
         Just(TimerKey::Deferred),
         node().prop_map(TimerKey::NodeStart),
+        Just(TimerKey::Silence),
     ]
     .boxed()
 }
 
 fn session_open() -> BoxedStrategy<Input> {
-    (text(), plan(), any::<u32>(), any::<u32>(), epoch(), text(), option::of(level()))
-        .prop_map(|(session, plan, turns, invocations, epoch, fairness_key, recording)| {
-            let resume = Resume { turns, invocations };
+    let resume = (any::<[u32; 4]>(), any::<[u64; 2]>(), vec(context_entry(), 0..5)).prop_map(|(few, many, context)| {
+        let ([turns, invocations, generations, clears], [ticks, sequence]) = (few, many);
+        Resume { turns, invocations, ticks, sequence, generations, clears, context: context.into() }
+    });
+    (text(), plan(), resume, epoch(), text(), option::of(level()))
+        .prop_map(|(session, plan, resume, epoch, fairness_key, recording)| {
             Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch, fairness_key, recording }))
         })
         .boxed()
@@ -399,6 +407,8 @@ fn input() -> BoxedStrategy<Input> {
         observation().prop_map(Input::Observed),
         frame().prop_map(Input::CallerAudio),
         text().prop_map(Input::UserText),
+        text().prop_map(|text| Input::Prompt(Prompt::Say(text))),
+        text().prop_map(|text| Input::Prompt(Prompt::Ask(text))),
         (invocation(), result()).prop_map(|(id, result)| Input::Provider(id, result)),
         derived().prop_map(Input::Derived),
         timer().prop_map(Input::Timer),
@@ -424,11 +434,12 @@ fn plain_signal() -> BoxedStrategy<Signal> {
 }
 
 fn turn_signal() -> BoxedStrategy<Signal> {
-    let open = (text(), any::<u32>(), text(), any::<bool>(), option::of(micros())).prop_map(
-        |(plan, generation, text, understood, speech_end)| Signal::TurnOpen {
+    let open = (text(), any::<u32>(), (text(), opener()), any::<bool>(), option::of(micros())).prop_map(
+        |(plan, generation, (text, opener), understood, speech_end)| Signal::TurnOpen {
             plan: PlanHash(plan),
             generation: Generation(generation),
             text,
+            opener,
             understood,
             speech_end,
         },
@@ -554,6 +565,7 @@ fn context_entry() -> BoxedStrategy<ContextEntry> {
     prop_oneof![
         (text(), any::<bool>()).prop_map(|(text, understood)| ContextEntry::User { text, understood }),
         (text(), any::<bool>()).prop_map(|(text, cut)| ContextEntry::Agent { text, cut }),
+        text().prop_map(|text| ContextEntry::Remark { text }),
         (call(), option::of(text())).prop_map(|(call, result)| ContextEntry::Tool { call, result }),
     ]
     .boxed()

@@ -18,7 +18,7 @@ pub(crate) fn caused(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
         Some("cancel") => input.cancels_the_turn() && input.text("reason") == reason,
         Some("wake") => input.ends_the_grace_of(number) && turn.soft.as_deref() == reason,
         Some("session_end") => reason == Some("shutdown"),
-        Some("turn_open_proposed") => reason == Some("barge_in"),
+        Some("turn_open_proposed") => input.is_callers_proposal() && reason == Some("barge_in"),
         Some("interruption_proposed" | "interruption_confirmed") => {
             reason == Some("barge_in") && input.turn() == Some(number)
         }
@@ -185,7 +185,8 @@ fn asks_for_the_end(row: Row<'_>, turn: u32) -> bool {
         Some("cancel") => row.cancels_the_turn() && !row.flag("soft"),
         Some("wake") => row.ends_the_grace_of(turn),
         Some("interruption_confirmed") => row.turn() == Some(turn),
-        input => matches!(input, Some("session_end" | "authority_revoked" | "turn_open_proposed")),
+        Some("turn_open_proposed") => row.is_callers_proposal(),
+        input => matches!(input, Some("session_end" | "authority_revoked")),
     }
 }
 

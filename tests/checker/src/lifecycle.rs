@@ -189,7 +189,9 @@ pub(crate) fn strongest_end_wins(scene: &Scene<'_>, out: &mut Findings) {
     let Some(turn) = scene.facts.open_when_the_tick_began else { return };
     let tick = scene.tick;
     // Whether words cancel at once is the policy's choice; where they did, they count as a cancellation.
-    let words = || tick.input("turn_open_proposed").filter(|_| tick.signal_of("cancel_accepted", turn).is_some());
+    let words = || {
+        tick.rows().find(|row| row.is_callers_proposal()).filter(|_| tick.signal_of("cancel_accepted", turn).is_some())
+    };
     let grace = || tick.rows().find(|row| row.ends_the_grace_of(turn));
     let cancel =
         || tick.hard_cancel().or_else(grace).or_else(|| tick.input_of("interruption_confirmed", turn)).or_else(words);

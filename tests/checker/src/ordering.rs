@@ -54,7 +54,7 @@ fn input_rank(name: &str) -> u8 {
         "turn_open_proposed" | "turn_failed" | "playback_cut" | "node_lost" => 0,
         "interruption_proposed" | "interruption_confirmed" | "interruption_dismissed" => 0,
         "wake" => 2,
-        "audio" | "user_text" | "provider" => 3,
+        "audio" | "user_text" | "prompt" | "provider" => 3,
         _ => 1,
     }
 }

@@ -22,7 +22,7 @@ type Shape = (Section, &'static str, Lane, &'static [(&'static str, Form)]);
 
 const AUDIO: [(&str, Form); 3] = [("samples", Form::Number), ("rate_hz", Form::Number), ("digest", Form::Word)];
 
-const SHAPES: [Shape; 41] = {
+const SHAPES: [Shape; 42] = {
     use Form::{Invocation, Number, Turn, Word};
     use Lane::{Control, Data};
     use Section::{Effect, In};
@@ -43,6 +43,7 @@ const SHAPES: [Shape; 41] = {
         (In, "observed", Control, &[("observation", Word)]),
         (In, "talk", Data, &[("talk", Word)]),
         (In, "user_text", Data, &[("text", Word)]),
+        (In, "prompt", Data, &[]),
         (In, "turn_open_proposed", Control, &[("text", Word)]),
         (In, "interruption_proposed", Control, &[("turn", Turn)]),
         (In, "interruption_confirmed", Control, &[("turn", Turn)]),

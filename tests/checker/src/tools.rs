@@ -4,8 +4,8 @@ use crate::Scene;
 use crate::view::Row;
 use crate::violation::{Findings, Rule};
 
-/// A write is proposed once and decided once; it is not committed while an interruption is pending; no abort leaves
-/// one undecided.
+/// A write is proposed once and decided once; it is not committed while an interruption is pending, nor in a tick that
+/// aborts its turn; no abort leaves one undecided.
 pub(crate) fn decisions(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
     let Some((number, turn)) = scene.facts.turn_of(row) else { return };
     let Some(signal) = row.signal() else { return };
@@ -22,6 +22,9 @@ pub(crate) fn decisions(scene: &Scene<'_>, row: Row<'_>, out: &mut Findings) {
         ("tool_committed" | "tool_revoked", Some(write)) if write.revoked => "is revoked already",
         ("tool_committed", Some(_)) if turn.held && scene.tick.signal_of("playout_resume", number).is_none() => {
             return out.add(Rule::ToolCommittedHeld, row, format!("an interruption of t{number} is pending"));
+        }
+        ("tool_committed", Some(_)) if scene.tick.signal_of("abort", number).is_some() => {
+            return out.add(Rule::ToolCommittedHeld, row, format!("t{number} is aborted in this tick"));
         }
         _ => return,
     };

@@ -68,6 +68,11 @@ impl Row<'_> {
         self.input() == Some("cancel") && self.word("of").is_none_or(|of| of == "session")
     }
 
+    /// A turn that the caller asks for. One that nobody asked for (a greeting, say) takes no other turn away.
+    pub(crate) fn is_callers_proposal(self) -> bool {
+        self.input() == Some("turn_open_proposed") && self.line.field("opener").is_none()
+    }
+
     /// Whether the time of this turn's soft cancellation is over.
     pub(crate) fn ends_the_grace_of(self, turn: u32) -> bool {
         let grace = || Some(self.line.field("cancel_grace")?.turn()?.0);

@@ -1,7 +1,11 @@
 //! What clients say, and how they are told that something is wrong with it.
 
+use rspp_specs::admission::RejectReason;
+use rspp_specs::timeline::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::doors::rspp::refusal;
 
 /// The events of a client.
 #[derive(Debug, Deserialize)]
@@ -73,4 +77,16 @@ pub(super) fn read(text: &str) -> (Option<String>, Result<FromClient, Wrong>) {
     let event_id = value.get("event_id").and_then(Value::as_str).map(str::to_owned);
     let event = serde_json::from_value(value).map_err(|error| Wrong::new("invalid_event", &error.to_string()));
     (event_id, event)
+}
+
+/// The caller's words open no turn, or not yet. That somebody only said "uh-huh" is no error.
+pub(super) fn turned_away(signal: &Signal) -> Option<Value> {
+    let (reason, retry_after_ms) = refusal(signal);
+    let code = reason.filter(|reason| *reason != RejectReason::Backchannel.name())?;
+    let message = match retry_after_ms {
+        Some(after) => format!("no answer yet: {code}; tried again in {after} ms"),
+        None => format!("no answer to this: {code}"),
+    };
+    let error = json!({"type": "server_error", "code": code, "message": message, "param": null, "event_id": null});
+    Some(json!({"type": "error", "error": error}))
 }

@@ -1,3 +1,5 @@
+use rspp_specs::admission::RejectReason;
+
 use super::*;
 use crate::transport::conformance::{Peer, Reads, check};
 
@@ -111,6 +113,7 @@ impl Line {
             plan: rspp_specs::plan::PlanHash("plan".into()),
             generation: rspp_specs::ids::Generation(1),
             text: "hello".into(),
+            opener: rspp_specs::timeline::Opener::Caller,
             understood: true,
             speech_end: None,
         };
@@ -235,4 +238,22 @@ fn an_item_goes_where_the_client_wants_it() {
     let places: Vec<String> =
         added.map(|event| format!("{}<{}", event["previous_item_id"], event["item"]["id"])).collect();
     assert_eq!(places, [r#"null<"a""#, r#""a"<"b""#, r#"null<"c""#, r#""a"<"d""#, r#""b"<"e""#]);
+}
+
+#[test]
+fn who_gets_no_answer_is_told_why() {
+    let mut line = Line::new();
+    let refusal = |reason| rspp_specs::admission::Refusal {
+        reason,
+        point: rspp_specs::admission::AdmissionPoint::Enqueue,
+        fairness_key: "all".into(),
+    };
+    let before = line.said.len();
+    line.told(&Entry::Signal(None, Signal::Reject(refusal(RejectReason::Backchannel))));
+    assert_eq!(line.said.len(), before);
+    let put_off = Signal::Defer { refusal: refusal(RejectReason::NoQuota), retry_after: Some(Micros::from_ms(90)) };
+    line.told(&Entry::Signal(None, put_off));
+    let error = &line.said.last().expect("it is told")["error"];
+    assert_eq!(error["code"], "no_quota");
+    assert_eq!(error["message"], "no answer yet: no_quota; tried again in 90 ms");
 }

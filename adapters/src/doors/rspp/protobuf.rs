@@ -132,6 +132,11 @@ fn from_told(told: &Told) -> from_server::Says {
         Told::Tool { key, name, state } => {
             Says::Tool(wire::Tool { key: key.clone(), name: name.clone(), state: (*state).to_owned() })
         }
-        Told::Signal { name, turn } => Says::Signal(wire::Signal { name: (*name).to_owned(), turn: *turn }),
+        Told::Signal { name, turn, reason, retry_after_ms } => Says::Signal(wire::Signal {
+            name: (*name).to_owned(),
+            turn: *turn,
+            reason: reason.map(str::to_owned),
+            retry_after_ms: *retry_after_ms,
+        }),
     }
 }

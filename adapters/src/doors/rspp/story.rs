@@ -81,6 +81,12 @@ pub enum Told {
         /// Of which turn.
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<u32>,
+        /// Why the caller's words open no turn, or not yet: of `reject`, `shed` and `defer`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        /// They are tried again by themselves after so long.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
     },
 }
 
@@ -181,10 +187,15 @@ impl Story {
         let tool = |key: &str, name: Option<&str>, state| {
             Some(Told::Tool { key: key.to_owned(), name: name.map(str::to_owned), state })
         };
+        if *signal == Signal::SessionReady {
+            // Where a session goes on afresh, nothing is under way.
+            *self = Self::default();
+        }
         match (signal, turn) {
-            (Signal::TurnOpen { text, .. }, Some(turn)) => {
+            (Signal::TurnOpen { text, opener, .. }, Some(turn)) => {
                 self.turn = Some(turn);
-                let text = Some(text.to_string());
+                // What nobody said is no caption of the caller's.
+                let text = opener.is_caller().then(|| text.to_string());
                 Some(Told::Turn { turn: turn.0, state: TurnChange::Open, text, reason: None })
             }
             (Signal::OutputAccepted, Some(turn)) => Some(Told::turn(turn, TurnChange::Speaking)),
@@ -204,7 +215,19 @@ impl Story {
             (Signal::ToolProposed { key, name }, _) => tool(key, Some(name), "proposed"),
             (Signal::ToolCommitted { key }, _) => tool(key, None, "committed"),
             (Signal::ToolRevoked { key }, _) => tool(key, None, "revoked"),
-            (signal, turn) => Some(Told::Signal { name: signal.name(), turn: turn.map(|turn| turn.0) }),
+            (signal, turn) => {
+                let (reason, retry_after_ms) = refusal(signal);
+                Some(Told::Signal { name: signal.name(), turn: turn.map(|turn| turn.0), reason, retry_after_ms })
+            }
         }
+    }
+}
+
+/// Why no turn opens, and after how many milliseconds that is tried again.
+pub(in crate::doors) fn refusal(signal: &Signal) -> (Option<&'static str>, Option<u64>) {
+    match signal {
+        Signal::Reject(refusal) | Signal::Shed(refusal) => (Some(refusal.reason.name()), None),
+        Signal::Defer { refusal, retry_after } => (Some(refusal.reason.name()), retry_after.map(|after| after.as_ms())),
+        _ => (None, None),
     }
 }

@@ -334,6 +334,12 @@ pub struct Signal {
     /// Of which turn.
     #[prost(uint32, optional, tag = "2")]
     pub turn: ::core::option::Option<u32>,
+    /// Why the caller's words open no turn, or not yet: of `reject`, `shed` and `defer`.
+    #[prost(string, optional, tag = "3")]
+    pub reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// They are tried again by themselves after so long.
+    #[prost(uint64, optional, tag = "4")]
+    pub retry_after_ms: ::core::option::Option<u64>,
 }
 /// Messages that were dropped, because the client did not read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use rspp_specs::admission::RejectReason;
 use rspp_specs::event::{ProviderResult, Request, Understanding};
 use rspp_specs::ids::InvocationId;
 use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Effect, Entry, Input, Signal};
 use serde_json::{Value, json};
+
+use crate::doors::rspp::refusal;
 
 /// A message's type and its data.
 pub(super) type Said = (&'static str, Value);
@@ -108,6 +111,7 @@ impl Story {
             Signal::ProviderError { outcome, .. } => {
                 vec![("error", json!({"error": format!("a provider failed: {}", outcome.name()), "fatal": false}))]
             }
+            Signal::Reject(_) | Signal::Shed(_) | Signal::Defer { .. } => turned_away(signal),
             _ => Vec::new(),
         }
     }
@@ -118,6 +122,18 @@ impl Story {
         let changed = std::mem::replace(&mut self.speaking, speaking) != speaking;
         if changed { vec![(says, Value::Null)] } else { Vec::new() }
     }
+}
+
+/// The caller's words open no turn, or not yet. That somebody only said "uh-huh" is no error.
+fn turned_away(signal: &Signal) -> Vec<Said> {
+    let (reason, retry_after_ms) = refusal(signal);
+    let Some(reason) = reason.filter(|reason| *reason != RejectReason::Backchannel.name()) else { return Vec::new() };
+    let mut data = json!({"error": format!("no answer to this: {reason}"), "fatal": false, "reason": reason});
+    if let Some(after) = retry_after_ms {
+        data["error"] = json!(format!("no answer yet: {reason}; tried again in {after} ms"));
+        data["retry_after_ms"] = json!(after);
+    }
+    vec![("error", data)]
 }
 
 /// Its time is the session's own, in seconds: there is no wall clock here.

@@ -1,3 +1,4 @@
+use rspp_specs::admission::{AdmissionPoint, Refusal, RejectReason};
 use rspp_specs::event::{ProviderResult, Request, Transcript, Understanding};
 use rspp_specs::ids::{InvocationId, RuntimeSequence};
 use rspp_specs::outcome::Outcome;
@@ -129,6 +130,7 @@ fn an_answer_is_told_in_the_words_of_rtvi() {
         let (utterance, watermark) = (rspp_specs::ids::UtteranceId(1), Micros(0));
         ProviderResult::Transcript(Transcript { utterance, understanding, text: text.into(), watermark })
     };
+    let refusal = |reason| Refusal { reason, point: AdmissionPoint::Enqueue, fairness_key: "all".into() };
     let entries = [
         invoke(stt, Request::Transcribe { media_start: Micros(0), preroll: Vec::new() }),
         provider(stt, transcript(Understanding::Partial, "when")),
@@ -143,6 +145,12 @@ fn an_answer_is_told_in_the_words_of_rtvi() {
         provider(tts, ProviderResult::End(Outcome::Success)),
         Entry::Signal(Some(TurnId(1)), Signal::PlayoutHold),
         Entry::Signal(Some(TurnId(1)), Signal::CancelAccepted { reason: rspp_specs::outcome::CancelReason::BargeIn }),
+        Entry::Signal(None, Signal::Reject(refusal(RejectReason::Backchannel))),
+        Entry::Signal(None, Signal::Shed(refusal(RejectReason::QueueFull))),
+        Entry::Signal(
+            None,
+            Signal::Defer { refusal: refusal(RejectReason::NoQuota), retry_after: Some(Micros(90_000)) },
+        ),
     ];
     for entry in &entries {
         rtvi.tell(Micros::from_ms(1_500), entry, &mut out);
@@ -166,6 +174,8 @@ bot-started-speaking null
 bot-tts-stopped null
 bot-output {"aggregated_by":"sentence","segment_id":3,"spoken_progress":{"accumulated_text":"At noon.","remaining_text":""},"spoken_status":"completed","text":"At noon.","will_be_spoken":true}
 bot-stopped-speaking null
+error {"error":"no answer to this: queue_full","fatal":false,"reason":"queue_full"}
+error {"error":"no answer yet: no_quota; tried again in 90 ms","fatal":false,"reason":"no_quota","retry_after_ms":90}
 "#;
 
 #[test]
