@@ -19,6 +19,7 @@ use super::worker::Message;
 use super::{Counts, Key, Opening, count};
 use crate::admission::LocalAdmission;
 use crate::drive::Schedule;
+use crate::onlooker::Watch;
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
 use crate::transport::{Audio, is_told};
 
@@ -50,7 +51,11 @@ pub(crate) struct Row {
     ended: bool,
     /// Its place among all calls, until it is over.
     seat: Option<Seat>,
+    watches: Watches,
 }
+
+/// Who looks on at a session.
+pub(crate) type Watches = Vec<Box<dyn Watch>>;
 
 /// What a row needs of its worker.
 pub(crate) struct Surroundings<'a> {
@@ -64,11 +69,19 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Row {
-    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: Opening, seat: Seat) -> Self {
+    pub(crate) fn new(
+        key: Key,
+        account: Slot,
+        outlet: Arc<Outlet>,
+        opening: Opening,
+        seat: Seat,
+        watches: Watches,
+    ) -> Self {
         let Opening { fairness_key, pipeline, tells, .. } = opening;
         Self {
             key,
             account,
+            watches,
             records: Vec::new(),
             behind: false,
             outlet,
@@ -92,6 +105,7 @@ impl Row {
         let mut records = std::mem::take(&mut self.records);
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
+            self.watches.iter_mut().for_each(|watch| watch.on(at, &entry));
             around.admission.on_entry(self.account, &entry);
             if self.is_mute {
                 continue;
@@ -122,8 +136,9 @@ impl Row {
         for running in self.running.values().filter(|running| !running.outlives_session()) {
             running.cancel();
         }
-        // Who hears that it is over finds its place free.
+        // Who hears that it is over finds its place free, and everything counted.
         drop(self.seat.take());
+        self.watches.clear();
         self.outlet.push_end(end);
         self.outlet.wake();
     }

@@ -27,7 +27,7 @@ use super::books::Books;
 use super::clock::Clock;
 use super::keeper::{Keeper, Tick, Waiting};
 use super::outlet::{End, Outlet};
-use super::row::{Row, Surroundings};
+use super::row::{Row, Surroundings, Watches};
 use super::seats::Seat;
 use super::wall::Wall;
 use super::{Counts, Key, Load, Opening, count, stopwatch};
@@ -37,7 +37,7 @@ use crate::recording::Place;
 /// To a worker.
 pub(crate) enum Message {
     /// A session begins.
-    Open(Key, Box<Opening>, Arc<Outlet>, Seat),
+    Open(Key, Box<Opening>, Arc<Outlet>, Seat, Watches),
     /// Something for a session.
     Input(Key, Input),
     /// The worker ends, and with it all that is left.
@@ -257,13 +257,13 @@ impl Worker {
                 count(&self.counts.inputs);
                 self.offer(key, input);
             }
-            Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
+            Message::Open(key, opening, outlet, seat, watches) => self.open(key, *opening, outlet, seat, watches),
             Message::Stop => self.stopping = true,
             Message::Written => {}
         }
     }
 
-    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat) {
+    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat, watches: Watches) {
         let takes_calls = self.keeper.as_ref().is_none_or(Keeper::takes_calls);
         let Some(slot) = takes_calls.then(|| self.core.reserve()).flatten() else {
             count(&self.counts.refused);
@@ -287,7 +287,7 @@ impl Worker {
         let index = slot.0 as usize;
         self.row_of.resize(self.row_of.len().max(index + 1), NOBODY);
         self.row_of[index] = row;
-        self.rows[row] = Some(Row::new(key, account, outlet, opening, seat));
+        self.rows[row] = Some(Row::new(key, account, outlet, opening, seat, watches));
         self.places.insert(key, (slot, row));
         self.offer(key, Input::SessionOpen(Box::new(open)));
         let reading = self.wall.reading(self.clock.now());
