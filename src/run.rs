@@ -219,7 +219,11 @@ pub fn describe(held: &Held, options: &Run) -> String {
     }
     for turn in &held.summary.turns {
         let _ = writeln!(text, "turn {}: caller: {}", turn.turn, caller_words(&turn.user_text, turn.unasked));
-        let first = turn.first_audio_ms.map_or_else(|| "no audio".to_owned(), |ms| format!("after {ms} ms"));
+        let first = match turn.first_audio_ms {
+            Some(ms) => format!("after {ms} ms"),
+            None if turn.unasked => "unasked".to_owned(),
+            None => "no audio".to_owned(),
+        };
         let _ = writeln!(text, "        agent ({first}): {}", turn.agent_text);
         if turn.heard_text != turn.agent_text {
             let _ = writeln!(text, "        heard: {}", turn.heard_text);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::pool::{Limits as PoolLimits, Pool};
-use rspp_adapters::bridge::{Bridge, Pipeline};
+use rspp_adapters::bridge::{Bridge, Outfit, Pipeline};
 use rspp_adapters::call::CallError;
 use rspp_adapters::interrupt::Interrupt;
 use rspp_adapters::notes::Notes;
@@ -184,7 +184,7 @@ pub fn serve(
     let pool = Pool::open(&plan, opener, options.pool, &notes).map_err(ServeError::Provider)?;
     let archive = options.record.as_ref().map(Archive::open).transpose()?;
     let recorded = archive.as_ref().map(|archive| (archive, options.log));
-    let bridge = bridge((options.workers, options.capacity), recorded, registry, &notes)?;
+    let bridge = bridge((options.workers, options.capacity), recorded, None, registry, &notes)?;
     let traces = options.traces.as_ref().map(|traces| Telemetry::start(traces, &notes)).transpose()?;
     let bridge = looked_on(bridge, traces.as_ref());
     let server = Options {
@@ -198,6 +198,7 @@ pub fn serve(
         recordings: options.record.clone(),
         notes,
         authority: None,
+        journal: None,
     };
     let mut server = Server::bind(server, Pipeline { plan, pool: Arc::new(pool) }, bridge)?;
     if let Some(livekit) = &options.livekit {
@@ -226,17 +227,21 @@ fn work_for(livekit: &LiveKit, folder: &Path) -> Result<worker::Options, ServeEr
 pub(crate) fn bridge(
     (workers, capacity): (usize, Capacity),
     archive: Option<(&Archive, LogSize)>,
+    journal_since: Option<u64>,
     registry: &Registry,
     notes: &Notes,
-) -> Result<Bridge, ArchiveError> {
+) -> Result<Bridge, ServeError> {
     let registry = registry.clone();
     let new_core = move || crate::core(registry.clone());
-    let Some((archive, size)) = archive else { return Ok(Bridge::start(workers, capacity, new_core)) };
-    for path in archive.recover()? {
-        notes.say(&format!("an earlier server did not end this recording: {}", path.display()));
+    let mut logs = Vec::new();
+    if let Some((archive, size)) = archive {
+        for path in archive.recover()? {
+            notes.say(&format!("an earlier server did not end this recording: {}", path.display()));
+        }
+        logs = archive.logs_of(workers, size, ExportLimits::default())?;
     }
-    let logs = archive.logs_of(workers, size, ExportLimits::default())?;
-    Bridge::recording(logs, capacity, new_core).map_err(|source| archive.failed(source))
+    let outfit = Outfit { workers, logs, journal_since };
+    Ok(Bridge::fitted(outfit, capacity, new_core).map_err(ServerError::System)?)
 }
 
 /// The same workers, traced.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rspp::adapters::failover::take_over;
 use rspp::adapters::scenario::Scenario;
-use rspp::specs::ids::{InvocationId, LeaseEpoch};
+use rspp::specs::ids::{InvocationId, LeaseEpoch, Slot};
 use rspp::specs::plan::Plan;
 use rspp::specs::time::Micros;
-use rspp::specs::timeline::{Entry, Input, Record, Signal, Takeover};
-use rspp::{Batch, Registry, compile, core};
+use rspp::specs::timeline::{Entry, Input, Record, Resume, SessionOpen, Signal, Takeover};
+use rspp::{Batch, Core, Registry, compile, core};
 
 /// The whole log of a golden scenario, and its plan.
 fn log(name: &str) -> (Arc<Plan>, Vec<Record>) {
@@ -100,6 +100,85 @@ fn what_died_is_lost_and_a_tool_goes_on_under_its_key() {
         assert!(!lost.contains(&InvocationId(0)));
     }
     assert_eq!(seen, (true, true), "calls of both kinds were in flight somewhere");
+}
+
+/// Begins a session afresh where it rests: what it writes then, and what it would carry.
+fn renew(worker: &mut Core, slot: Slot, open: &SessionOpen, now: Micros) -> Vec<Record> {
+    let (mut batch, mut records) = (Batch::default(), Vec::new());
+    batch.push(slot, Input::SessionOpen(Box::new(open.clone()))).expect("control always fits");
+    worker.tick(now, &mut batch, &mut records);
+    records.iter_mut().for_each(|record| record.slot = Slot(0));
+    records
+}
+
+/// What came from outside in one tick comes again.
+fn again(worker: &mut Core, slot: Slot, logged: &[Record], after: Micros) -> Vec<Record> {
+    let (mut batch, mut records) = (Batch::default(), Vec::new());
+    for record in logged {
+        if let Entry::Input(_, input) = &record.entry
+            && input.is_external()
+        {
+            batch.push(slot, input.clone()).expect("it fitted before");
+        }
+    }
+    worker.tick(logged[0].at + after, &mut batch, &mut records);
+    records.retain(|record| record.slot == slot);
+    records.iter_mut().for_each(|record| record.slot = Slot(0));
+    records
+}
+
+/// Wherever a session rests it may begin afresh, and from there on it is what one is that begins there on another worker: also
+/// one that has had others on the same slot.
+#[test]
+fn a_session_that_begins_afresh_is_one_that_begins_there_elsewhere() {
+    let mut rests = 0;
+    for name in ["plain-call", "interruption", "tool-committed", "provider-retry", "reconnect"] {
+        let (plan, log) = log(name);
+        for cut in cuts(&log) {
+            let mut here = core(Registry::new());
+            let slot = here.reserve().expect("the core is empty");
+            here.restore(slot, &log[..cut]).unwrap_or_else(|error| panic!("{error}"));
+            let Some(resume) = here.carry(slot) else { continue };
+            rests += 1;
+            let (ticks, sequence) = (resume.ticks, resume.sequence);
+            let open = SessionOpen { resume, ..SessionOpen::new("call", Arc::clone(&plan)) };
+            if rests % 4 != 1 {
+                // Each is as good as any, and they take a while.
+                continue;
+            }
+            let now = log[cut - 1].at + Micros::from_ms(1);
+            let first = renew(&mut here, slot, &open, now);
+            assert!(first.iter().all(|record| record.tick == ticks + 1), "numbers go on");
+            assert!(matches!(&first[0].entry, Entry::Input(of, _) if of.0 == sequence + 1), "numbers go on");
+            assert!(says(&first, "session_ready"), "{name}, after record {cut}");
+            let mut elsewhere = core(Registry::new());
+            let other = elsewhere.reserve().expect("the core is empty");
+            assert_eq!(renew(&mut elsewhere, other, &open, now), first, "{name}, after record {cut}");
+            for tick in log[cut..].chunk_by(|a, b| a.tick == b.tick).take(150) {
+                let after = Micros::from_ms(2);
+                let (one, two) = (again(&mut here, slot, tick, after), again(&mut elsewhere, other, tick, after));
+                assert_eq!(one, two, "{name}, after record {cut}");
+            }
+        }
+    }
+    assert!(rests > 20, "sessions rest: {rests}");
+}
+
+/// What it would begin with is not what it is: nothing happens.
+#[test]
+fn a_session_begins_afresh_only_from_where_it_stands() {
+    let (plan, log) = log("plain-call");
+    let cut = cuts(&log)[0];
+    let mut here = core(Registry::new());
+    let slot = here.reserve().expect("the core is empty");
+    here.restore(slot, &log[..cut]).unwrap_or_else(|error| panic!("{error}"));
+    let resume = here.carry(slot).expect("nothing was said yet");
+    let stale = SessionOpen {
+        resume: Resume { sequence: resume.sequence - 1, ..resume.clone() },
+        ..SessionOpen::new("call", plan)
+    };
+    let records = renew(&mut here, slot, &stale, Micros::from_ms(50));
+    assert!(says(&records, "refused") && !says(&records, "session_ready"), "{records:?}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn open(bridge: &Bridge, pipeline: &Pipeline, name: &str) -> Session {
         epoch: LeaseEpoch::default(),
         pipeline: pipeline.clone(),
         tells: true,
+        kept: None,
     };
     bridge.open(opening).expect("there is room")
 }

@@ -172,6 +172,14 @@ impl LocalAdmission {
         self.stale = true;
     }
 
+    /// A session begins afresh: it knows nothing of what it was told.
+    pub fn renew(&mut self, slot: Slot) {
+        if let Some(account) = self.sessions.get_mut(&slot) {
+            account.told = Some(Quota::Available);
+            (self.calm, self.stale) = (false, true);
+        }
+    }
+
     /// A session is gone, and all that it used is free.
     pub fn leave(&mut self, slot: Slot) {
         let Some(account) = self.sessions.remove(&slot) else { return };

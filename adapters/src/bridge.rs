@@ -11,6 +11,7 @@
 //!   thread of a provider ────────▲                └──▶ jobs ──▶ thread of a provider
 //! ```
 
+mod arrivals;
 mod books;
 mod clock;
 mod fair;
@@ -37,13 +38,14 @@ use rspp_specs::timeline::Input;
 
 use books::Books;
 pub use clock::Clock;
-use keeper::Keeper;
+use keeper::{Keeper, Keepers, Kept as KeptJournal};
 use outlet::Outlet;
 use pool::Pool;
 use seats::Seats;
 use worker::{Message, Worker};
 
 use crate::admission::{Capacity, Priority};
+use crate::journal::{Past, Pen};
 use crate::meters::Meters;
 use crate::onlooker::{Count, Onlooker};
 use crate::recording::KeptLog;
@@ -77,6 +79,28 @@ pub struct Opening {
     pub pipeline: Pipeline,
     /// Whether its transport tells what the session says.
     pub tells: bool,
+    /// Where it is kept for others to go on with, if it is.
+    pub kept: Option<Kept>,
+}
+
+/// A session that others can go on with, and that may come from others.
+pub struct Kept {
+    /// What it goes on from, if it was elsewhere.
+    pub past: Option<Arc<Past>>,
+    /// What writes its journal.
+    pub pen: Box<dyn Pen>,
+}
+
+/// What workers begin with.
+#[derive(Default)]
+pub struct Outfit {
+    /// Worker threads; where there are logs, one for each of them.
+    pub workers: usize,
+    /// Where sessions are recorded, before they do anything.
+    pub logs: Vec<KeptLog>,
+    /// When their time began, in microseconds since 1970, if sessions are kept for others: what they wrote is in the past of
+    /// those that go on with them.
+    pub journal_since: Option<u64>,
 }
 
 /// How many things happened, for metrics. All of the workers count here.
@@ -88,6 +112,14 @@ pub struct Counts {
     pub opened: AtomicU64,
     /// Sessions that were not taken, because there was no room.
     pub refused: AtomicU64,
+    /// Sessions that came from another worker.
+    pub taken_over: AtomicU64,
+    /// Sessions that could not be rebuilt from what another worker wrote.
+    pub not_rebuilt: AtomicU64,
+    /// Sessions whose journal another worker has taken: nothing more of them was done.
+    pub stale_writes: AtomicU64,
+    /// Sessions of which something could not be kept for others.
+    pub unkept: AtomicU64,
     /// Ticks.
     pub ticks: AtomicU64,
     /// Inputs that came in.
@@ -212,8 +244,8 @@ impl Bridge {
     /// Starts so many workers, each with a core of its own that `new_core` makes on its thread. Together they take on what
     /// `capacity` says, and no more. Nothing is recorded.
     pub fn start(workers: usize, capacity: Capacity, new_core: impl Fn() -> Core + Send + Sync + 'static) -> Self {
-        let lanes = (0..workers.max(1)).map(|_| (Inbox::new(), None));
-        Self::of(lanes.collect(), capacity, new_core)
+        let lanes = (0..workers.max(1)).map(|_| (Inbox::new(), Keepers::default()));
+        Self::of(lanes.collect(), Clock::start(), capacity, new_core)
     }
 
     /// Starts a worker for each of these logs, to which it writes what its sessions do before they do it.
@@ -225,30 +257,49 @@ impl Bridge {
         capacity: Capacity,
         new_core: impl Fn() -> Core + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let keep = |log| {
+        Self::fitted(Outfit { logs, ..Outfit::default() }, capacity, new_core)
+    }
+
+    /// Starts workers with this outfit.
+    ///
+    /// # Errors
+    /// There is no thread for one that writes or exports.
+    pub fn fitted(
+        outfit: Outfit,
+        capacity: Capacity,
+        new_core: impl Fn() -> Core + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let Outfit { workers, logs, journal_since } = outfit;
+        let workers = if logs.is_empty() { workers.max(1) } else { logs.len() };
+        let mut logs = logs.into_iter();
+        let lane = |_| {
             let inbox = Inbox::new();
-            let keeper = Keeper::new(log, &inbox.sender)?;
-            Ok((inbox, Some(keeper)))
+            let log = logs.next().map(|log| Keeper::new(log, &inbox.sender)).transpose()?;
+            let journal = journal_since.map(|_| KeptJournal::new(&inbox.sender)).transpose()?;
+            Ok((inbox, Keepers { log, journal }))
         };
-        Ok(Self::of(logs.into_iter().map(keep).collect::<std::io::Result<_>>()?, capacity, new_core))
+        let lanes = (0..workers).map(lane).collect::<std::io::Result<_>>()?;
+        let clock = journal_since.map_or_else(Clock::start, Clock::since);
+        Ok(Self::of(lanes, clock, capacity, new_core))
     }
 
     fn of(
-        lanes: Vec<(Inbox, Option<Keeper>)>,
+        lanes: Vec<(Inbox, Keepers)>,
+        clock: Clock,
         capacity: Capacity,
         new_core: impl Fn() -> Core + Send + Sync + 'static,
     ) -> Self {
-        let (clock, counts) = (Clock::start(), Arc::new(Counts::default()));
+        let counts = Arc::new(Counts::default());
         let new_core = Arc::new(new_core);
         let books = books::Shared::new(capacity, lanes.len());
-        let lanes = lanes.into_iter().enumerate().map(|(number, (inbox, keeper))| {
+        let lanes = lanes.into_iter().enumerate().map(|(number, (inbox, keepers))| {
             let books = Books::new(&books, number);
             let (load, new_core, counts) = (Arc::new(Load::default()), Arc::clone(&new_core), Arc::clone(&counts));
             let (shown, Inbox { sender, messages }) = (Arc::clone(&load), inbox);
             let own = sender.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || Worker::new(new_core(), clock, (own, messages), load, counts, books, keeper).run());
+                .spawn(move || Worker::new(new_core(), clock, (own, messages), load, counts, books, keepers).run());
             Lane { inbox: sender, load: shown, thread: thread.ok() }
         });
         let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);
@@ -313,7 +364,7 @@ impl Bridge {
     /// # Errors
     /// There is no room.
     pub fn open(&self, opening: Opening) -> Result<Session, NoRoom> {
-        let seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
+        let mut seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
         let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed));
         let fewest = fewest.ok_or(NoRoom::Worker)?;
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
@@ -324,8 +375,8 @@ impl Bridge {
         fewest.load.sessions.fetch_add(1, Ordering::Relaxed);
         let meters: &dyn Onlooker = &*self.meters;
         let onlookers = std::iter::once(meters).chain(self.onlookers.iter().map(|onlooker| &**onlooker));
-        let watches = onlookers.map(|onlooker| onlooker.begin(&opening.session, &opening.pipeline.plan)).collect();
-        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet, seat, watches)).is_err() {
+        seat.watches = onlookers.map(|onlooker| onlooker.begin(&opening.session, &opening.pipeline.plan)).collect();
+        if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet, seat)).is_err() {
             fewest.load.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(NoRoom::Worker);
         }
@@ -373,6 +424,17 @@ impl Session {
     /// Its worker's time.
     pub fn now(&self) -> Micros {
         self.clock.now()
+    }
+
+    /// Gives it up as it stands, for another worker to go on with: nothing more is heard of it here. Gives whether its worker
+    /// has heard that; what it has done by then is in its journal, and what it does later is not done.
+    pub fn release(&self) -> bool {
+        self.inbox.try_send(Message::Release(self.key)).is_ok()
+    }
+
+    /// Has it go on with another version, as soon as it is at rest. Gives whether its worker has heard that.
+    pub fn change(&self, to: Pipeline) -> bool {
+        self.inbox.try_send(Message::Change(self.key, to)).is_ok()
     }
 
     /// Gives it an input, without waiting.

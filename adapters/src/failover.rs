@@ -36,9 +36,14 @@ pub enum TakeoverError {
     /// No slot is free.
     #[error("the worker is full; give the session to another one")]
     Full,
-    /// It did not come to stand where its log ends.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
+    /// It did not come to stand where its log ends. It stands on its slot in a state of which nothing is known.
+    #[error("{error}")]
+    Restore {
+        /// Where it stands.
+        slot: Slot,
+        /// Why.
+        error: RestoreError,
+    },
 }
 
 /// Brings a session to where its log ends, under a new lease.
@@ -47,7 +52,7 @@ pub enum TakeoverError {
 /// The worker is full, or the log is not one that this program would write. Then nothing may be done in the session's name.
 pub fn take_over(core: &mut Core, log: &[Record], epoch: LeaseEpoch) -> Result<TakenOver, TakeoverError> {
     let slot = core.reserve().ok_or(TakeoverError::Full)?;
-    core.restore(slot, log)?;
+    core.restore(slot, log).map_err(|error| TakeoverError::Restore { slot, error })?;
     let asked = tools_asked_for(log);
     let in_flight = core.in_flight(slot);
     let again = in_flight.iter().filter_map(|id| asked.get(id)).map(|effect| (*effect).clone()).collect();

@@ -17,6 +17,7 @@ pub mod failover;
 pub mod http;
 pub mod input_file;
 pub mod interrupt;
+pub mod journal;
 pub mod lease;
 pub mod loudspeaker;
 pub mod memory;

@@ -218,7 +218,8 @@ impl Scenario {
     /// Names an input that says nothing, or too much.
     pub fn schedule(&self, plan: &Arc<Plan>) -> Result<Schedule, ScenarioError> {
         let mut schedule = Schedule::default();
-        let open = SessionOpen { resume: self.resume, ..SessionOpen::new(self.name.as_str(), Arc::clone(plan)) };
+        let open =
+            SessionOpen { resume: self.resume.clone(), ..SessionOpen::new(self.name.as_str(), Arc::clone(plan)) };
         schedule.put(Micros(0), Input::SessionOpen(Box::new(open)));
         for input in &self.inputs {
             schedule.put(Micros::from_ms(input.at_ms), input.input()?);

@@ -3,10 +3,12 @@
 //! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
 //! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
 //! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
-//! the life of one peer and `socket` what it is heard by, `parking` keeps sessions whose connection is lost, and `reception`
+//! the life of one peer and `socket` what it is heard by, `arrival` begins its session or goes on with one of another server,
+//! `parking` keeps sessions whose connection is lost, and `reception`
 //! is for peers that come by other ways.
 
 mod accept;
+mod arrival;
 mod attendant;
 mod authority;
 mod console;
@@ -26,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use rspp_specs::timeline::DEFAULT_FAIRNESS_KEY;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use authority::{Authority, Begun, Witness};
@@ -36,13 +38,13 @@ pub use reception::{Companion, Place, Reception};
 pub use routes::{DOORS, Door, Knock, Opens};
 pub use socket::{Came, Gone, Socket};
 
-use crate::admission::Priority;
-use crate::bridge::{Bridge, NoRoom, Opening, Pipeline};
+use crate::bridge::{Bridge, Pipeline};
+use crate::journal::Journal;
 use crate::notes::Notes;
 use crate::telephony::Telephones;
 use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
-use crate::transport::{Refusal, RefusalCode};
-use authority::{Alone, Guest};
+use crate::transport::RefusalCode;
+use authority::Alone;
 use parking::Parking;
 
 /// What is served, and how.
@@ -67,6 +69,8 @@ pub struct Options {
     pub notes: Notes,
     /// Who says under which lease, and with which version, a session begins; nobody is asked, if there is none.
     pub authority: Option<Box<dyn Authority>>,
+    /// Where sessions that have a lease are kept, for other servers to go on with.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 /// Who is let in.
@@ -126,6 +130,7 @@ struct House {
     /// Of a fleet's worker, the first that it had.
     pipeline: Pipeline,
     authority: Box<dyn Authority>,
+    journal: Option<Arc<dyn Journal>>,
     limits: Limits,
     parking: Parking,
     allowed_origins: Vec<String>,
@@ -137,7 +142,9 @@ struct House {
     recordings: recorded::Folder,
     notes: Notes,
     traffic: Traffic,
-    /// No new calls; those that are there come to an end.
+    /// So many calls look for another server at the same time.
+    moving: Semaphore,
+    /// No new calls; those that are there come to an end, or go to other servers.
     draining: CancellationToken,
     /// Nobody is waited for any more.
     over: CancellationToken,
@@ -174,8 +181,8 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, allowed_origins, entry, graph, telephones, recordings, notes, authority } =
-            options;
+        let Options { listen, tls, limits, allowed_origins, entry, graph, telephones, recordings, .. } = options;
+        let Options { notes, authority, journal, .. } = options;
         let authority = authority.unwrap_or_else(|| Box::new(Alone(pipeline.clone())));
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
@@ -203,6 +210,7 @@ impl Server {
             bridge,
             pipeline,
             authority,
+            journal,
             limits,
             parking: Parking::default(),
             allowed_origins,
@@ -213,6 +221,7 @@ impl Server {
             recordings: recorded::Folder::new(recordings.filter(|_| is_private)),
             notes,
             traffic: Traffic::default(),
+            moving: Semaphore::new(MAX_MOVING),
             draining: CancellationToken::new(),
             over: CancellationToken::new(),
         };
@@ -254,6 +263,8 @@ impl Server {
     }
 }
 
+/// Calls that look for another server at the same time.
+const MAX_MOVING: usize = 4;
 /// How long a request's body may take.
 const READING: Duration = Duration::from_secs(5);
 /// How long a goodbye may take when nobody is waited for any more.
@@ -280,32 +291,5 @@ impl House {
             Some(checked) => checked.map(Some),
             None => Err(TokenError::Missing),
         }
-    }
-
-    /// Opens a session for a caller.
-    fn open(&self, claims: Option<&Claims>, tells: bool) -> Result<Guest, Refusal> {
-        let refused = |error: TokenError| Refusal::fatal(RefusalCode::Unauthorized, error.to_string());
-        let begun = self.authority.begin(claims)?;
-        let (session, tenant) = match claims {
-            Some(claims) => {
-                self.guard.spend(claims, token::now()).map_err(refused)?;
-                (claims.session.clone(), claims.tenant.as_str())
-            }
-            None => (format!("call-{}", routes::random_name()), DEFAULT_FAIRNESS_KEY),
-        };
-        let session: Arc<str> = begun.session.unwrap_or(session).into();
-        let opening = Opening {
-            session,
-            fairness_key: tenant.into(),
-            priority: claims.map_or(Priority::Interactive, |claims| claims.priority),
-            epoch: begun.epoch,
-            pipeline: begun.pipeline,
-            tells,
-        };
-        let session = self.bridge.open(opening).map_err(|error| {
-            let code = if matches!(error, NoRoom::Tenant { .. }) { RefusalCode::OverQuota } else { RefusalCode::Full };
-            Refusal::fatal(code, error.to_string())
-        })?;
-        Ok(Guest::new(session, begun.witness))
     }
 }

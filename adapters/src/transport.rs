@@ -35,6 +35,7 @@ use rspp_specs::ids::TurnId;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{EgressEpoch, Entry, Input, PlayoutAck};
 
+use crate::journal::Past;
 pub use memory::{MemoryTransport, TransportTimes};
 
 /// One message on the wire.
@@ -326,6 +327,12 @@ pub trait Transport: Send {
     /// What the connection before knew, before this one is bound to its session.
     fn adopt(&mut self, parked: Box<dyn Any + Send>) {
         drop(parked);
+    }
+
+    /// The session was with another server: what that one wrote of it, before this is bound to it. Who comes back there is told
+    /// what it has missed, as if it had come back to the same server.
+    fn recall(&mut self, past: &Past) {
+        let _ = past;
     }
 
     /// The line is over: its last words.

@@ -299,7 +299,8 @@ fn write_unasked(text: &mut String, policy: &TurnPolicy) -> std::fmt::Result {
     }
     if let Some(SilencePolicy { after, prompt, times, then_end }) = &policy.silence {
         let then = if *then_end { "then the session ends" } else { "then it waits for the caller" };
-        writeln!(text, "After {after} ms in which nobody speaks, {}; {times} times at most, {then}.", says(prompt))?;
+        let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+        writeln!(text, "After {after} ms in which nobody speaks, {}; {times} at most, {then}.", says(prompt))?;
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rspp_specs::dataflow::{Ask, Directive, Flushed};
+use rspp_specs::dataflow::{Ask, ControlRow, Directive, Flushed, Row};
 use rspp_specs::ids::{InvocationId, LeaseEpoch, Slot};
 use rspp_specs::limits::MAX_WORKER_SESSIONS;
 use rspp_specs::meter::{Meter, Overrun};
 use rspp_specs::plan::Shape;
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Entry, Holder, Input, Record, SessionOpen, Signal, TurnState};
+use rspp_specs::timeline::{Entry, Holder, Input, Record, Resume, SessionOpen, Signal, TurnState};
 use timely::communication::Allocator;
 use timely::communication::allocator::Thread;
 use timely::worker::Worker;
@@ -143,8 +143,14 @@ impl Core {
         session.map_or_else(Vec::new, |session| session.invocations.ids().collect())
     }
 
-    /// Brings a session that another worker held to where its log ends: whole ticks, from its beginning. Nothing that the
-    /// log wants done is to be done again. Timers that came due since fire in the next tick, which is to bring the
+    /// From what a session could go on, if it is at rest: its durable state. As the first input of its next tick, a
+    /// `SessionOpen` that has it begins the session afresh there, with the plan that it brings.
+    pub fn carry(&self, slot: Slot) -> Option<Resume> {
+        self.sessions.get(slot.0 as usize)?.session.as_ref()?.carry()
+    }
+
+    /// Brings a session that another worker held to where its log ends: whole ticks, from its beginning or from where it
+    /// went on from what it carried. Nothing that the log wants done is to be done again. Timers that came due since fire in the next tick, which is to bring the
     /// [`Takeover`](rspp_specs::timeline::Takeover). Other sessions take no part.
     ///
     /// # Errors
@@ -223,6 +229,10 @@ impl Core {
                 self.open_session(now, slot, open, timeline);
                 return;
             }
+            Input::SessionOpen(open) if self.carry(slot).is_some_and(|carried| carried == open.resume) => {
+                self.renew_session(now, slot, open, timeline);
+                return;
+            }
             input => input,
         };
         self.with(now, slot, timeline, |session, desk| {
@@ -242,6 +252,21 @@ impl Core {
             session.say(desk, Signal::SessionReady);
             session.greet(desk);
         });
+    }
+
+    /// A session that is at rest goes on from what it carries. Nothing else of it stays, so that it is what one would be that
+    /// begins there elsewhere.
+    fn renew_session(&mut self, now: Micros, slot: Slot, open: Box<SessionOpen>, timeline: &mut Vec<Record>) {
+        self.timers.cancel_all(slot);
+        let place = &mut self.sessions[slot.0 as usize];
+        if let Some(session) = place.session.take() {
+            place.fence = session.fence;
+            // It stands before the input that begins anew: what is over is through when that begins.
+            let (cause, directive) = (session.last_sequence(), Directive::Finish);
+            let row = Row::Control(ControlRow { slot, cause, at: now, directive });
+            self.flows[session.shape as usize].control.push(row);
+        }
+        self.open_session(now, slot, open, timeline);
     }
 
     /// The dataflow of a plan's shape, built if this worker has none yet.

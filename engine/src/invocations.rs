@@ -119,6 +119,16 @@ impl Invocations {
         Some(id)
     }
 
+    /// The number of the last one.
+    pub(crate) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// Whether none is in flight, and none waits to be tried again.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.waiting.is_empty()
+    }
+
     /// How many more there may be.
     pub(crate) fn room(&self) -> usize {
         MAX_SESSION_INVOCATIONS.saturating_sub(self.rows.len() + self.waiting.len())

@@ -393,6 +393,11 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
+    /// One that goes on.
+    pub(crate) fn resume(context: &[ContextEntry]) -> Self {
+        Self { entries: context.to_vec() }
+    }
+
     pub(crate) fn push(&mut self, entry: ContextEntry) {
         if self.entries.len() == MAX_CONTEXT_ENTRIES {
             self.entries.remove(0);

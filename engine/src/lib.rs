@@ -28,6 +28,7 @@ mod node_set;
 mod queue;
 mod recording;
 mod recovery;
+mod renewal;
 mod results;
 mod session;
 mod takeover;

@@ -63,8 +63,8 @@ pub(crate) struct Session {
     /// What would end the turn, of all that this tick brought.
     pub(crate) end: Option<End>,
     pub(crate) fence: Fence,
-    /// The slot's generation when the session began. The timeline counts from here, so that it does not depend on
-    /// who used the slot before.
+    /// The slot's generation when the session began, wherever that was. The timeline counts from here, so that it does not
+    /// depend on who used the slot before.
     first_generation: Generation,
     pub(crate) turns: u32,
     pub(crate) speech: CallerSpeech,
@@ -191,20 +191,20 @@ impl Session {
             plan,
             shape,
             nodes,
-            tick: 0,
+            tick: open.resume.ticks,
             touched_in: 0,
-            sequence: 0,
+            sequence: open.resume.sequence,
             turns: open.resume.turns,
             fence,
-            first_generation: fence.generation(),
+            first_generation: Generation(fence.generation().0.wrapping_sub(open.resume.generations)),
             turn: None,
             speech: CallerSpeech::default(),
             invocations: Invocations::resume(open.resume.invocations),
             queue: Queue::new(),
             derived: VecDeque::new(),
             playback: None,
-            conversation: Conversation::default(),
-            egress: EgressEpoch::default(),
+            conversation: Conversation::resume(&open.resume.context),
+            egress: EgressEpoch(open.resume.clears),
             fenced_frames: 0,
             end: None,
             draining: false,
@@ -305,7 +305,16 @@ impl Session {
 
     /// A capability's generation, as the session's timeline counts it.
     pub(crate) fn generation_of(&self, capability: TurnCapability) -> Generation {
-        Generation(capability.generation().0 - self.first_generation.0)
+        self.since_first(capability.generation())
+    }
+
+    fn since_first(&self, generation: Generation) -> Generation {
+        Generation(generation.0.wrapping_sub(self.first_generation.0))
+    }
+
+    /// How often a capability of the session was minted or voided.
+    pub(crate) fn generations(&self) -> u32 {
+        self.since_first(self.fence.generation()).0
     }
 
     /// The active turn, if there is one.

@@ -21,6 +21,13 @@ pub(crate) struct Silence {
     unanswered: u32,
 }
 
+impl Silence {
+    /// Whether the agent has spoken into it, and waits for an answer.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unanswered > 0
+    }
+}
+
 impl Session {
     /// The session begins; the agent may speak first. One that began elsewhere was greeted there.
     pub(crate) fn greet(&mut self, desk: &mut Desk<'_>) {

@@ -63,6 +63,8 @@ impl Entry {
 fn of_input(input: &Input) -> DataClass {
     match input {
         Input::CallerAudio(_) => DataClass::AudioRaw,
+        // What was said before goes on with the session.
+        Input::SessionOpen(open) if !open.resume.context.is_empty() => DataClass::TextRaw,
         Input::UserText(_) | Input::Prompt(_) | Input::Derived(Derived::TurnOpenProposed(_)) => DataClass::TextRaw,
         Input::Provider(_, result) => match result {
             ProviderResult::Audio(_) => DataClass::AudioRaw,

@@ -55,6 +55,10 @@ pub(super) struct Worker {
     /// Room on the disk for what each worker thread has recorded and not exported yet.
     #[arg(long, value_name = "MB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(4..=65_536))]
     record_log: u64,
+    /// Keep each call in this folder, which all workers share, while it runs: when a worker is lost, another one goes on with its
+    /// calls and their conversations. Everything that is said is in there, until the call ends.
+    #[arg(long, value_name = "FOLDER")]
+    journal: Option<PathBuf>,
     /// Let in, while the control plane is away, whoever has a token signed by this key; may be given several times.
     #[arg(long, value_name = "PUBLIC.pem")]
     token_key: Vec<PathBuf>,
@@ -92,6 +96,7 @@ impl Worker {
             workers: self.workers,
             record: self.record,
             log: LogSize::of(self.record_log << 20),
+            journal: self.journal,
             token_keys,
             allowed_origins: self.allow_origin,
             traces: rspp_telemetry::Options::of(self.otlp),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rspp_adapters::bridge::Pipeline;
 use rspp_adapters::server::{Authority, Begun, Witness};
 use rspp_adapters::token::{Claims, LeaseClaim};
 use rspp_adapters::transport::{Refusal, RefusalCode};
@@ -13,9 +14,11 @@ use rspp_controlplane::plane::PIPELINE;
 use rspp_controlplane::rollout::{Revision, choose};
 use rspp_controlplane::session::State;
 use rspp_controlplane::time::Millis;
-use rspp_controlplane::wire::{Heartbeat, Pulse, SessionReport, View, WhenStale};
+use rspp_controlplane::wire::{Done, Heartbeat, Pulse, SessionReport, View, WhenStale};
 use rspp_specs::ids::LeaseEpoch;
+use rspp_specs::plan::PlanHash;
 
+use super::client::Client;
 use super::shelf::Shelf;
 
 /// A worker's seat.
@@ -23,6 +26,8 @@ pub struct Seat {
     name: String,
     pipeline: String,
     shelf: Arc<Shelf>,
+    /// The control plane, for what can't wait for the next heartbeat.
+    plane: Client,
     began: Instant,
     known: Mutex<Known>,
 }
@@ -49,6 +54,10 @@ struct Known {
 struct Here {
     epoch: u64,
     over: bool,
+    /// Which version it runs, or is about to.
+    digest: String,
+    /// By what the rollout chooses.
+    chosen_by: String,
 }
 
 /// Reports that wait at most, while the control plane is away; the oldest names go first.
@@ -56,7 +65,7 @@ const MAX_NEWS: usize = 10_000;
 
 impl Seat {
     /// Of a worker that has seen its first view, and has no lease yet.
-    pub fn new(name: &str, pipeline: &str, shelf: Arc<Shelf>, view: View) -> Self {
+    pub fn new(name: &str, pipeline: &str, shelf: Arc<Shelf>, plane: Client, view: View) -> Self {
         let known = Known {
             terms: Terms::default(),
             tenure: None,
@@ -68,7 +77,7 @@ impl Seat {
             news: BTreeMap::new(),
         };
         let (name, pipeline) = (name.to_owned(), pipeline.to_owned());
-        Self { name, pipeline, shelf, began: Instant::now(), known: Mutex::new(known) }
+        Self { name, pipeline, shelf, plane, began: Instant::now(), known: Mutex::new(known) }
     }
 
     /// The worker's name.
@@ -260,9 +269,19 @@ impl Authority for Seated {
         // Two workers that nobody coordinates may be sent the same name: each calls it its own.
         let session = claims.lease.is_none().then(|| format!("{}.{}", claims.session, seat.name));
         let name = (claims.tenant.clone(), session.clone().unwrap_or_else(|| claims.session.clone()));
-        seat.known().sessions.insert(name.clone(), Here { epoch: epoch.0, over: false });
-        let witness = Box::new(Watch { seat: Arc::clone(seat), name, epoch: epoch.0 });
+        let here = Here { epoch: epoch.0, over: false, digest, chosen_by: claims.session.clone() };
+        seat.known().sessions.insert(name.clone(), here);
+        let witness = Arc::new(Watch { seat: Arc::clone(seat), name, epoch: epoch.0 });
         Ok(Begun { session, epoch, pipeline, witness: Some(witness) })
+    }
+
+    fn version_of(&self, plan: &PlanHash) -> Option<Pipeline> {
+        self.0.shelf.by_plan(plan)
+    }
+
+    fn gives_up(&self) -> bool {
+        let known = self.0.known();
+        known.ends || known.standing == Standing::Draining
     }
 
     fn is_ready(&self) -> Result<(), String> {
@@ -297,6 +316,33 @@ impl Witness for Watch {
     fn is_over(&self) -> bool {
         let known = self.seat.known();
         known.sessions.get(&self.name).is_none_or(|here| here.over || here.epoch != self.epoch)
+    }
+
+    fn next_version(&self) -> Option<Pipeline> {
+        let mut known = self.seat.known();
+        let Known { view, sessions, .. } = &mut *known;
+        let here = sessions.get_mut(&self.name).filter(|here| here.epoch == self.epoch)?;
+        let rollout = &rollout_of(view, &self.seat.pipeline)?.rollout;
+        let digest = choose(rollout, &self.seat.pipeline, &self.name.0, &here.chosen_by);
+        if view.form != View::FORM || digest == here.digest {
+            return None;
+        }
+        let pipeline = self.seat.shelf.get(digest)?;
+        digest.clone_into(&mut here.digest);
+        Some(pipeline)
+    }
+
+    fn offer(&self) -> Result<(), String> {
+        let (tenant, session) = self.name.clone();
+        let report = SessionReport { tenant, session, epoch: self.epoch, state: State::Released };
+        let told = self.seat.plane.post::<Done>("/v1/reports", &report);
+        told.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn on_given_up(&self) {
+        let mut known = self.seat.known();
+        known.news.remove(&self.name);
+        known.end(&self.name, self.epoch);
     }
 }
 

@@ -13,6 +13,7 @@ use rspp_adapters::provider::ProviderError;
 use rspp_compiler::Registry;
 use rspp_controlplane::registry::{Body, MAX_FOLDERS_UP};
 use rspp_controlplane::wire::Document;
+use rspp_specs::plan::PlanHash;
 
 use super::client::{AskError, Client};
 use crate::run::dialogue_of;
@@ -71,6 +72,12 @@ impl Shelf {
     pub fn get(&self, digest: &str) -> Option<Pipeline> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|(of, _)| of == digest).map(|(_, pipeline)| pipeline.clone())
+    }
+
+    /// The version with this plan, if it is there.
+    pub fn by_plan(&self, plan: &PlanHash) -> Option<Pipeline> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(_, pipeline)| pipeline.plan.hash() == plan).map(|(_, pipeline)| pipeline.clone())
     }
 
     /// A version, which is fetched if it is not there.

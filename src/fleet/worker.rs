@@ -15,6 +15,7 @@ use rspp_adapters::admission::Capacity;
 use rspp_adapters::bridge::Pipeline;
 use rspp_adapters::bridge::pool::Limits as PoolLimits;
 use rspp_adapters::interrupt::Interrupt;
+use rspp_adapters::journal::{Journal, JournalError, SharedFolder};
 use rspp_adapters::notes::Notes;
 use rspp_adapters::recording::{Archive, ArchiveError, LogSize};
 use rspp_adapters::server::{Entry, Limits, Options, Server, ServerError};
@@ -33,7 +34,7 @@ use super::client::{AskError, Client};
 use super::seat::{Seat, Seated, rollout_of};
 use super::shelf::{Shelf, ShelfError};
 use crate::drawing::graph_svg;
-use crate::serve::{bridge, looked_on};
+use crate::serve::{ServeError, bridge, looked_on};
 
 /// What a worker needs.
 #[derive(Clone, Debug)]
@@ -62,6 +63,8 @@ pub struct Worker {
     pub record: Option<PathBuf>,
     /// How large each worker thread's log is, from which recordings are cut.
     pub log: LogSize,
+    /// The folder that all workers share, from which each goes on with what another one had.
+    pub journal: Option<PathBuf>,
     /// Keys besides the control plane's own whose tokens let callers in, for when it is away.
     pub token_keys: Vec<PublicKey>,
     /// Pages of which hosts may connect.
@@ -90,6 +93,12 @@ pub enum WorkerError {
     /// Traces.
     #[error(transparent)]
     Traces(#[from] TelemetryError),
+    /// The folder that all workers share.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The worker's threads.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The control plane's key.
     #[error("the control plane gives a key that is none: it is of another version")]
     Key,
@@ -127,7 +136,8 @@ pub fn work(
     let Some((view, first)) = first_view(&patient, worker, interrupt, &notes)? else { return Ok(()) };
     let first = shelf.fetch(&first)?;
     let token_key = PublicKey::from_pem(&view.token_key).map_err(|_| WorkerError::Key)?;
-    let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), view));
+    let hasty = Client::new(&worker.control_plane, Some(&worker.key), BEAT_PATIENCE)?;
+    let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), hasty.clone(), view));
     // The server listens before callers are sent to it.
     let archive = worker.record.as_ref().map(Archive::open).transpose()?;
     let traces = worker.traces.as_ref().map(|traces| Telemetry::start(traces, &notes)).transpose()?;
@@ -135,7 +145,7 @@ pub fn work(
     let server = server(worker, registry, (first, token_key), &seat, kept, &notes)?;
     let address = server.address();
     let agent = Arc::new(Agent {
-        hasty: Client::new(&worker.control_plane, Some(&worker.key), BEAT_PATIENCE)?,
+        hasty,
         patient,
         registration: registration(worker, address),
         seat,
@@ -156,12 +166,12 @@ pub fn work(
     let _ending = interrupt.ending();
     on_ready(address);
     let have_ended = server.run(interrupt.asked(), worker.drain);
-    if let Some(traces) = traces {
-        traces.finish(LAST_MOMENTS);
-    }
     agent.over.store(true, Ordering::Release);
     // The last word on its sessions.
     let _ = lease.join();
+    if let Some(traces) = traces {
+        traces.finish(LAST_MOMENTS);
+    }
     if let Some(archive) = archive.filter(|_| have_ended) {
         archive.close()?;
     }
@@ -198,6 +208,8 @@ fn server(
     (archive, traces): (Option<&Archive>, Option<&Telemetry>),
     notes: &Notes,
 ) -> Result<Server, WorkerError> {
+    let journal = worker.journal.as_ref().map(SharedFolder::open).transpose()?;
+    let journal_since = journal.as_ref().map(SharedFolder::began_unix_us);
     let connections = usize::try_from(worker.capacity).unwrap_or(usize::MAX).saturating_add(SPARE_CONNECTIONS);
     let mut keys = vec![token_key];
     keys.extend(&worker.token_keys);
@@ -212,9 +224,10 @@ fn server(
         recordings: None,
         notes: notes.clone(),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
+        journal: journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>),
     };
     let recorded = archive.map(|archive| (archive, worker.log));
-    let bridge = bridge((worker.workers, worker.limits), recorded, registry, notes)?;
+    let bridge = bridge((worker.workers, worker.limits), recorded, journal_since, registry, notes)?;
     Ok(Server::bind(options, first, looked_on(bridge, traces))?)
 }
 

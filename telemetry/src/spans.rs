@@ -142,7 +142,8 @@ impl<S: FnMut(SpanData)> CallSpans<S> {
 
     fn on_input(&mut self, at: Micros, input: &Input) {
         match input {
-            Input::SessionOpen(open) => {
+            // It comes again where the session goes on with another version.
+            Input::SessionOpen(open) if !self.has_begun => {
                 (self.began, self.has_begun) = (at, true);
                 self.epoch = open.epoch;
             }

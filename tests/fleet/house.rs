@@ -99,7 +99,7 @@ impl Worker {
     /// One that holds calls of `tests/serve/pipeline.yaml`, which is to be rolled out.
     pub(crate) fn start(plane: &Plane, name: &str, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rspp"))
-            .args(["worker", "--name", name, "--pipeline", "served", "--drain", "5"])
+            .args(["worker", "--name", name, "--pipeline", "served"])
             .args(["--control-plane", &plane.url, "--key", &plane.key()])
             .args(more)
             .stderr(Stdio::piped())

@@ -20,6 +20,7 @@ use rspp_specs::timeline::Record;
 
 use super::Counts;
 use super::worker::Message;
+use crate::journal::Scribe;
 use crate::recording::{ExportCounts, ExporterThread, KeptLog, LogCounts, LogWriterThread, Place, WorkerLog};
 
 /// For so much of the log's queue one record may wait for the disk: so many that the queue is full before, and then some.
@@ -42,13 +43,22 @@ pub(crate) struct Keeper {
 
 /// Wakes the worker when more is written, if it wants to be woken.
 #[derive(Debug)]
-struct Wake {
+pub(super) struct Wake {
     is_wanted: AtomicBool,
     inbox: Sender<Message>,
 }
 
 impl Wake {
-    fn written(&self) {
+    pub(super) fn new(inbox: &Sender<Message>) -> Arc<Self> {
+        Arc::new(Self { is_wanted: AtomicBool::new(false), inbox: inbox.clone() })
+    }
+
+    /// The worker is about to sleep.
+    pub(super) fn want(&self) {
+        self.is_wanted.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn written(&self) {
         if self.is_wanted.swap(false, Ordering::SeqCst) {
             // A worker whose inbox is full does not sleep.
             let _ = self.inbox.try_send(Message::Written);
@@ -58,12 +68,60 @@ impl Wake {
 
 /// A tick whose effects have not been performed.
 pub(crate) struct Tick {
-    /// Up to where the log is to be written before; `None` if nothing is recorded.
-    place: Option<Place>,
+    written: Before,
     since: Micros,
     pub(crate) records: Vec<Record>,
     /// For each record, the row of its session.
     pub(crate) rows: Vec<usize>,
+}
+
+/// What is to be written before a tick's effects leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// Up to where the log, if there is one.
+    pub(crate) place: Option<Place>,
+    /// Up to where the journal, if anything of the tick goes there.
+    pub(crate) journal: Option<u64>,
+}
+
+/// Who keeps what a worker's sessions do.
+#[derive(Default)]
+pub(crate) struct Keepers {
+    pub(crate) log: Option<Keeper>,
+    pub(crate) journal: Option<Kept>,
+}
+
+/// A journal's scribe, and how it wakes the worker.
+pub(crate) struct Kept {
+    pub(crate) scribe: Scribe,
+    wake: Arc<Wake>,
+}
+
+impl Kept {
+    /// Begins to write.
+    pub(crate) fn new(inbox: &Sender<Message>) -> std::io::Result<Self> {
+        let wake = Wake::new(inbox);
+        let woken = Arc::clone(&wake);
+        Ok(Self { scribe: Scribe::spawn(move || woken.written())?, wake })
+    }
+}
+
+impl Keepers {
+    fn is_written(&self, before: Before) -> bool {
+        // Of calls that are given up nothing is done, so their ticks need not be kept for it.
+        let in_log =
+            |keeper: &Keeper| keeper.lost.is_some() || before.place.is_none_or(|place| keeper.log.is_written(place));
+        let in_journal = |kept: &Kept| before.journal.is_none_or(|tick| kept.scribe.is_written(tick));
+        self.log.as_ref().is_none_or(in_log) && self.journal.as_ref().is_none_or(in_journal)
+    }
+
+    /// Whether the worker may sleep: who waits for the disk is woken by it.
+    pub(crate) fn may_sleep(&self, waiting: &Waiting) -> bool {
+        let Some(before) = waiting.ticks.front().map(|tick| tick.written) else { return true };
+        self.log.iter().filter(|_| before.place.is_some()).for_each(|keeper| keeper.wake.want());
+        self.journal.iter().filter(|_| before.journal.is_some()).for_each(|kept| kept.wake.want());
+        !self.is_written(before)
+    }
 }
 
 /// Ticks whose effects wait, the oldest first.
@@ -80,20 +138,16 @@ impl Waiting {
     }
 
     /// A tick's records, and room for the next one's.
-    pub(crate) fn put(&mut self, now: Micros, place: Option<Place>, records: &mut Vec<Record>, rows: &mut Vec<usize>) {
+    pub(crate) fn put(&mut self, now: Micros, written: Before, records: &mut Vec<Record>, rows: &mut Vec<usize>) {
         let (empty, no_rows) = self.spare.pop().unwrap_or_default();
         let (records, rows) = (std::mem::replace(records, empty), std::mem::replace(rows, no_rows));
         self.records += records.len();
-        self.ticks.push_back(Tick { place, since: now, records, rows });
+        self.ticks.push_back(Tick { written, since: now, records, rows });
     }
 
     /// The next tick whose effects may leave.
-    pub(crate) fn pop(&mut self, now: Micros, keeper: Option<&Keeper>, counts: &Counts) -> Option<Tick> {
-        let place = self.ticks.front()?.place;
-        // Of calls that are given up nothing is done, so their ticks need not be kept for it.
-        let is_written =
-            |keeper: &Keeper| keeper.lost.is_some() || place.is_none_or(|place| keeper.log.is_written(place));
-        if !keeper.is_none_or(is_written) {
+    pub(crate) fn pop(&mut self, now: Micros, keepers: &Keepers, counts: &Counts) -> Option<Tick> {
+        if !keepers.is_written(self.ticks.front()?.written) {
             return None;
         }
         let tick = self.ticks.pop_front()?;
@@ -118,7 +172,7 @@ impl Keeper {
     /// Begins to write and to export.
     pub(crate) fn new(kept: KeptLog, inbox: &Sender<Message>) -> std::io::Result<Self> {
         let KeptLog { mut log, exporter } = kept;
-        let wake = Arc::new(Wake { is_wanted: AtomicBool::new(false), inbox: inbox.clone() });
+        let wake = Wake::new(inbox);
         let woken = Arc::clone(&wake);
         let writer = if log.has_writer() { None } else { Some(log.writer()?.spawn(move || woken.written())?) };
         let exporter = exporter.spawn()?;
@@ -155,13 +209,6 @@ impl Keeper {
     /// What a session is to be told that begins now.
     pub(crate) fn says(&self) -> RecorderReport {
         self.log.says()
-    }
-
-    /// Whether the worker may sleep: who waits for the disk is woken by it.
-    pub(crate) fn may_sleep(&self, waiting: &Waiting) -> bool {
-        let Some(place) = waiting.ticks.front().and_then(|tick| tick.place) else { return true };
-        self.wake.is_wanted.store(true, Ordering::SeqCst);
-        self.lost.is_none() && !self.log.is_written(place)
     }
 
     /// Now and then: what nobody outside notices is written too, and it is counted what was kept.

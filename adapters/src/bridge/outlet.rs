@@ -59,6 +59,10 @@ pub enum End {
     NoRoom,
     /// Its worker is gone.
     Stopped,
+    /// Another worker has it.
+    Moved,
+    /// It comes from another worker, and could not be rebuilt from what that one wrote.
+    NotRebuilt,
     /// What happens in it can't be kept.
     Unrecorded,
 }

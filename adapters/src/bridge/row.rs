@@ -9,17 +9,18 @@ use rspp_specs::event::{ProviderResult, Request};
 use rspp_specs::ids::{InvocationId, Slot};
 use rspp_specs::outcome::{AbortReason, Outcome};
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
+use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal};
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::{End, Outlet};
-use super::pool::{Client, Pool, Running, Taken, unbound};
+use super::pool::{Client, Running, Taken, unbound};
 use super::seats::Seat;
 use super::worker::Message;
-use super::{Counts, Key, Opening, count};
+use super::{Counts, Key, Opening, Pipeline, count};
 use crate::admission::LocalAdmission;
+use crate::doors::rspp::Tally;
 use crate::drive::Schedule;
-use crate::onlooker::Watch;
+use crate::journal::{Past, ToldBefore};
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
 use crate::transport::{Audio, is_told};
 
@@ -33,7 +34,16 @@ pub(crate) struct Row {
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
     pub(crate) outlet: Arc<Outlet>,
-    pool: Arc<Pool>,
+    session: Arc<str>,
+    pipeline: Pipeline,
+    /// The version that it is to go on with, once it is at rest.
+    pub(crate) next: Option<Pipeline>,
+    /// When something was said last, by anybody.
+    active_at: Micros,
+    /// Since when its journal's part is begun; before that it has none.
+    part_since: Option<Micros>,
+    /// What its client was told.
+    pub(crate) tally: Tally,
     /// With whom it shares what is scarce.
     fairness_key: Arc<str>,
     tells: bool,
@@ -49,13 +59,15 @@ pub(crate) struct Row {
     /// What it does is in no log: nothing of it leaves.
     is_mute: bool,
     ended: bool,
+    /// Others can go on with it.
+    is_kept: bool,
+    /// Another worker has it: nothing of it is done here any more.
+    pub(crate) is_elsewhere: bool,
+    /// What another worker had begun, and goes on here.
+    again: Vec<Effect>,
     /// Its place among all calls, until it is over.
     seat: Option<Seat>,
-    watches: Watches,
 }
-
-/// Who looks on at a session.
-pub(crate) type Watches = Vec<Box<dyn Watch>>;
 
 /// What a row needs of its worker.
 pub(crate) struct Surroundings<'a> {
@@ -68,26 +80,31 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) follow: &'a mut Vec<(Key, Input)>,
 }
 
+/// A journal's part that is longer than this ends where the session rests next: whoever goes on with the session does again
+/// what stands in it.
+const PART: Micros = Micros::from_ms(15_000);
+/// Nobody has said anything for so long: a caller who is about to speak may lose a syllable, so it is not asked for often.
+const LONG_QUIET: Micros = Micros::from_ms(500);
+/// The same, where another version waits.
+const QUIET: Micros = Micros::from_ms(100);
+
 impl Row {
-    pub(crate) fn new(
-        key: Key,
-        account: Slot,
-        outlet: Arc<Outlet>,
-        opening: Opening,
-        seat: Seat,
-        watches: Watches,
-    ) -> Self {
-        let Opening { fairness_key, pipeline, tells, .. } = opening;
+    pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: &Opening, seat: Seat) -> Self {
+        let Opening { session, fairness_key, pipeline, tells, .. } = opening;
         Self {
             key,
             account,
-            watches,
             records: Vec::new(),
             behind: false,
             outlet,
-            pool: pipeline.pool,
-            fairness_key,
-            tells,
+            session: Arc::clone(session),
+            pipeline: pipeline.clone(),
+            next: None,
+            active_at: Micros(0),
+            part_since: None,
+            tally: Tally::default(),
+            fairness_key: Arc::clone(fairness_key),
+            tells: *tells,
             seat: Some(seat),
             answered: Schedule::default(),
             is_in_line: false,
@@ -97,7 +114,60 @@ impl Row {
             lost: false,
             is_mute: false,
             ended: false,
+            is_kept: false,
+            is_elsewhere: false,
+            again: Vec::new(),
         }
+    }
+
+    /// It is kept for others to go on with.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Whether it is, and others have not gone on with it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept && !self.is_elsewhere
+    }
+
+    /// Others had it until now. What they began and did not end goes on here, once that it is here is written.
+    pub(crate) fn come_from(&mut self, past: &Past, again: Vec<Effect>, admission: &mut LocalAdmission) {
+        self.tally = Tally::from(past.told);
+        for Record { at, entry, .. } in &past.records {
+            admission.on_entry(self.account, entry);
+            self.tally.count(entry);
+            self.part_since.get_or_insert(*at);
+        }
+        self.again = again;
+    }
+
+    /// Its account in the worker's books.
+    pub(crate) fn account(&self) -> Slot {
+        self.account
+    }
+
+    /// Whether a part of its journal begins with this record, though it has one; and what its client had been told by then.
+    pub(crate) fn begins_part(&mut self, first: &Record) -> Option<ToldBefore> {
+        if !matches!(first.entry, Entry::Input(_, Input::SessionOpen(_))) {
+            return None;
+        }
+        self.part_since.replace(first.at).map(|_| self.tally.told())
+    }
+
+    /// Whether it should begin afresh, if it is at rest.
+    pub(crate) fn wants_renewal(&self, now: Micros) -> bool {
+        let quiet = now.since(self.active_at);
+        let is_long = self.is_kept() && self.part_since.is_some_and(|since| now.since(since) > PART);
+        !self.is_elsewhere && (self.next.is_some() && quiet >= QUIET || is_long && quiet >= LONG_QUIET)
+    }
+
+    /// With what it begins afresh; with the version that waits for it, if one does.
+    pub(crate) fn go_on_afresh(&mut self) -> SessionOpen {
+        if let Some(next) = self.next.take() {
+            self.pipeline = next;
+        }
+        let fairness_key = Arc::clone(&self.fairness_key);
+        SessionOpen { fairness_key, ..SessionOpen::new(Arc::clone(&self.session), Arc::clone(&self.pipeline.plan)) }
     }
 
     /// Does what a tick wants done. Gives how the session ended, if it has.
@@ -105,10 +175,14 @@ impl Row {
         let mut records = std::mem::take(&mut self.records);
         for Record { at, entry, .. } in records.drain(..) {
             self.note(&entry, around.counts);
-            self.watches.iter_mut().for_each(|watch| watch.on(at, &entry));
             around.admission.on_entry(self.account, &entry);
-            if self.is_mute {
+            if self.is_mute || self.is_elsewhere {
                 continue;
+            }
+            let watches = self.seat.iter_mut().flat_map(|seat| &mut seat.watches);
+            watches.for_each(|watch| watch.on(at, &entry));
+            if is_told(&entry) || matches!(entry, Entry::Effect(Effect::Transmit { .. })) {
+                self.active_at = at;
             }
             if self.tells && is_told(&entry) {
                 self.outlet.push_told(at, entry.clone());
@@ -118,11 +192,15 @@ impl Row {
             }
         }
         self.records = records;
+        if !(self.is_elsewhere || self.is_mute) {
+            std::mem::take(&mut self.again).into_iter().for_each(|effect| self.do_effect(effect, around));
+        }
         self.outlet.wake();
-        self.ended.then_some(match (self.is_mute, self.lost) {
-            (true, _) => End::Unrecorded,
-            (false, true) => End::Lost,
-            (false, false) => End::Done,
+        self.ended.then_some(match (self.is_elsewhere, self.is_mute, self.lost) {
+            (true, ..) => End::Moved,
+            (_, true, _) => End::Unrecorded,
+            (.., true) => End::Lost,
+            _ => End::Done,
         })
     }
 
@@ -136,9 +214,8 @@ impl Row {
         for running in self.running.values().filter(|running| !running.outlives_session()) {
             running.cancel();
         }
-        // Who hears that it is over finds its place free, and everything counted.
+        // Who hears that it is over finds its place free.
         drop(self.seat.take());
-        self.watches.clear();
         self.outlet.push_end(end);
         self.outlet.wake();
     }
@@ -208,7 +285,7 @@ impl Row {
     fn invoke(&mut self, id: InvocationId, binding: &Arc<str>, request: &Request, around: &mut Surroundings<'_>) {
         self.running.retain(|_, running| !running.is_over());
         let client = Client { session: self.key, key: &self.fairness_key, inbox: around.inbox };
-        match self.pool.invoke(&client, id, binding, request) {
+        match self.pipeline.pool.invoke(&client, id, binding, request) {
             Taken::AtOnce(provider) => {
                 self.at_once.insert(id, provider);
                 self.ask(id, around.now, |provider, answer| provider.invoke(request, answer));

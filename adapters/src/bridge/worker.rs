@@ -4,8 +4,9 @@
 //! does in one tick all that was due meanwhile: the pacer's playhead goes by the time and not by how often it was woken, so
 //! audio is handed on until it is as far ahead as it should be, and the caller has lost nothing.
 //!
-//! Where sessions are recorded, a tick's effects wait until it is written (`keeper`). A session that has ended has its
-//! slot no more, and its row as long as effects of it wait: so rows are numbered by themselves, and the books go by rows.
+//! Where sessions are recorded or kept for others to go on with, a tick's effects wait until it is written (`keeper`). A
+//! session that has ended has its slot no more, and its row as long as effects of it wait: so rows are numbered by themselves,
+//! and the books go by rows. `arrivals` has how sessions begin here and how they go elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,27 +20,30 @@ use rspp_specs::ids::Slot;
 use rspp_specs::limits::{MAX_TICK_DATA_INPUTS, MAX_TICK_SESSION_DATA_INPUTS};
 use rspp_specs::meter::Overrun;
 use rspp_specs::outcome::Outcome;
-use rspp_specs::recording::RecorderReport;
 use rspp_specs::time::{Lane, Micros};
-use rspp_specs::timeline::{Effect, Entry, Input, Record, SessionOpen, Signal};
+use rspp_specs::timeline::{Effect, Entry, Input, Record, Signal};
 
 use super::books::Books;
 use super::clock::Clock;
-use super::keeper::{Keeper, Tick, Waiting};
+use super::keeper::{Before, Keepers, Tick, Waiting};
 use super::outlet::{End, Outlet};
-use super::row::{Row, Surroundings, Watches};
+use super::row::{Row, Surroundings};
 use super::seats::Seat;
 use super::wall::Wall;
-use super::{Counts, Key, Load, Opening, count, stopwatch};
+use super::{Counts, Key, Load, Opening, Pipeline, count, stopwatch};
 use crate::admission::LocalAdmission;
 use crate::recording::Place;
 
 /// To a worker.
 pub(crate) enum Message {
     /// A session begins.
-    Open(Key, Box<Opening>, Arc<Outlet>, Seat, Watches),
+    Open(Key, Box<Opening>, Arc<Outlet>, Seat),
     /// Something for a session.
     Input(Key, Input),
+    /// A session is given up as it stands, for others to go on with.
+    Release(Key),
+    /// A session is to go on with another version.
+    Change(Key, Pipeline),
     /// The worker ends, and with it all that is left.
     Stop,
     /// More of its log is written.
@@ -56,37 +60,39 @@ const MAX_ANSWERS: usize = MAX_TICK_DATA_INPUTS / 2;
 const MAX_ANSWERS_OF_SESSION: usize = MAX_TICK_SESSION_DATA_INPUTS / 4;
 /// A worker that has nothing to do looks around so often.
 const LOOK_EVERY: Micros = Micros::from_ms(500);
+/// While sessions are to go over to another version, it looks whether they are at rest so often.
+pub(super) const LOOK_FOR_VERSIONS: Micros = Micros::from_ms(50);
 /// While inputs gather, it is looked so often whether the last tick is written.
 const LOOK_FOR_WRITTEN: Micros = Micros(100);
 /// Of a slot without a session.
-const NOBODY: usize = usize::MAX;
+pub(super) const NOBODY: usize = usize::MAX;
 
 /// One worker.
 pub(crate) struct Worker {
-    core: Core,
-    clock: Clock,
+    pub(super) core: Core,
+    pub(super) clock: Clock,
     messages: Receiver<Message>,
     /// For providers that answer from threads of their own.
     inbox: Sender<Message>,
-    load: Arc<Load>,
-    counts: Arc<Counts>,
+    pub(super) load: Arc<Load>,
+    pub(super) counts: Arc<Counts>,
     /// What this worker's sessions use, and what they are told of it.
-    admission: LocalAdmission,
+    pub(super) admission: LocalAdmission,
     /// What those of the other workers use.
     books: Books,
     /// Where each session is that has not ended: its slot in the core, and its row.
-    places: BTreeMap<Key, (Slot, usize)>,
-    rows: Vec<Option<Row>>,
-    free_rows: Vec<usize>,
+    pub(super) places: BTreeMap<Key, (Slot, usize)>,
+    pub(super) rows: Vec<Option<Row>>,
+    pub(super) free_rows: Vec<usize>,
     /// By slot, the row of who has it.
-    row_of: Vec<usize>,
+    pub(super) row_of: Vec<usize>,
     batch: Batch,
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     /// For each of these records, the row of its session.
-    records_of: Vec<usize>,
+    pub(super) records_of: Vec<usize>,
     /// Ticks whose effects are to be performed.
     waiting: Waiting,
-    keeper: Option<Keeper>,
+    pub(super) keepers: Keepers,
     /// Rows of which a tick has written something.
     touched: Vec<usize>,
     /// What did not fit into the last tick.
@@ -97,8 +103,12 @@ pub(crate) struct Worker {
     answered: VecDeque<Key>,
     /// Reactions of the last tick that computed for long.
     overruns: Vec<Overrun>,
-    wall: Wall,
+    pub(super) wall: Wall,
     looked_around: Micros,
+    /// When it was looked last which sessions are at rest.
+    pub(super) renewed: Micros,
+    /// Some session is to go over to another version.
+    pub(super) versions_wait: bool,
     pace: Pace,
     stopping: bool,
 }
@@ -140,7 +150,7 @@ impl Worker {
         load: Arc<Load>,
         counts: Arc<Counts>,
         books: Books,
-        keeper: Option<Keeper>,
+        keepers: Keepers,
     ) -> Self {
         Self {
             core: core.measured(stopwatch::meter()),
@@ -159,7 +169,7 @@ impl Worker {
             records: Vec::new(),
             records_of: Vec::new(),
             waiting: Waiting::default(),
-            keeper,
+            keepers,
             touched: Vec::new(),
             held: VecDeque::new(),
             follow: Vec::new(),
@@ -167,6 +177,8 @@ impl Worker {
             overruns: Vec::new(),
             wall: Wall::default(),
             looked_around: Micros(0),
+            renewed: Micros(0),
+            versions_wait: false,
             pace: Pace::default(),
             stopping: false,
         }
@@ -186,14 +198,17 @@ impl Worker {
             self.take_all(now, first);
             self.turn(now);
         }
-        if let Some(keeper) = &mut self.keeper {
+        if let Some(keeper) = &mut self.keepers.log {
             keeper.write_all();
         }
         self.perform_written(self.clock.now());
         for row in self.rows.iter_mut().flatten() {
             row.finish(End::Stopped);
         }
-        if let Some(keeper) = self.keeper {
+        if let Some(kept) = self.keepers.journal {
+            kept.scribe.stop();
+        }
+        if let Some(keeper) = self.keepers.log {
             keeper.stop();
         }
     }
@@ -201,9 +216,10 @@ impl Worker {
     /// Waits until there is something to do.
     fn wait(&self) -> Option<Message> {
         let now = self.clock.now();
-        let may_sleep = self.keeper.as_ref().is_none_or(|keeper| keeper.may_sleep(&self.waiting));
+        let may_sleep = self.keepers.may_sleep(&self.waiting);
+        let look_every = if self.versions_wait { LOOK_FOR_VERSIONS } else { LOOK_EVERY };
         let hurry = !(may_sleep && self.held.is_empty() && self.follow.is_empty() && self.answered.is_empty());
-        let at = self.core.next_deadline(now).unwrap_or(Micros(u64::MAX)).min(now + LOOK_EVERY);
+        let at = self.core.next_deadline(now).unwrap_or(Micros(u64::MAX)).min(now + look_every);
         if hurry || at <= now {
             return self.messages.try_recv().ok();
         }
@@ -227,6 +243,7 @@ impl Worker {
 
     /// Takes what waits, within bounds: what did not fit last time first.
     fn take_all(&mut self, now: Micros, first: Option<Message>) {
+        self.renew(now);
         for (key, _) in &self.held {
             if let Some(row) = self.places.get(key).and_then(|(_, row)| self.rows[*row].as_mut()) {
                 row.behind = false;
@@ -257,50 +274,22 @@ impl Worker {
                 count(&self.counts.inputs);
                 self.offer(key, input);
             }
-            Message::Open(key, opening, outlet, seat, watches) => self.open(key, *opening, outlet, seat, watches),
+            Message::Open(key, opening, outlet, seat) => self.open(key, *opening, outlet, seat),
+            Message::Release(key) => self.release(key),
+            Message::Change(key, to) => self.change(key, to),
             Message::Stop => self.stopping = true,
             Message::Written => {}
         }
     }
 
-    fn open(&mut self, key: Key, opening: Opening, outlet: Arc<Outlet>, seat: Seat, watches: Watches) {
-        let takes_calls = self.keeper.as_ref().is_none_or(Keeper::takes_calls);
-        let Some(slot) = takes_calls.then(|| self.core.reserve()).flatten() else {
-            count(&self.counts.refused);
-            self.load.sessions.fetch_sub(1, Ordering::Relaxed);
-            outlet.push_end(End::NoRoom);
-            outlet.wake();
-            return;
-        };
-        count(&self.counts.opened);
-        self.counts.sessions.fetch_add(1, Ordering::Relaxed);
-        let Opening { session, fairness_key, priority, epoch, pipeline, .. } = &opening;
-        let (fairness_key, epoch) = (Arc::clone(fairness_key), *epoch);
-        let row = self.free_rows.pop().unwrap_or_else(|| {
-            self.rows.push(None);
-            self.rows.len() - 1
-        });
-        let account = Slot(u32::try_from(row).expect("a worker has few sessions"));
-        self.admission.enter(account, Arc::clone(&fairness_key), *priority, epoch, 0);
-        let open = SessionOpen::new(Arc::clone(session), Arc::clone(&pipeline.plan));
-        let open = SessionOpen { fairness_key, epoch, ..open };
-        let index = slot.0 as usize;
-        self.row_of.resize(self.row_of.len().max(index + 1), NOBODY);
-        self.row_of[index] = row;
-        self.rows[row] = Some(Row::new(key, account, outlet, opening, seat, watches));
-        self.places.insert(key, (slot, row));
-        self.offer(key, Input::SessionOpen(Box::new(open)));
-        let reading = self.wall.reading(self.clock.now());
-        self.offer(key, Input::WallClock(reading));
-        let says = self.keeper.as_ref().map_or(RecorderReport::Relaxed, Keeper::says);
-        if says != RecorderReport::Relaxed {
-            self.offer(key, Input::Recorder(says));
-        }
+    /// What sits on this slot ends, and nobody hears of it.
+    pub(super) fn end_slot(&mut self, slot: Slot) {
+        self.batch.push(slot, Input::SessionEnd).unwrap_or_else(|error| unreachable!("control always fits: {error}"));
     }
 
     /// Puts an input into the tick, or behind what waits for the next. Control always fits, and overtakes data. What is
     /// for a session that has ended is dropped.
-    fn offer(&mut self, key: Key, input: Input) {
+    pub(super) fn offer(&mut self, key: Key, input: Input) {
         let Some((slot, row)) = self.places.get(&key).copied() else { return };
         let Some(row) = self.rows[row].as_mut() else { return };
         if row.behind && input.lane() == Lane::Data {
@@ -353,14 +342,16 @@ impl Worker {
         self.core.tick(now, &mut self.batch, &mut self.records);
         count(&self.counts.ticks);
         self.tell_overruns();
-        let place = self.keeper.as_mut().map(|keeper| keeper.append(&self.records));
-        self.hand_out(now, place);
+        let place = self.keepers.log.as_mut().map(|keeper| keeper.append(&self.records));
+        self.find_rows();
+        let journal = self.write_journal();
+        self.hand_out(now, Before { place, journal });
         if let Some(place) = place {
             self.give_up_what_waits(place);
         }
         self.perform_written(now);
         self.tell_admission();
-        if let Some(report) = self.keeper.as_mut().and_then(|keeper| keeper.measure(now)) {
+        if let Some(report) = self.keepers.log.as_mut().and_then(|keeper| keeper.measure(now)) {
             self.follow.extend(self.places.keys().map(|key| (*key, Input::Recorder(report))));
         }
         if now.since(self.looked_around) >= LOOK_EVERY {
@@ -375,31 +366,37 @@ impl Worker {
         self.rows.get(*row).and_then(Option::as_ref)
     }
 
-    /// Finds the rows of what the tick wrote. Two things of it wait for nothing: a gate closes, and who has ended gets no more
-    /// inputs.
-    fn hand_out(&mut self, now: Micros, place: Option<Place>) {
+    /// Finds the rows of what the tick wrote.
+    fn find_rows(&mut self) {
+        let row_of = |record: &Record| self.row_of.get(record.slot.0 as usize).copied().unwrap_or(NOBODY);
+        self.records_of.extend(self.records.iter().map(row_of));
+    }
+
+    /// Two things wait for nothing: a gate closes, and who has ended gets no more inputs.
+    fn hand_out(&mut self, now: Micros, written: Before) {
         if self.records.is_empty() {
             return;
         }
-        for record in &self.records {
-            let place = self.row_of.get(record.slot.0 as usize).copied().unwrap_or(NOBODY);
-            self.records_of.push(place);
-            let Some(row) = self.rows.get(place).and_then(Option::as_ref) else { continue };
+        for (record, place) in self.records.iter().zip(&self.records_of) {
+            let Some(row) = self.rows.get(*place).and_then(Option::as_ref) else { continue };
             match &record.entry {
                 Entry::Effect(Effect::ClearTransport { epoch, .. }) => row.outlet.fence(*epoch),
                 Entry::Signal(_, Signal::SessionEnded) => {
                     self.places.remove(&row.key);
+                    if let Some(kept) = self.keepers.journal.as_mut().filter(|_| row.is_kept()) {
+                        kept.scribe.erase(row.key);
+                    }
                 }
                 _ => {}
             }
         }
-        self.waiting.put(now, place, &mut self.records, &mut self.records_of);
+        self.waiting.put(now, written, &mut self.records, &mut self.records_of);
     }
 
     /// Where more waits for the log than may, the calls end, and nothing that is not in it leaves.
     fn give_up_what_waits(&mut self, place: Place) {
         let waiting = &self.waiting;
-        if self.keeper.as_mut().is_some_and(|keeper| keeper.gives_up(waiting, place)) {
+        if self.keepers.log.as_mut().is_some_and(|keeper| keeper.gives_up(waiting, place)) {
             self.rows.iter_mut().flatten().for_each(Row::mute);
             self.follow.extend(self.places.keys().map(|key| (*key, Input::SessionEnd)));
         }
@@ -407,7 +404,8 @@ impl Worker {
 
     /// Performs the effects of what is written.
     fn perform_written(&mut self, now: Micros) {
-        while let Some(tick) = self.waiting.pop(now, self.keeper.as_ref(), &self.counts) {
+        while let Some(tick) = self.waiting.pop(now, &self.keepers, &self.counts) {
+            self.heed_refusals();
             self.perform_tick(now, tick);
         }
     }
@@ -474,8 +472,11 @@ impl Worker {
         }
         let abandoned = self.rows.iter().flatten().filter(|row| row.outlet.take_abandoned()).map(|row| row.key);
         self.follow.extend(abandoned.map(|key| (key, Input::SessionEnd)));
-        if let Some(keeper) = &mut self.keeper {
+        if let Some(keeper) = &mut self.keepers.log {
             keeper.look_around(&self.counts);
+        }
+        if let Some(kept) = &self.keepers.journal {
+            self.counts.unkept.store(kept.scribe.failed(), Ordering::Relaxed);
         }
     }
 }

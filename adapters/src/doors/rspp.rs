@@ -22,10 +22,13 @@ use rspp_specs::ids::TurnId;
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES, MAX_UNHEARD_MS};
 use rspp_specs::outcome::{CancelReason, Cancellation};
 use rspp_specs::time::Micros;
-use rspp_specs::timeline::{AckOccasion, EgressEpoch, Entry, Input, PlayoutAck, Signal};
+use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Signal};
 
 use crate::audio::{CALL_RATE_HZ, Rechunker};
-use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
+use crate::journal::{Past, ToldBefore};
+use crate::transport::{
+    Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport, is_told,
+};
 use json::Json;
 use protobuf::Protobuf;
 pub(super) use story::refusal;
@@ -179,6 +182,97 @@ struct Kept {
     received_samples: u64,
 }
 
+/// Counts what a client is told of a session's log, so that one that comes back elsewhere is told the rest.
+#[derive(Default)]
+pub(crate) struct Tally {
+    story: Story,
+    told: ToldBefore,
+}
+
+impl Tally {
+    /// From there on.
+    pub(crate) fn from(told: ToldBefore) -> Self {
+        Self { story: Story::default(), told }
+    }
+
+    /// So far.
+    pub(crate) fn told(&self) -> ToldBefore {
+        self.told
+    }
+
+    /// What [`Kept::recall`] would make of an entry.
+    pub(crate) fn count(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Effect(Effect::ClearTransport { .. }) => self.told.messages += 1,
+            Entry::Input(_, Input::CallerAudio(frame)) => self.told.received_samples += frame.samples.len() as u64,
+            entry if is_told(entry) => {
+                self.told.messages += self.story.of(entry).iter().flatten().count() as u64;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Kept {
+    /// Something counts.
+    fn keep(&mut self, at: Micros, says: FromServer) {
+        self.seq += 1;
+        if self.messages.len() == MAX_KEPT_MESSAGES {
+            self.messages.pop_front();
+        }
+        self.messages.push_back((self.seq, at, says));
+    }
+
+    fn keep_audio(&mut self, audio: Audio) {
+        let most = MAX_KEPT_AUDIO.as_ms() / FRAME_MS;
+        if self.audio.len() as u64 >= most {
+            self.audio.pop_front();
+        }
+        self.audio.push_back(audio);
+    }
+
+    fn fence(&mut self, epoch: EgressEpoch) {
+        self.audio.retain(|audio| audio.epoch >= epoch);
+    }
+
+    /// What is told of an entry.
+    fn told_of(&mut self, entry: &Entry) -> impl Iterator<Item = FromServer> + use<> {
+        if let Entry::Signal(turn, Signal::Commit) = entry {
+            self.committed = *turn;
+        }
+        self.story.of(entry).into_iter().flatten().map(FromServer::Told)
+    }
+
+    /// Nobody needs what was played; of what was not, as much is kept as the core keeps.
+    fn forget(&mut self, ack: &PlayoutAck) {
+        let heard = |audio: &Audio| {
+            audio.turn < ack.turn
+                || audio.turn == ack.turn && audio.from_sample + audio.frame.samples.len() as u64 <= ack.heard_samples
+        };
+        while self.audio.front().is_some_and(heard) {
+            self.audio.pop_front();
+        }
+    }
+
+    /// What another server has done with the session is as if it had been done here.
+    fn recall(&mut self, at: Micros, entry: &Entry) {
+        match entry {
+            Entry::Effect(Effect::Transmit { turn, epoch, from_sample, frame }) => {
+                let (turn, epoch, from_sample) = (*turn, *epoch, *from_sample);
+                self.keep_audio(Audio { turn, epoch, from_sample, frame: frame.clone() });
+            }
+            Entry::Effect(Effect::ClearTransport { turn, epoch }) => {
+                self.fence(*epoch);
+                self.keep(at, FromServer::Clear { turn: *turn, epoch: *epoch });
+            }
+            Entry::Input(_, Input::CallerAudio(frame)) => self.received_samples += frame.samples.len() as u64,
+            Entry::Input(_, Input::PlayoutAck(ack)) => self.forget(ack),
+            entry if is_told(entry) => self.told_of(entry).for_each(|told| self.keep(at, told)),
+            _ => {}
+        }
+    }
+}
+
 impl Rspp {
     /// A connection on which this form was agreed on.
     pub fn new(form: Form) -> Self {
@@ -195,12 +289,8 @@ impl Rspp {
 
     /// Says something that counts: a client that comes back is told again what it has missed of it.
     fn say(&mut self, at: Micros, says: FromServer, out: &mut Exchange) {
-        self.kept.seq += 1;
-        out.messages.push_back(self.write(self.kept.seq, at, &says));
-        if self.kept.messages.len() == MAX_KEPT_MESSAGES {
-            self.kept.messages.pop_front();
-        }
-        self.kept.messages.push_back((self.kept.seq, at, says));
+        out.messages.push_back(self.write(self.kept.seq + 1, at, &says));
+        self.kept.keep(at, says);
     }
 
     /// Says something about the connection itself, which has no number.
@@ -240,17 +330,6 @@ impl Rspp {
         Ok(())
     }
 
-    /// Nobody needs what was played; of what was not, as much is kept as the core keeps.
-    fn forget(&mut self, ack: &PlayoutAck) {
-        let heard = |audio: &Audio| {
-            audio.turn < ack.turn
-                || audio.turn == ack.turn && audio.from_sample + audio.frame.samples.len() as u64 <= ack.heard_samples
-        };
-        while self.kept.audio.front().is_some_and(heard) {
-            self.kept.audio.pop_front();
-        }
-    }
-
     fn audio_message(&self, now: Micros, audio: &Audio) -> Message {
         match self.form {
             Form::Json => Json::audio(audio),
@@ -265,7 +344,7 @@ impl Rspp {
         }
         if let Some((turn, heard_samples)) = resume.played {
             let ack = PlayoutAck { turn, heard_samples, occasion: AckOccasion::Cleared };
-            self.forget(&ack);
+            self.kept.forget(&ack);
             out.acknowledge(ack);
         }
         let committed = self.kept.committed;
@@ -321,7 +400,7 @@ impl Transport for Rspp {
             FromClient::Talk(talk) => out.give(Input::Talk(talk)),
             FromClient::Mute(muted) => out.mute(muted),
             FromClient::Playout(ack) => {
-                self.forget(&ack);
+                self.kept.forget(&ack);
                 out.acknowledge(ack);
             }
             FromClient::Cancel => out.give(Input::Cancel(Cancellation::of_turn(CancelReason::UserCancel))),
@@ -331,25 +410,18 @@ impl Transport for Rspp {
     }
 
     fn send(&mut self, now: Micros, audio: &Audio, out: &mut Exchange) {
-        let most = MAX_KEPT_AUDIO.as_ms() / FRAME_MS;
-        if self.kept.audio.len() as u64 >= most {
-            self.kept.audio.pop_front();
-        }
-        self.kept.audio.push_back(audio.clone());
+        self.kept.keep_audio(audio.clone());
         out.messages.push_back(self.audio_message(now, audio));
     }
 
     fn fence(&mut self, now: Micros, turn: TurnId, epoch: EgressEpoch, out: &mut Exchange) {
-        self.kept.audio.retain(|audio| audio.epoch >= epoch);
+        self.kept.fence(epoch);
         self.say(now, FromServer::Clear { turn, epoch }, out);
     }
 
     fn tell(&mut self, at: Micros, entry: &Entry, out: &mut Exchange) {
-        if let Entry::Signal(turn, Signal::Commit) = entry {
-            self.kept.committed = *turn;
-        }
-        for told in self.kept.story.of(entry).into_iter().flatten() {
-            self.say(at, FromServer::Told(told), out);
+        for told in self.kept.told_of(entry) {
+            self.say(at, told, out);
         }
     }
 
@@ -363,6 +435,12 @@ impl Transport for Rspp {
 
     fn park(&mut self) -> Option<Box<dyn Any + Send>> {
         Some(Box::new(std::mem::take(&mut self.kept)))
+    }
+
+    fn recall(&mut self, past: &Past) {
+        let ToldBefore { messages, received_samples } = past.told;
+        self.kept = Kept { seq: messages, received_samples, ..Kept::default() };
+        past.records.iter().for_each(|record| self.kept.recall(record.at, &record.entry));
     }
 
     fn adopt(&mut self, parked: Box<dyn Any + Send>) {

@@ -29,22 +29,26 @@ pub struct Evidence {
     bindings: BTreeMap<InvocationId, String>,
 }
 
+/// What all turns of a session have that begins so.
+fn shared(open: &SessionOpen) -> TurnEvidence {
+    let SessionOpen { session, plan, epoch, .. } = open;
+    TurnEvidence {
+        session: session.to_string(),
+        pipeline: plan.name().to_owned(),
+        pipeline_version: plan.version(),
+        plan_hash: plan.hash().to_string(),
+        profile: plan.profile().to_owned(),
+        epoch_at_open: epoch.0,
+        merge_rules: merge_rules(plan),
+        ..TurnEvidence::default()
+    }
+}
+
 impl Evidence {
     /// Of a session that begins so.
     pub fn new(open: &SessionOpen) -> Self {
-        let SessionOpen { session, plan, epoch, .. } = open;
-        let shared = TurnEvidence {
-            session: session.to_string(),
-            pipeline: plan.name().to_owned(),
-            pipeline_version: plan.version(),
-            plan_hash: plan.hash().to_string(),
-            profile: plan.profile().to_owned(),
-            epoch_at_open: epoch.0,
-            merge_rules: merge_rules(plan),
-            ..TurnEvidence::default()
-        };
         Self {
-            shared,
+            shared: shared(open),
             open: None,
             tick: 0,
             first_sequence: 0,
@@ -54,6 +58,11 @@ impl Evidence {
             switched_to: Vec::new(),
             bindings: BTreeMap::new(),
         }
+    }
+
+    /// The session goes on under another plan.
+    pub fn go_by(&mut self, open: &SessionOpen) {
+        self.shared = shared(open);
     }
 
     /// Takes the next record; gives what is kept of a turn that it closes.

@@ -2,7 +2,7 @@
 
 use rspp_specs::plan::RecordingLevel;
 use rspp_specs::recording::Redacted;
-use rspp_specs::timeline::{Entry, Record, SessionOpen, Signal};
+use rspp_specs::timeline::{Entry, Input, Record, SessionOpen, Signal};
 use rspp_specs::wire::number_of_level;
 
 use super::evidence::Evidence;
@@ -14,6 +14,8 @@ use super::{RecordingHead, TurnEvidence, head};
 pub struct Recorder {
     redactor: Redactor,
     evidence: Evidence,
+    /// With what the session may go on, if the core takes it.
+    renewed: Option<Box<SessionOpen>>,
 }
 
 /// What is written for a record.
@@ -30,7 +32,7 @@ impl Recorder {
     pub fn new(open: &SessionOpen) -> Self {
         let policy = open.plan.recording().clone();
         let redactor = Redactor::new(&open.session, policy, open.recording_level());
-        Self { redactor, evidence: Evidence::new(open) }
+        Self { redactor, evidence: Evidence::new(open), renewed: None }
     }
 
     /// The head of its recording.
@@ -46,12 +48,24 @@ impl Recorder {
 
     /// Takes the next record of the timeline.
     pub fn take(&mut self, record: &Record) -> Recorded {
-        if let Entry::Signal(_, Signal::RecordingLevel { level, .. }) = &record.entry {
-            self.redactor.set_level(*level);
-        }
+        self.note(&record.entry);
         let evidence = self.evidence.take(record, self.redactor.level());
         let instead = self.redactor.redact(&record.entry);
         Recorded { instead: instead.map(|(entry, redacted)| (Box::new(with(record, entry)), redacted)), evidence }
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Signal(_, Signal::RecordingLevel { level, .. }) => self.redactor.set_level(*level),
+            Entry::Input(_, Input::SessionOpen(open)) => self.renewed = Some(open.clone()),
+            Entry::Signal(_, Signal::SessionReady) => {
+                if let Some(open) = self.renewed.take() {
+                    self.redactor.go_by(open.plan.recording().clone(), open.recording_level());
+                    self.evidence.go_by(&open);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// As [`Self::take`], when there is room for evidence alone.

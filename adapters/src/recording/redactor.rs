@@ -10,7 +10,7 @@ use rspp_specs::data_class::DataClass;
 use rspp_specs::event::{AudioFrame, ContextEntry, ProviderResult, Request, ToolCall, Transcript, Understanding};
 use rspp_specs::plan::{RecordingLevel, RecordingPolicy, Redaction, Sink};
 use rspp_specs::recording::Redacted;
-use rspp_specs::timeline::{Derived, Effect, Entry, Input, Prompt, Record, Signal, TurnProposal};
+use rspp_specs::timeline::{Derived, Effect, Entry, Input, Prompt, Record, Resume, SessionOpen, Signal, TurnProposal};
 
 /// The context of the key under which a session's hashes are made.
 const KEY: &str = "rspp recording: what stands for somebody's words";
@@ -42,6 +42,11 @@ impl Redactor {
     /// From here on at this level.
     pub fn set_level(&mut self, level: RecordingLevel) {
         self.level = level;
+    }
+
+    /// The session goes on under another plan.
+    pub fn go_by(&mut self, policy: RecordingPolicy, level: RecordingLevel) {
+        (self.policy, self.level) = (policy, level);
     }
 
     /// What is written in the place of an event; `None` if the event is written as it is.
@@ -89,6 +94,11 @@ impl Redactor {
         match input {
             Input::CallerAudio(frame) => Input::CallerAudio(self.audio(frame, redacted)),
             Input::UserText(text) => Input::UserText(self.text(text, how)),
+            Input::SessionOpen(open) => {
+                let context = open.resume.context.iter().map(|said| self.said(said, how)).collect();
+                let resume = Resume { context, ..open.resume.clone() };
+                Input::SessionOpen(Box::new(SessionOpen { resume, ..(**open).clone() }))
+            }
             Input::Prompt(Prompt::Say(text)) => Input::Prompt(Prompt::Say(self.text(text, how))),
             Input::Prompt(Prompt::Ask(text)) => Input::Prompt(Prompt::Ask(self.text(text, how))),
             Input::Provider(id, result) => Input::Provider(*id, self.result(result, redacted)),

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::House;
 use super::accept::Counted;
+use super::arrival::Arrival;
 use super::authority::Guest;
 use super::limits::Allowance;
 use super::parking::{Displace, Found, Parked};
@@ -106,6 +107,8 @@ enum Over {
     Displaced(Displace),
     /// The session is over.
     Ended(Ended),
+    /// Another server is to go on with the session.
+    HandedOver,
 }
 
 impl Over {
@@ -302,9 +305,12 @@ impl Attendant {
         if self.line.is_some() {
             return Err(Over::refused(RefusalCode::OutOfOrder, "the connection has its session already"));
         }
-        let capabilities = self.transport.capabilities();
         if let Some(secret) = bind.resume.clone() {
-            return self.resume(secret).await;
+            let is_routed = self.claims.is_some() || bind.token.is_some();
+            // Who brings a route comes back to a session that another server had, unless it is still here.
+            if !is_routed || self.house.parking.knows(&secret) {
+                return self.resume(secret).await;
+            }
         }
         let claims = match self.claims.take() {
             Some(claims) => Some(claims),
@@ -314,16 +320,24 @@ impl Attendant {
                 .admit(bind.token.as_deref())
                 .map_err(|error| Over::refused(RefusalCode::Unauthorized, error.to_string()))?,
         };
-        let session = self.house.open(claims.as_ref(), capabilities.tells).map_err(Over::Refused)?;
+        let capabilities = self.transport.capabilities();
+        if let Some(secret) = self.house.secret_of(claims.as_ref()).filter(|_| capabilities.resumes) {
+            return self.resume(secret).await;
+        }
+        let Arrival { guest, past } =
+            self.house.open(claims.as_ref(), capabilities.tells).await.map_err(Over::Refused)?;
         let secret = capabilities.resumes.then(random_name);
         let connection = Connection::new(capabilities.streams);
-        self.attach(session, connection, secret, false);
+        if let Some(past) = &past {
+            self.transport.recall(past);
+        }
+        self.attach(guest, connection, secret, past.is_some());
         Ok(())
     }
 
     fn attach(&mut self, session: Guest, connection: Connection, secret: Option<String>, resumed: bool) {
         let asked = match &secret {
-            Some(secret) => self.house.parking.attend(secret),
+            Some(secret) => self.house.parking.attend(secret, session.kept()),
             None => mpsc::channel(1).1,
         };
         let bound = Bound { session: session.name().to_string(), resumed, resume: secret.clone() };
@@ -349,7 +363,7 @@ impl Attendant {
         self.house.traffic.resumed.fetch_add(1, Ordering::Relaxed);
         let Parked { session, mut connection, memory } = parked;
         if session.is_over() {
-            return Err(Over::refused(RefusalCode::Moved, "another worker has the session: ask for its route"));
+            return Err(Over::Refused(moved()));
         }
         if let Some(memory) = memory {
             self.transport.adopt(memory);
@@ -462,15 +476,16 @@ impl Attendant {
         if now >= self.look_at {
             self.look_at = now + LOOK_EVERY;
         }
+        self.look_for_end().await?;
         let limits = &self.house.limits;
-        if self.house.over.is_cancelled() {
-            return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));
-        }
         if let Some(line) = self.line.as_ref().filter(|line| line.session.is_over()) {
-            // The core is told first, so that nothing of its turn is left to be heard.
-            let _ = line.session.give(Input::AuthorityRevoked);
-            return Err(Over::refused(RefusalCode::Moved, "another worker has the session: ask for its route"));
+            // The core is told first, so that nothing of its turn is left to be heard. What others go on with is left as it is.
+            if !line.session.is_kept() {
+                let _ = line.session.give(Input::AuthorityRevoked);
+            }
+            return Err(Over::Refused(moved()));
         }
+        self.line.iter().for_each(|line| line.session.follow_version());
         if self.line.is_none() && now - self.began > limits.hello {
             return Err(Over::refused(
                 RefusalCode::HandshakeTimeout,
@@ -494,6 +509,31 @@ impl Attendant {
             self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
         }
         self.carry_out().await
+    }
+
+    /// The server goes down: who can goes to another one.
+    async fn look_for_end(&mut self) -> Result<(), Over> {
+        let goes_down = self.house.over.is_cancelled();
+        let is_to_go = goes_down || self.house.draining.is_cancelled() || self.house.authority.gives_up();
+        if is_to_go && self.can_be_handed_over() && (goes_down || self.is_taken_elsewhere().await) {
+            return Err(Over::HandedOver);
+        }
+        if goes_down {
+            return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));
+        }
+        Ok(())
+    }
+
+    /// Whether another server can go on with the session, and its caller will come back there.
+    fn can_be_handed_over(&self) -> bool {
+        let is_kept = self.line.as_ref().is_some_and(|line| line.session.is_kept());
+        is_kept && self.transport.capabilities().resumes
+    }
+
+    /// Asks whether somebody takes the session. A few ask at a time, so that those who take are not asked for all at once.
+    async fn is_taken_elsewhere(&mut self) -> bool {
+        let (Some(line), Ok(_turn)) = (&self.line, self.house.moving.try_acquire()) else { return false };
+        line.session.offer().await
     }
 
     /// The end of the connection, and perhaps not of the session.
@@ -527,6 +567,23 @@ impl Attendant {
                 self.forget();
                 self.say_goodbye(&ended).await;
             }
+            Over::HandedOver => {
+                self.hand_over().await;
+                self.forget();
+                self.say_goodbye(&Ended::Refused(moved())).await;
+            }
+        }
+    }
+
+    /// The session is given up; it has come to rest here when this returns, so that who goes on with it has all of it.
+    async fn hand_over(&mut self) {
+        let Some(line) = &self.line else { return };
+        line.session.give_up();
+        let until = Instant::now() + WINDING_UP;
+        while let Some(outbound) = next_said(&line.session, Some(until)).await {
+            if matches!(outbound, Outbound::Ended(_)) {
+                return;
+            }
         }
     }
 
@@ -559,7 +616,7 @@ impl Attendant {
                 let most = Duration::from_micros(reconnect.0) + SLACK;
                 tokio::select! {
                     () = tokio::time::sleep(most) => {}
-                    () = house.draining.cancelled() => {}
+                    () = house.draining.cancelled() => house.parking.give_up(&secret, number),
                 }
                 house.parking.clear_away(&secret, number);
             });
@@ -616,12 +673,21 @@ async fn next_said(session: &Session, until: Option<Instant>) -> Option<Outbound
     }
 }
 
+fn moved() -> Refusal {
+    Refusal::fatal(RefusalCode::Moved, "another worker has the session: ask for its route")
+}
+
 fn ended(end: End) -> Ended {
     match end {
         End::Done => Ended::Done,
         End::Lost => Ended::Lost,
         End::NoRoom => Ended::Refused(Refusal::fatal(RefusalCode::Full, "no worker has room for one more session")),
         End::Stopped => Ended::Refused(Refusal::fatal(RefusalCode::ShuttingDown, "the server goes down")),
+        End::Moved => Ended::Refused(moved()),
+        End::NotRebuilt => Ended::Refused(Refusal::fatal(
+            RefusalCode::NoSession,
+            "what another worker wrote of the session can't be gone on with: begin a new one",
+        )),
         End::Unrecorded => {
             Ended::Refused(Refusal::fatal(RefusalCode::Internal, "what happens in the call can't be recorded now"))
         }

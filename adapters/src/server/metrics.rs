@@ -22,6 +22,10 @@ pub(super) fn page(house: &House) -> String {
     for (name, says, counter) in [
         ("sessions_opened_total", "Sessions that began.", &counts.opened),
         ("sessions_refused_total", "Sessions for which no worker had room.", &counts.refused),
+        ("sessions_taken_over_total", "Sessions that came from another worker.", &counts.taken_over),
+        ("sessions_not_rebuilt_total", "Sessions that another worker's journal did not rebuild.", &counts.not_rebuilt),
+        ("sessions_refused_by_journal_total", "Sessions that others had taken meanwhile.", &counts.stale_writes),
+        ("sessions_not_kept_total", "Sessions that could not be kept for others.", &counts.unkept),
         ("sessions_resumed_total", "Sessions whose connection came back.", &traffic.resumed),
         ("connections_total", "Connections that were taken.", &traffic.accepted),
         ("ticks_total", "Ticks of all workers.", &counts.ticks),

@@ -7,9 +7,11 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rspp_specs::ids::LeaseEpoch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::authority::Guest;
+use crate::journal::Whose;
 use crate::transport::connection::Connection;
 
 /// All that is left of a connection.
@@ -39,7 +41,16 @@ pub(super) struct Parking {
 #[derive(Default)]
 struct Places {
     by_secret: BTreeMap<String, Place>,
+    /// Sessions that have a route, under which epoch they are here, and their secrets.
+    by_name: BTreeMap<Whose, (LeaseEpoch, String)>,
     next: u64,
+}
+
+impl Places {
+    fn remove(&mut self, secret: &str) {
+        self.by_secret.remove(secret);
+        self.by_name.retain(|_, (_, of)| of != secret);
+    }
 }
 
 /// Where a session is that somebody has the secret of.
@@ -63,10 +74,25 @@ impl Parking {
     }
 
     /// Somebody attends this session from now on, and takes requests to hand it over.
-    pub(super) fn attend(&self, secret: &str) -> mpsc::Receiver<Displace> {
+    pub(super) fn attend(&self, secret: &str, kept: Option<(Whose, LeaseEpoch)>) -> mpsc::Receiver<Displace> {
         let (asks, asked) = mpsc::channel(1);
-        self.lock().by_secret.insert(secret.to_owned(), Place::Attended(asks));
+        let mut places = self.lock();
+        places.by_secret.insert(secret.to_owned(), Place::Attended(asks));
+        if let Some((whose, epoch)) = kept {
+            places.by_name.insert(whose, (epoch, secret.to_owned()));
+        }
         asked
+    }
+
+    /// The secret of a session that is here under this epoch: who brings its route may not have heard it.
+    pub(super) fn secret_of(&self, whose: &Whose, epoch: LeaseEpoch) -> Option<String> {
+        let places = self.lock();
+        places.by_name.get(whose).filter(|(here, _)| *here == epoch).map(|(_, secret)| secret.clone())
+    }
+
+    /// Whether a session of this secret is here.
+    pub(super) fn knows(&self, secret: &str) -> bool {
+        self.lock().by_secret.contains_key(secret)
     }
 
     /// Looks for a session; a parked one is taken.
@@ -87,7 +113,7 @@ impl Parking {
         let mut places = self.lock();
         let waiting = places.by_secret.values().filter(|place| matches!(place, Place::Parked(..))).count();
         if waiting >= most {
-            places.by_secret.remove(secret);
+            places.remove(secret);
             return None;
         }
         places.next += 1;
@@ -96,16 +122,26 @@ impl Parking {
         Some(number)
     }
 
+    /// A session that waits for its caller here is given up, if others can go on with it: its caller finds it there.
+    pub(super) fn give_up(&self, secret: &str, number: u64) {
+        if let Some(Place::Parked(parked, left)) = self.lock().by_secret.get(secret)
+            && *parked == number
+            && left.session.is_kept()
+        {
+            left.session.give_up();
+        }
+    }
+
     /// Takes a session away that nobody came back for.
     pub(super) fn clear_away(&self, secret: &str, number: u64) {
         let mut places = self.lock();
         if matches!(places.by_secret.get(secret), Some(Place::Parked(parked, _)) if *parked == number) {
-            places.by_secret.remove(secret);
+            places.remove(secret);
         }
     }
 
     /// The session is over.
     pub(super) fn forget(&self, secret: &str) {
-        self.lock().by_secret.remove(secret);
+        self.lock().remove(secret);
     }
 }

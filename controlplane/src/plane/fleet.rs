@@ -7,7 +7,7 @@ use crate::admission::{self, Decision, Situation};
 use crate::audit;
 use crate::keys;
 use crate::lease::{self, Standing};
-use crate::placement::Wish;
+use crate::placement::{NoRoom, Wish};
 use crate::refusal::{Code, Refusal};
 use crate::rollout;
 use crate::session::{self, Session, State};
@@ -306,7 +306,7 @@ impl Plane {
     ) -> Result<T, Refusal> {
         let retry = self.config.rules.retry_after_ms;
         for _ in 0..MAX_TRIES {
-            let picked = self.placer().place(wish).map_err(|error| Refusal::deferred(error.to_string(), retry))?;
+            let picked = self.pick(wish).map_err(|error| Refusal::deferred(error.to_string(), retry))?;
             let done = self.write(|rows, now| {
                 let worker = worker::find(rows, &picked)?.filter(|worker| {
                     worker.candidate().is_open && worker.sessions < worker.capacity && !self.is_lost(worker, now)
@@ -323,6 +323,13 @@ impl Plane {
             }
         }
         Err(Refusal::deferred("the workers fill faster than one can be found", retry))
+    }
+
+    /// Rather another one than who had the session, whose name may have a life of its own again; but rather that one than
+    /// nobody.
+    fn pick(&self, wish: Wish<'_>) -> Result<String, NoRoom> {
+        let mut placer = self.placer();
+        placer.place(wish).or_else(|_| placer.place(Wish { not: None, ..wish }))
     }
 
     fn admit(&self, rows: &mut dyn Transaction, now: Millis, whom: (&str, &str)) -> Result<(), Refusal> {
@@ -393,16 +400,34 @@ impl Plane {
         })
     }
 
-    /// What a worker says of one session at once, without waiting for its next heartbeat.
+    /// What a worker says of one session at once, without waiting for its next heartbeat. One that it gives up for others to
+    /// go on with stays its own as long as no other has room.
     ///
     /// # Errors
-    /// The session is another's: it is stale.
+    /// The session is another's: it is stale. Or nobody could have it.
     pub fn tell_session(&self, report: &SessionReport) -> Result<Done, Refusal> {
         let (tenant, session) = (report.tenant.as_str(), report.session.as_str());
+        if report.state == State::Released {
+            self.find_another(tenant, session)?;
+        }
         let known =
             self.write(|rows, now| Ok(session::tell(rows, (tenant, session), report.epoch, report.state, now)?))?;
         let says = || format!("{tenant}: the session {session} is not held under epoch {}", report.epoch);
         if known { Ok(Done { done: true }) } else { Err(Refusal::new(Code::Stale, says())) }
+    }
+}
+
+impl Plane {
+    /// Whether another worker could have this session.
+    fn find_another(&self, tenant: &str, session: &str) -> Result<(), Refusal> {
+        let found = self.read(|rows| Ok(session::find(rows, tenant, session)?))?;
+        let (known, _) = found.ok_or_else(|| gone("the session"))?;
+        let wish = Wish { pipeline: &known.pipeline, region: None, not: Some(&known.worker) };
+        let retry = self.config.rules.retry_after_ms;
+        let mut placer = self.placer();
+        let other = placer.place(wish).map_err(|error| Refusal::deferred(error.to_string(), retry))?;
+        placer.leave(&other);
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::{AdmissionSnapshot, ConnectionState};
 use crate::budget::{TurnBudget, TurnPart};
-use crate::event::{AudioFrame, ProviderResult, Talk, WordEnd};
+use crate::event::{AudioFrame, ContextEntry, ProviderResult, Talk, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, NodeIndex, TurnId};
 use crate::limits::{
     MAX_PLAN_NODES, MAX_SESSION_INVOCATIONS, MAX_TEXT_BYTES, MAX_TIME_US, MAX_TURN_SAMPLES, MAX_UNIX_US, MAX_WORD_ENDS,
@@ -20,7 +20,8 @@ use crate::time::{Lane, Micros, WallReading};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
-    /// A session begins.
+    /// A session begins. To one that is there and at rest, it says that it goes on from where it is, with this plan: its nodes
+    /// begin afresh.
     SessionOpen(Box<SessionOpen>),
     /// A session is to end.
     SessionEnd,
@@ -206,14 +207,25 @@ pub struct Takeover {
     pub lost: Arc<[InvocationId]>,
 }
 
-/// The numbers at which a session goes on that began elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// From what a session goes on that began elsewhere, or under another plan: its durable state (`F-155`). It is all of it
+/// where the session is at rest: nobody speaks, nothing is asked, and what was said is heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resume {
     /// Turns so far.
     pub turns: u32,
     /// Invocations so far.
     pub invocations: u32,
+    /// Ticks so far.
+    pub ticks: u64,
+    /// The number of the last input.
+    pub sequence: u64,
+    /// How often a turn's capability was minted or voided.
+    pub generations: u32,
+    /// How often the transport was told to clear.
+    pub clears: u32,
+    /// The conversation, as the caller has lived it.
+    pub context: Arc<[ContextEntry]>,
 }
 
 /// What a transport says of the audio it was given.

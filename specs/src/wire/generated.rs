@@ -430,8 +430,8 @@ pub struct SessionOpen {
     #[prost(enumeration = "RecordingLevel", optional, tag = "7")]
     pub recording: ::core::option::Option<i32>,
 }
-/// The numbers at which a session goes on that began elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+/// From what a session goes on that began elsewhere, or under another plan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resume {
     /// Turns so far.
     #[prost(uint32, tag = "1")]
@@ -439,6 +439,21 @@ pub struct Resume {
     /// Invocations so far.
     #[prost(uint32, tag = "2")]
     pub invocations: u32,
+    /// Ticks so far.
+    #[prost(uint64, tag = "3")]
+    pub ticks: u64,
+    /// The number of the last input.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// How often a turn's capability was minted or voided.
+    #[prost(uint32, tag = "5")]
+    pub generations: u32,
+    /// How often the transport was told to clear.
+    #[prost(uint32, tag = "6")]
+    pub clears: u32,
+    /// The conversation: at most 256 entries.
+    #[prost(message, repeated, tag = "7")]
+    pub context: ::prost::alloc::vec::Vec<ContextEntry>,
 }
 /// What a transport says of the audio it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,7 +9,7 @@ use super::{MAX_PLAN_BYTES, Wire, WireError, known, required};
 use crate::admission::{AdmissionSnapshot, Quota};
 use crate::event::{AudioFrame, ProviderResult, ToolCall, Transcript, WordEnd};
 use crate::ids::{InvocationId, LeaseEpoch, TurnId, UtteranceId};
-use crate::limits::{MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS, MAX_UNIX_US, MAX_WORD_ENDS};
+use crate::limits::{MAX_CONTEXT_ENTRIES, MAX_FRAME_SAMPLES, MAX_SESSION_INVOCATIONS, MAX_UNIX_US, MAX_WORD_ENDS};
 use crate::outcome::{AbortReason, CancelReason, CancelScope, Cancellation, Outcome};
 use crate::plan::Plan;
 use crate::recording::RecorderReport;
@@ -185,14 +185,14 @@ impl Wire for SessionOpen {
     type Message = pb::SessionOpen;
 
     fn to_wire(&self) -> Result<pb::SessionOpen, WireError> {
-        let SessionOpen { session, plan, resume: Resume { turns, invocations }, epoch, fairness_key, recording } = self;
+        let SessionOpen { session, plan, resume, epoch, fairness_key, recording } = self;
         let plan_json = serde_json::to_vec(plan).map_err(|error| WireError::Plan { detail: error.to_string() })?;
         no_longer("session_open.plan", plan_json.len(), MAX_PLAN_BYTES)?;
         Ok(pb::SessionOpen {
             session: to_text("session_open.session", session)?,
             plan_json,
             plan_hash: to_text("session_open.plan_hash", &plan.hash().0)?,
-            resume: Some(pb::Resume { turns: *turns, invocations: *invocations }),
+            resume: Some(resume.to_wire()?),
             epoch: epoch.0,
             fairness_key: to_text("session_open.fairness_key", fairness_key)?,
             recording: recording.map(Word::number),
@@ -208,15 +208,39 @@ impl Wire for SessionOpen {
             let detail = format!("it hashes to {} and not to the {plan_hash:?} that stands beside it", plan.hash());
             return Err(WireError::Plan { detail });
         }
-        let pb::Resume { turns, invocations } = resume.unwrap_or_default();
         Ok(SessionOpen {
             session: of_text("session_open.session", &session)?,
             plan: Arc::new(plan),
-            resume: Resume { turns, invocations },
+            resume: Resume::of_wire(resume.unwrap_or_default())?,
             epoch: LeaseEpoch(epoch),
             recording: recording.map(|level| Word::of_number("session_open.recording", level)).transpose()?,
             fairness_key: of_text("session_open.fairness_key", &fairness_key)?,
         })
+    }
+}
+
+impl Wire for Resume {
+    type Message = pb::Resume;
+
+    fn to_wire(&self) -> Result<pb::Resume, WireError> {
+        let Resume { turns, invocations, ticks, sequence, generations, clears, context } = self;
+        no_longer("resume.context", context.len(), MAX_CONTEXT_ENTRIES)?;
+        Ok(pb::Resume {
+            turns: *turns,
+            invocations: *invocations,
+            ticks: *ticks,
+            sequence: *sequence,
+            generations: *generations,
+            clears: *clears,
+            context: context.iter().map(Wire::to_wire).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn of_wire(message: pb::Resume) -> Result<Self, WireError> {
+        let pb::Resume { turns, invocations, ticks, sequence, generations, clears, context } = message;
+        no_longer("resume.context", context.len(), MAX_CONTEXT_ENTRIES)?;
+        let context = context.into_iter().map(Wire::of_wire).collect::<Result<_, _>>()?;
+        Ok(Resume { turns, invocations, ticks, sequence, generations, clears, context })
     }
 }
 

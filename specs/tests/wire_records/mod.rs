@@ -361,9 +361,12 @@ fn timer() -> BoxedStrategy<TimerKey> {
 }
 
 fn session_open() -> BoxedStrategy<Input> {
-    (text(), plan(), any::<u32>(), any::<u32>(), epoch(), text(), option::of(level()))
-        .prop_map(|(session, plan, turns, invocations, epoch, fairness_key, recording)| {
-            let resume = Resume { turns, invocations };
+    let resume = (any::<[u32; 4]>(), any::<[u64; 2]>(), vec(context_entry(), 0..5)).prop_map(|(few, many, context)| {
+        let ([turns, invocations, generations, clears], [ticks, sequence]) = (few, many);
+        Resume { turns, invocations, ticks, sequence, generations, clears, context: context.into() }
+    });
+    (text(), plan(), resume, epoch(), text(), option::of(level()))
+        .prop_map(|(session, plan, resume, epoch, fairness_key, recording)| {
             Input::SessionOpen(Box::new(SessionOpen { session, plan, resume, epoch, fairness_key, recording }))
         })
         .boxed()

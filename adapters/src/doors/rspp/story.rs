@@ -187,6 +187,10 @@ impl Story {
         let tool = |key: &str, name: Option<&str>, state| {
             Some(Told::Tool { key: key.to_owned(), name: name.map(str::to_owned), state })
         };
+        if *signal == Signal::SessionReady {
+            // Where a session goes on afresh, nothing is under way.
+            *self = Self::default();
+        }
         match (signal, turn) {
             (Signal::TurnOpen { text, opener, .. }, Some(turn)) => {
                 self.turn = Some(turn);

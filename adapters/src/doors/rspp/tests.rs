@@ -225,3 +225,49 @@ fn who_comes_back_with_another_form_is_told_in_that() {
         "{said:?}"
     );
 }
+
+/// A client that comes back to another server is told what it has missed: so what that server makes of the log, what is counted of
+/// it while it is written, and what was told the first time have the same numbers.
+#[test]
+fn what_is_told_what_is_counted_and_what_is_recalled_have_the_same_numbers() {
+    use rspp_specs::event::{ProviderResult, Request};
+    use rspp_specs::ids::{InvocationId, RuntimeSequence};
+    use rspp_specs::outcome::Outcome;
+    let frame = rspp_specs::event::AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
+    let (turn, id, epoch) = (TurnId(1), InvocationId(1), EgressEpoch(1));
+    let input = |input| Entry::Input(RuntimeSequence(1), input);
+    let entries = [
+        Entry::Signal(None, Signal::SessionReady),
+        input(Input::CallerAudio(frame.clone())),
+        input(Input::UserText("hello".into())),
+        Entry::Effect(Effect::Invoke { id, binding: "tone:".into(), request: Request::Speak { text: "hello".into() } }),
+        Entry::Signal(Some(turn), Signal::OutputAccepted),
+        Entry::Effect(Effect::Transmit { turn, epoch: EgressEpoch(0), from_sample: 0, frame: frame.clone() }),
+        Entry::Effect(Effect::ClearTransport { turn, epoch }),
+        Entry::Effect(Effect::Transmit { turn, epoch, from_sample: 0, frame: frame.clone() }),
+        input(Input::Provider(id, ProviderResult::End(Outcome::Success))),
+        input(Input::Provider(InvocationId(9), ProviderResult::End(Outcome::Success))),
+        Entry::Signal(Some(turn), Signal::Commit),
+        Entry::Signal(Some(turn), Signal::Close),
+    ];
+    let (mut first, mut out) = (Rspp::new(Form::Json), Exchange::default());
+    let (mut second, mut tally) = (Kept::default(), Tally::default());
+    for entry in &entries {
+        match entry {
+            Entry::Effect(Effect::Transmit { turn, epoch, from_sample, frame }) => {
+                let audio = Audio { turn: *turn, epoch: *epoch, from_sample: *from_sample, frame: frame.clone() };
+                first.send(Micros(0), &audio, &mut out);
+            }
+            Entry::Effect(Effect::ClearTransport { turn, epoch }) => first.fence(Micros(0), *turn, *epoch, &mut out),
+            Entry::Input(_, Input::CallerAudio(frame)) => first.kept.received_samples += frame.samples.len() as u64,
+            entry if is_told(entry) => first.tell(Micros(0), entry, &mut out),
+            _ => {}
+        }
+        second.recall(Micros(0), entry);
+        tally.count(entry);
+        let told = ToldBefore { messages: first.kept.seq, received_samples: first.kept.received_samples };
+        assert_eq!((second.seq, second.received_samples), (told.messages, told.received_samples), "{entry:?}");
+        assert_eq!(tally.told(), told, "{entry:?}");
+    }
+    assert_eq!((first.kept.seq, second.messages == first.kept.messages, second.audio.len()), (8, true, 1));
+}
