@@ -97,6 +97,35 @@ fn the_seeds_break_nothing() {
     }
 }
 
+/// Graphs with which the compiler is tested, and that no pipeline of the simulator's own is like.
+const GRAPHS: [&str; 10] = [
+    "conditional-branches",
+    "fallback-edge-of-a-fallback-edge",
+    "fallback-edge-with-a-buffer",
+    "filter",
+    "join-by-watermark",
+    "merge",
+    "select",
+    "select-by-a-condition",
+    "transcription-only",
+    "when-at-least",
+];
+
+/// Pipelines that are built otherwise than those that are simulated mostly: the templates, and these graphs.
+#[test]
+fn other_pipelines_break_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let templates = std::fs::read_dir(root.join("specs/templates")).expect("they are part of the repository");
+    let templates = templates.map(|entry| entry.expect("readable").path().join("pipeline.yaml"));
+    let graphs = GRAPHS.map(|name| root.join("compiler/testdata/good").join(name).with_extension("yaml"));
+    let specs: Vec<PathBuf> = templates.filter(|path| path.exists()).chain(graphs).collect();
+    assert!(specs.len() > GRAPHS.len() + 5);
+    for spec in specs {
+        let report = simulate(&Options { spec: Some(spec.clone()), ..options("5 2 1 all") });
+        assert!(report.violations == 0 && report.turns_opened > 0, "{}\n{report}", spec.display());
+    }
+}
+
 #[test]
 fn a_seed_says_everything() {
     let first = options("11 3 1 all");

@@ -58,5 +58,8 @@ mod tests {
         let second = fence.open(Slot(3), TurnId(2));
         assert!(fence.admits(second) && !fence.admits(first));
         assert!(second.generation() > first.generation());
+        let mut behind = Fence::default();
+        behind.open(Slot(3), TurnId(1));
+        assert!(!behind.admits(second), "nor is one good that is not minted yet");
     }
 }

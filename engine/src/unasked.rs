@@ -65,9 +65,8 @@ impl Session {
         if opener.is_caller() {
             self.silence.unanswered = 0;
         }
-        // A model's answer has an end; a caller's words are one piece.
-        let end = (opener == Opener::Say).then_some(Payload::End(Outcome::Success));
-        std::iter::once(payload).chain(end).map(DeliveryContent::Emit)
+        // The turn's input is closed once its words have entered: a node that waits for more of them need not.
+        [payload, Payload::End(Outcome::Success)].into_iter().map(DeliveryContent::Emit)
     }
 
     /// At the end of a tick: the time of silence begins when nobody speaks, is about to, or is being listened to.

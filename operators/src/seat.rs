@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rspp_specs::dataflow::{Ask, AskKind, ControlRow};
-use rspp_specs::event::{Attributes, Event, Origin, Payload};
+use rspp_specs::event::{Attributes, Origin, Payload};
 use rspp_specs::ids::{NodeIndex, PortIndex, RuntimeSequence, Scope, Slot, SlotlessCapability, TurnCapability};
 use rspp_specs::plan::{Lifetime, Plan};
 
@@ -146,10 +146,13 @@ impl Chair<'_> {
 
     /// Forgets what the node has passed on in this reaction: whoever comes behind it knows.
     fn forget_marks(&mut self, slot: Slot, outbox: &Outbox) {
-        let ours = |event: &&Event| event.origin.slot == slot && event.payload.is_mark();
-        for event in outbox.events.iter().flatten().filter(ours) {
-            let kind = std::mem::discriminant(&event.payload);
-            self.aside.marks.retain(|(_, mark)| std::mem::discriminant(mark) != kind);
+        for events in &outbox.events {
+            // What a session's rows have given stands together, and last.
+            let ours = events.iter().rev().take_while(|event| event.origin.slot == slot);
+            for event in ours.filter(|event| event.payload.is_mark()) {
+                let kind = std::mem::discriminant(&event.payload);
+                self.aside.marks.retain(|(_, mark)| std::mem::discriminant(mark) != kind);
+            }
         }
         self.seat.marked = !self.aside.marks.is_empty();
     }
