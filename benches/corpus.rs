@@ -39,7 +39,7 @@ fn main() {
         let call_s = call_ms(&said[0]) as f64 / 1_000.0;
         let (speed, busy) = (call_s / took, processes.min(cores()));
         out += &format!(
-            "{processes} processes: {call_s:.0} s of calls in {took:.1} s: {speed:.0} times real time, {:.0} a core\n",
+            "processes {processes}: {call_s:.0} s of calls in {took:.1} s: {speed:.0} times real time, {:.0} a core\n",
             speed / busy as f64
         );
         reports.push(said.into_iter().next());

@@ -1,21 +1,32 @@
 //! How many callers one core serves: the server on one core, this program's callers on another, and beside it, in the same
-//! run, a WebSocket that says back what it hears and does nothing else.
+//! run, a WebSocket that says back what it hears and does nothing else, and a bot of Pipecat that says back what it hears
+//! through six processors that pass it on.
 //!
 //! Every caller sends a frame of 640 bytes each 20 ms, and is spoken to all the time. Printed are
 //!
-//! - *late*: how much later a frame of the answer comes than the 20 ms after the one before it that it should, counted from
-//!   the frame that came earliest by its own clock: what a jitter buffer of the caller's would have to bridge;
-//! - *there and back*: of the bare echo, from a frame's sending to its coming back; of the server, from `talk` to the word that
-//!   the caller speaks, which goes through the core and its detector's node;
-//! - memory of the server's process for each call, from what it had before the first.
+//! - *late*: how much later a frame of an answer comes than when its last sample would be due by the pace of that answer's
+//!   frame which came earliest: what a jitter buffer of the caller's has to bridge. An answer's first frame is left out: the
+//!   second comes with it, so that the peer has something in hand, and from there on the lead stays the same;
+//! - *there and back*: of an echo, from a frame's sending to its coming back; of the server, from `talk` to the word that the
+//!   caller speaks, which goes through the core and its detector's node;
+//! - gaps: samples of an answer that did not come;
+//! - memory of the server's process for each call, from what it had before the first. `server` says long answers, which wait
+//!   in the buffers that the pipeline declares; `short` says a few words at a time, so that next to nothing waits there, but
+//!   what is kept for who comes back (256 messages, five seconds of audio); `rest` is asked nothing, and hears its callers.
 //!
-//! `cargo bench --bench serve` pins with `taskset` where that is there. `RSPP_BENCH_CALLERS=100,800` says how many.
+//! A kind *holds* so many callers if nothing is cut short or has gaps, and p99 of what is late is at most 20 ms.
+//!
+//! `cargo bench --bench serve` pins with `taskset` where that is there. `RSPP_BENCH_RUNS=echo:800,server:800,rest:800,pipecat:60`
+//! says which. Pipecat is the one of `ci/setup`; `RSPP_BENCH_PYTHON` names another Python that has it.
 
 #[path = "process/mod.rs"]
 mod process;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,10 +43,13 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 const FRAME: Duration = Duration::from_millis(20);
-const WARM_UP: Duration = Duration::from_secs(4);
-const MEASURED: Duration = Duration::from_secs(15);
-/// Of each answer, before its frames come one by one.
-const FIRST_FRAMES: u64 = 4;
+const WARM_UP: Duration = Duration::from_secs(3);
+const MEASURED: Duration = Duration::from_secs(10);
+/// Samples a second.
+const RATE_HZ: u64 = 16_000;
+/// Who is later is not there any more when the frame is to be played.
+const HOLDS_MS: f64 = 20.0;
+const RUNS: &str = "echo:800,server:800,rest:800,pipecat:60";
 /// From one `talk` of a caller to the next.
 const TALKS_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,7 +66,10 @@ nodes: {vad: {type: vad, detector: energy}}
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        Some("server") => run_server(),
+        Some("server") => {
+            run_server(&"This is a long answer that goes on and on and does not say very much at all. ".repeat(3));
+        }
+        Some("short" | "rest") => run_server("Yes, so it is."),
         Some("echo") => run_echo(),
         _ => orchestrate(),
     }
@@ -60,32 +77,63 @@ fn main() {
 
 /// Starts each server by itself, and calls it.
 fn orchestrate() {
-    let wanted = std::env::var("RSPP_BENCH_CALLERS").unwrap_or_else(|_| "100,800,1200".to_owned());
-    let counts: Vec<usize> = wanted.split(',').filter_map(|count| count.parse().ok()).collect();
-    let mut report = String::new();
-    for kind in ["echo", "server"] {
-        for count in &counts {
-            let process = Process::start(kind);
-            let before = process.memory_kib();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is a system");
-            let (measured, at_most) = runtime.block_on(call(kind, &process, *count));
-            let each = at_most.saturating_sub(before) as f64 / *count as f64;
-            report += &measured.shown(kind, *count, each);
+    let runs = std::env::var("RSPP_BENCH_RUNS").unwrap_or_else(|_| RUNS.to_owned());
+    let runs = runs.split(',').filter_map(|run| run.split_once(':'));
+    let runs: Vec<(&str, usize)> = runs.filter_map(|(kind, count)| Some((kind, count.parse().ok()?))).collect();
+    let mut report = format!("{}\n", process::machine());
+    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    for (kind, count) in runs {
+        let Some(process) = start(kind) else {
+            report += &format!("{kind}: SKIPPED, there is no Python with Pipecat: ci/setup installs it\n");
+            continue;
+        };
+        let before = process.memory_kib();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is a system");
+        let (mut measured, at_most) = runtime.block_on(call(kind, &process, count));
+        let each = at_most.saturating_sub(before) as f64 / count as f64;
+        report += &measured.shown(kind, count, each);
+        if measured.holds() {
+            let most = held.entry(kind.to_owned()).or_default();
+            *most = count.max(*most);
+        }
+    }
+    report += &format!("{}\nheld: {held:?}\n", process::machine());
+    if let Some(server) = held.get("server") {
+        for peer in ["echo", "pipecat"] {
+            let ratio = held.get(peer).map(|peer| *server as f64 / *peer as f64);
+            ratio.into_iter().for_each(|ratio| report += &format!("server to {peer}: {ratio:.2}\n"));
         }
     }
     std::io::stdout().write_all(report.as_bytes()).expect("what it measured can be printed");
 }
 
-/// The server as a user has it, with a pipeline that asks nobody.
-fn run_server() {
+fn start(kind: &str) -> Option<Process> {
+    if kind != "pipecat" {
+        return Some(Process::start(kind));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = std::env::var_os("RSPP_BENCH_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| root.join(".venv-clients/bin/python"));
+    let has_it = Command::new(&python).args(["-c", "import pipecat, websockets"]).output();
+    has_it.is_ok_and(|output| output.status.success()).then(|| {
+        Process::of(Command::new(&python).args(["-W", "ignore"]).arg(root.join("benches/peers/pipecat_echo.py")))
+    })
+}
+
+/// The server as a user has it, with a pipeline that asks nobody and says this.
+fn run_server(says: &str) {
     let folder = tempfile::tempdir().expect("there is room");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("there is room");
-    let says = "This is a long answer that goes on and on and does not say very much at all. ".repeat(3);
     let bind = format!("bind: {{stt: 'captions:none.yaml', llm: 'say:{says}', tts: 'tone:'}}\n");
     write("pipeline.yaml", &format!("{SPEC}{bind}"));
     write("none.yaml", "kind: Captions\ncaptions:\n  - {from_ms: 3500000, to_ms: 3500001, words: none}\n");
-    let limits = Limits { connections: 16_384, ..Limits::default() };
+    // All callers have one address.
+    let limits = Limits {
+        connections_of_an_address: 16_384,
+        arrivals_of_an_address: 16_384,
+        arrivals: 16_384,
+        ..Limits::of(16_384)
+    };
     let capacity = Capacity {
         sessions: 65_536,
         sessions_of_a_key: 65_536,
@@ -123,31 +171,44 @@ struct Measured {
     late: Vec<u64>,
     round_trips: Vec<u64>,
     frames: u64,
+    /// How long the server had its core.
+    worked: Duration,
     /// Answers that ended before their end.
     cut_short: u64,
+    /// Frames that do not begin where the one before ended.
+    gaps: u64,
     /// What was said of one of them.
     why: Option<String>,
 }
 
+/// In milliseconds, of sorted values.
+fn at(values: &[u64], share: f64) -> f64 {
+    let place = ((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1));
+    values.get(place).map_or(f64::NAN, |value| *value as f64 / 1_000.0)
+}
+
 impl Measured {
-    fn shown(mut self, kind: &str, callers: usize, kib_each: f64) -> String {
+    fn holds(&self) -> bool {
+        self.cut_short == 0 && self.gaps == 0 && at(&self.late, 0.99) <= HOLDS_MS
+    }
+
+    fn shown(&mut self, kind: &str, callers: usize, kib_each: f64) -> String {
         let seconds = MEASURED.as_secs_f64();
         let mut text = format!(
-            "{kind}: {callers} callers, {:.0} frames a second to them of {} wanted, {} answers cut short, {kib_each:.1} KiB of memory each\n",
+            "{kind}: {callers} callers, {:.0} frames a second to them of {} wanted, {} answers cut short, {} gaps, \
+             {kib_each:.1} KiB of memory each, {:.0}% of a core\n",
             self.frames as f64 / seconds,
             callers * 50,
             self.cut_short,
+            self.gaps,
+            self.worked.as_secs_f64() / seconds * 100.0,
         );
-        if let Some(why) = self.why {
+        if let Some(why) = &self.why {
             text += &format!("  cut short: {why}\n");
         }
         for (name, values) in [("late", &mut self.late), ("there and back", &mut self.round_trips)] {
             values.sort_unstable();
-            let at = |share: f64| {
-                let place = ((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1));
-                values.get(place).map_or(f64::NAN, |value| *value as f64 / 1_000.0)
-            };
-            let [p50, p95, p99, most] = [0.5, 0.95, 0.99, 1.0].map(at);
+            let [p50, p95, p99, most] = [0.5, 0.95, 0.99, 1.0].map(|share| at(values, share));
             text += &format!(
                 "  {name:<15} {:>9} values; ms: p50 {p50:.2}, p95 {p95:.2}, p99 {p99:.2}, most {most:.2}\n",
                 values.len()
@@ -158,7 +219,7 @@ impl Measured {
 }
 
 /// So many callers at once; gives what they saw, and the server's memory at the end.
-async fn call(kind: &'static str, process: &Process, count: usize) -> (Measured, u64) {
+async fn call(kind: &str, process: &Process, count: usize) -> (Measured, u64) {
     let all = Arc::new(Mutex::new(Measured::default()));
     let start = Instant::now() + Duration::from_millis(count as u64 * 2);
     let mut tasks = Vec::new();
@@ -173,12 +234,16 @@ async fn call(kind: &'static str, process: &Process, count: usize) -> (Measured,
             all.round_trips.extend(&caller.measured.round_trips);
             all.frames += caller.measured.frames;
             all.cut_short += caller.measured.cut_short;
+            all.gaps += caller.gaps();
             if all.cut_short > 0 && all.why.is_none() {
                 all.why = caller.said.take();
             }
         }));
     }
+    tokio::time::sleep_until((start + WARM_UP).into()).await;
+    let worked = process.worked();
     tokio::time::sleep_until((start + WARM_UP + MEASURED).into()).await;
+    all.lock().await.worked = process.worked() - worked;
     let memory = process.memory_kib();
     for task in tasks {
         task.await.expect("a caller does not panic");
@@ -188,12 +253,30 @@ async fn call(kind: &'static str, process: &Process, count: usize) -> (Measured,
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
+/// A frame that came.
+#[derive(Clone, Copy)]
+struct Arrival {
+    turn: u32,
+    /// Its first sample in the turn's audio, and the one behind its last.
+    from: u64,
+    until: u64,
+    at: Instant,
+}
+
+impl Arrival {
+    /// When the turn would have begun if the frame had come at the moment at which its last sample is due.
+    fn offset(&self) -> Instant {
+        self.at - Duration::from_micros(self.until * 1_000_000 / RATE_HZ)
+    }
+}
+
 struct Caller {
     is_echo: bool,
+    /// Wants to be answered.
+    asks: bool,
     socket: Socket,
     begins: Instant,
-    /// When each frame of a stretch of speech came, with its place in it.
-    arrivals: Vec<(u32, u64, Instant)>,
+    arrivals: Vec<Arrival>,
     sent: Vec<Instant>,
     came: usize,
     talked_at: Option<Instant>,
@@ -212,7 +295,7 @@ impl Caller {
         let config = WebSocketConfig::default().read_buffer_size(4_096);
         let connected = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         let (mut socket, _) = connected.expect("the server lets us in");
-        let is_echo = kind == "echo";
+        let is_echo = !matches!(kind, "server" | "short" | "rest");
         if !is_echo {
             for text in [r#"{"type":"hello","version":1}"#, r#"{"type":"mute","muted":false}"#] {
                 socket.send(Message::text(text)).await.expect("the server reads");
@@ -223,6 +306,7 @@ impl Caller {
         let (arrivals, sent) = (Vec::new(), Vec::new());
         Self {
             is_echo,
+            asks: !is_echo && kind != "rest",
             socket,
             begins,
             arrivals,
@@ -240,7 +324,7 @@ impl Caller {
         let ends = self.begins + WARM_UP + MEASURED;
         let mut next = self.begins;
         let silence = vec![0_u8; 640];
-        if !self.is_echo {
+        if self.asks {
             self.ask().await;
         }
         while next < ends {
@@ -289,7 +373,8 @@ impl Caller {
                 if is_measured {
                     self.measured.frames += 1;
                     self.measured.round_trips.push((now - sent).as_micros() as u64);
-                    self.arrivals.push((0, self.came as u64, now));
+                    let from = self.came as u64 * 320;
+                    self.arrivals.push(Arrival { turn: 0, from, until: from + 320, at: now });
                 }
                 drop(bytes);
             }
@@ -298,7 +383,8 @@ impl Caller {
                 let from = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
                 if is_measured {
                     self.measured.frames += 1;
-                    self.arrivals.push((turn, from / 320, now));
+                    let until = from + (bytes.len() as u64 - 16) / 2;
+                    self.arrivals.push(Arrival { turn, from, until, at: now });
                 }
             }
             Message::Text(text) => {
@@ -324,16 +410,20 @@ impl Caller {
         }
     }
 
-    /// How much later each frame came than by the clock of the one that came earliest; of each turn by itself, and from
-    /// where it is under way: its first frames come at once, so that the peer has something in hand.
+    /// How much later each frame came than by the pace of the one that came earliest, of each answer by itself.
     fn lateness(&self) -> Vec<u64> {
         let mut all = Vec::new();
-        for turn in self.arrivals.chunk_by(|a, b| a.0 == b.0) {
-            let under_way = || turn.iter().filter(|(_, place, _)| self.is_echo || *place >= FIRST_FRAMES);
-            let offset = |(_, place, at): &(u32, u64, Instant)| *at - FRAME * *place as u32;
-            let Some(earliest) = under_way().map(offset).min() else { continue };
-            all.extend(under_way().map(|arrival| (offset(arrival) - earliest).as_micros() as u64));
+        for turn in self.arrivals.chunk_by(|a, b| a.turn == b.turn) {
+            let paced = || turn.iter().filter(|arrival| self.is_echo || arrival.from > 0).map(Arrival::offset);
+            let Some(earliest) = paced().min() else { continue };
+            all.extend(paced().map(|offset| (offset - earliest).as_micros() as u64));
         }
         all
+    }
+
+    /// Frames that do not begin where the one before ended.
+    fn gaps(&self) -> u64 {
+        let turns = self.arrivals.chunk_by(|a, b| a.turn == b.turn);
+        turns.map(|turn| turn.windows(2).filter(|pair| pair[0].until != pair[1].from).count() as u64).sum()
     }
 }

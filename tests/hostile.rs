@@ -27,7 +27,7 @@ fn strict(change: impl FnOnce(&mut Limits)) -> House {
         ping: Duration::from_millis(300),
         message_bytes: 16 * 1024,
         refusals: 4,
-        ..Limits::default()
+        ..House::limits()
     };
     change(&mut limits);
     House::with(rspp::serve::Serve { limits, ..House::options() })
@@ -296,6 +296,67 @@ fn over_the_limit_connections_are_turned_away_and_room_comes_back() {
     while Client::try_connect(house.address, "/v1/rspp", "rspp.v1.json").is_err() {
         assert!(began.elapsed() < PATIENCE, "no room came back");
     }
+}
+
+#[test]
+fn a_message_that_never_ends_does_not_keep_a_connection() {
+    let house = strict(|limits| limits.message = Duration::from_millis(300));
+    // Parts, pings that show that somebody is there, and never the last part.
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.stream().set_write_timeout(Some(PATIENCE)).expect("it is a socket");
+    client.stream().write_all(b"\x01\x80\0\0\0\0").expect("the server is there");
+    let mut came = Vec::new();
+    client.stream().set_read_timeout(Some(Duration::from_millis(50))).expect("it is a socket");
+    let began = Instant::now();
+    while !String::from_utf8_lossy(&came).contains("too_slow: ") {
+        assert!(began.elapsed() < PATIENCE, "it goes on for ever");
+        let mut some = [0; 4_096];
+        match client.stream().read(&mut some) {
+            Ok(length) => came.extend_from_slice(&some[..length]),
+            Err(_) => {
+                let _ = client.stream().write_all(b"\x00\x80\0\0\0\0\x89\x80\0\0\0\0");
+            }
+        }
+    }
+    good_call(&house);
+}
+
+#[test]
+fn a_flood_of_parts_and_pings_is_a_flood() {
+    let house = strict(|limits| limits.messages_per_second = 20);
+    for frame in [&b"\x00\x80\0\0\0\0"[..], b"\x89\x80\0\0\0\0"] {
+        let mut client = Client::connect(house.address);
+        client.hello();
+        client.stream().write_all(b"\x02\x80\0\0\0\0").expect("the server is there");
+        for _ in 0..1_000 {
+            if client.stream().write_all(frame).is_err() {
+                break;
+            }
+        }
+        let (code, reason) = client.until_closed().expect("it is told why");
+        assert!(code == 4429 && reason.starts_with("too_fast: "), "{code} {reason}");
+    }
+    good_call(&house);
+}
+
+#[test]
+fn an_address_that_comes_too_often_or_with_too_many_is_turned_away() {
+    let house = strict(|limits| limits.arrivals_of_an_address = 1);
+    let streams: Vec<TcpStream> = (0..30).map(|_| raw(&house)).collect();
+    let answers: Vec<String> = streams.into_iter().map(rest).collect();
+    let turned_away =
+        answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 429 ") && answer.contains("too_fast: "));
+    assert!((1..=20).contains(&turned_away.count()), "ten come in at once, and one more in each second: {answers:?}");
+    let house = strict(|limits| (limits.connections_of_an_address, limits.waiting_of_an_address) = (3, 2));
+    let mut good = Client::connect(house.address);
+    good.hello();
+    let held = [raw(&house), raw(&house)];
+    let answer = rest(raw(&house));
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("over_quota: "), "{answer}");
+    drop(held);
+    good.say(r#"{"type":"text","text":"what are your opening hours"}"#);
+    good.until("an answer", |seen| matches!(seen, Seen::Audio { from_sample: 3_200.., .. }));
 }
 
 #[test]

@@ -47,7 +47,12 @@ fn check_identical(path: &Path) -> Recording {
     let recording = Recording::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let registry = rspp::sim::registry(&Registry::new());
     let found = replay(&recording, &registry).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(matches!(found, Verdict::Identical { .. }), "{}: {found}", path.display());
+    let is_identical = matches!(found, Verdict::Identical { .. });
+    assert!(
+        is_identical,
+        "{}: {found}\n(if golden traces have changed, too: the head of this test says how)",
+        path.display()
+    );
     recording
 }
 

@@ -15,7 +15,8 @@ use rspp_specs::timeline::{Effect, Entry, Input, Record};
 /// What is going to come in, by time; of one time, in the order in which it was put here.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    inputs: BTreeMap<(Micros, u64), Input>,
+    /// In the order of their tickets. Most are put behind all others.
+    inputs: VecDeque<(Ticket, Input)>,
     next: u64,
     /// Invocations whose provider is not read as it comes.
     gates: BTreeMap<InvocationId, Gate>,
@@ -56,13 +57,34 @@ impl Schedule {
     pub fn put(&mut self, at: Micros, input: Input) -> Ticket {
         let ticket = Ticket(at, self.next);
         self.next += 1;
-        self.inputs.insert((at, ticket.1), input);
+        self.insert(ticket, input);
         ticket
+    }
+
+    fn insert(&mut self, ticket: Ticket, input: Input) {
+        match self.inputs.back() {
+            Some((last, _)) if *last > ticket => {
+                let place = self.inputs.partition_point(|(other, _)| *other < ticket);
+                self.inputs.insert(place, (ticket, input));
+            }
+            _ => self.inputs.push_back((ticket, input)),
+        }
+    }
+
+    fn pop(&mut self) -> Option<(Ticket, Input)> {
+        let first = self.inputs.pop_front()?;
+        if self.inputs.is_empty() {
+            // Who has nothing more to say keeps no room for it.
+            self.inputs = VecDeque::new();
+        }
+        Some(first)
     }
 
     /// Takes an input back, if it has not come in.
     pub fn take_back(&mut self, ticket: Ticket) {
-        if self.inputs.remove(&(ticket.0, ticket.1)).is_none() {
+        if let Ok(place) = self.inputs.binary_search_by_key(&ticket, |(other, _)| *other) {
+            self.inputs.remove(place);
+        } else {
             self.gates.values_mut().for_each(|gate| gate.kept.retain(|(number, _)| *number != ticket.1));
         }
     }
@@ -101,13 +123,13 @@ impl Schedule {
 
     fn put_kept(&mut self, now: Micros, kept: VecDeque<(u64, Input)>) {
         for (number, input) in kept {
-            self.inputs.insert((now, number), input);
+            self.insert(Ticket(now, number), input);
         }
     }
 
     /// Keeps what `keeps` says of, and drops the rest.
     pub fn retain(&mut self, mut keeps: impl FnMut(&Input) -> bool) {
-        self.inputs.retain(|_, input| keeps(input));
+        self.inputs.retain(|(_, input)| keeps(input));
     }
 
     /// How many inputs are in it.
@@ -122,14 +144,14 @@ impl Schedule {
 
     /// When the next input comes in.
     pub fn next_at(&self) -> Option<Micros> {
-        self.inputs.first_key_value().map(|((at, _), _)| *at)
+        self.inputs.front().map(|(ticket, _)| ticket.0)
     }
 
     /// The next input, if it comes in by `now` and somebody has room for it.
     pub fn pop_until(&mut self, now: Micros) -> Option<Input> {
         loop {
             self.next_at().filter(|at| *at <= now)?;
-            let ((_, number), input) = self.inputs.pop_first()?;
+            let (Ticket(_, number), input) = self.pop()?;
             let Input::Provider(id, result) = &input else { return Some(input) };
             let Some(gate) = self.gates.get_mut(id) else { return Some(input) };
             // Behind what is kept nothing passes, the end of the invocation neither.

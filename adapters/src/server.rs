@@ -2,16 +2,17 @@
 //!
 //! Sockets are tasks on a runtime of their own; the cores are on the workers' threads ([`crate::bridge`]). Everything here
 //! has a limit ([`Limits`]), every refusal a code and a reason, and a peer that does not keep to them costs its own call and
-//! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `routes` says what is where, `attendant` is
-//! the life of one peer and `socket` what it is heard by, `arrival` begins its session or goes on with one of another server,
-//! `parking` keeps sessions whose connection is lost, and `reception`
-//! is for peers that come by other ways.
+//! nobody else's. Start reading at [`Server::run`]; `accept` takes connections, `turnstile` says how many, `routes` what is
+//! where, `upgrade` makes WebSockets of requests, `attendant` is the life of one peer, `socket` what it is heard by and `frames`
+//! what comes in there, `arrival` begins its session or goes on with one of another server, `parking` keeps sessions whose
+//! connection is lost, and `reception` is for peers that come by other ways.
 
 mod accept;
 mod arrival;
 mod attendant;
 mod authority;
 mod console;
+mod frames;
 mod limits;
 mod metrics;
 mod parking;
@@ -19,6 +20,8 @@ mod reception;
 mod recorded;
 mod routes;
 mod socket;
+mod turnstile;
+mod upgrade;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -46,6 +49,7 @@ use crate::token::{self, Claims, Guard, Issuer, PublicKey, TokenError};
 use crate::transport::RefusalCode;
 use authority::Alone;
 use parking::Parking;
+use turnstile::Arrivals;
 
 /// What is served, and how.
 pub struct Options {
@@ -132,6 +136,7 @@ struct House {
     authority: Box<dyn Authority>,
     journal: Option<Arc<dyn Journal>>,
     limits: Limits,
+    arrivals: Arrivals,
     parking: Parking,
     allowed_origins: Vec<String>,
     guard: Guard,
@@ -212,6 +217,7 @@ impl Server {
             authority,
             journal,
             limits,
+            arrivals: Arrivals::default(),
             parking: Parking::default(),
             allowed_origins,
             guard,

@@ -153,6 +153,8 @@ pub enum RefusalCode {
     TooLarge,
     /// More came in a second than may.
     TooFast,
+    /// It was begun, and its end does not come.
+    TooSlow,
     /// No token, or one that is not valid for this.
     Unauthorized,
     /// There is no such session, or no longer.
@@ -178,6 +180,30 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Whether no peer that keeps to the rules is refused with it.
+    pub const fn is_breach(self) -> bool {
+        match self {
+            RefusalCode::Malformed
+            | RefusalCode::Unknown
+            | RefusalCode::OutOfOrder
+            | RefusalCode::TooLarge
+            | RefusalCode::TooFast
+            | RefusalCode::TooSlow
+            | RefusalCode::HandshakeTimeout
+            | RefusalCode::Unauthorized => true,
+            RefusalCode::Unsupported
+            | RefusalCode::NoSession
+            | RefusalCode::Full
+            | RefusalCode::OverQuota
+            | RefusalCode::Deferred
+            | RefusalCode::Moved
+            | RefusalCode::Idle
+            | RefusalCode::SlowReader
+            | RefusalCode::ShuttingDown
+            | RefusalCode::Internal => false,
+        }
+    }
+
     /// Its name on the wire and in metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -187,6 +213,7 @@ impl RefusalCode {
             RefusalCode::Unsupported => "unsupported",
             RefusalCode::TooLarge => "too_large",
             RefusalCode::TooFast => "too_fast",
+            RefusalCode::TooSlow => "too_slow",
             RefusalCode::Unauthorized => "unauthorized",
             RefusalCode::NoSession => "no_session",
             RefusalCode::Full => "full",

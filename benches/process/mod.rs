@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rspp::Registry;
 use rspp::adapters::admission::Capacity;
@@ -31,7 +31,12 @@ impl Process {
     /// Starts this program again, with this word, which has it call [`run`]. This process goes to another core.
     pub(crate) fn start(word: &str) -> Self {
         let own = std::env::current_exe().expect("it runs");
-        let mut child = Command::new(own).arg(word).stdout(Stdio::piped()).spawn().expect("it starts again");
+        Self::of(Command::new(own).arg(word))
+    }
+
+    /// Starts any program that says first where it listens.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         pin(child.id(), SERVER_CORE);
         pin(std::process::id(), OWN_CORE);
         let mut address = String::new();
@@ -45,6 +50,16 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Process {
+    /// How long it has had a core so far, in user and in system.
+    pub(crate) fn worked(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // Behind the name, which may have blanks in it: the twelfth and the thirteenth, in hundredths of a second.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        Duration::from_millis(10 * fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
     }
 }
 
@@ -84,6 +99,22 @@ pub(crate) fn run(spec: PathBuf, limits: Limits, capacity: Capacity) {
 pub(crate) fn tell(address: SocketAddr) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{address}").and_then(|()| out.flush()).expect("whoever started it reads");
+}
+
+/// How much later than it wanted a thread is woken that sleeps for a millisecond at a time, on the server's core, for a second
+/// in which nothing of ours runs: what the machine itself adds.
+pub(crate) fn machine() -> String {
+    pin(std::process::id(), SERVER_CORE);
+    let began = Instant::now();
+    let mut late = Vec::new();
+    while began.elapsed() < Duration::from_secs(1) {
+        let (wanted, slept) = (Duration::from_millis(1), Instant::now());
+        std::thread::sleep(wanted);
+        late.push(slept.elapsed().saturating_sub(wanted));
+    }
+    late.sort_unstable();
+    let [p50, p99, most] = [50, 99, 100].map(|percent| percentile(&late, percent).as_secs_f64() * 1_000.0);
+    format!("machine: wakes {p50:.2} ms late at p50, {p99:.2} at p99, {most:.2} at most")
 }
 
 fn pin(process: u32, core: u32) {

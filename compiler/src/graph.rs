@@ -1,6 +1,7 @@
 //! The graph of a spec: built with petgraph, checked, ordered, and sealed as a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex as GraphIndex};
@@ -550,7 +551,7 @@ fn seal(document: &Document, turns: Turns, graph: &Graph) -> PlanParts {
             to: place[&edge.target()],
             to_port: PortIndex(edge.weight().to_port as u8),
             when: edge.weight().when.clone(),
-            buffer: edge.weight().buffer.clone().map(Box::new),
+            buffer: edge.weight().buffer.clone().map(Arc::new),
             sync: edge.weight().sync.clone().map(Box::new),
         })
         .collect();

@@ -3,6 +3,8 @@
 //! It is a node around a node, so that a node which takes everything at once costs what it always did. After each
 //! reaction it hands over what waits, oldest cause first, as long as the node accepts it.
 
+use std::sync::Arc;
+
 use rspp_specs::buffer::{BufferSpec, Dropped, EdgeSync, SyncDrop};
 use rspp_specs::dataflow::Directive;
 use rspp_specs::event::{Origin, Payload, ProviderResult};
@@ -28,7 +30,8 @@ impl Buffered {
     /// The node itself where the plan puts no buffer before it.
     pub fn around(node: Box<dyn Node>, plan: &Plan, index: NodeIndex) -> Box<dyn Node> {
         let specs = plan.edges().iter().filter(|edge| edge.to == index);
-        let of = |edge: &PlanEdge| Some((edge.to_port, edge.buffer.as_deref()?.clone(), edge.sync.as_deref().cloned()));
+        let of =
+            |edge: &PlanEdge| Some((edge.to_port, Arc::clone(edge.buffer.as_ref()?), edge.sync.as_deref().cloned()));
         let specs: Vec<_> = specs.filter_map(of).collect();
         if specs.is_empty() {
             return node;
@@ -39,11 +42,11 @@ impl Buffered {
     }
 
     /// With these buffers, and the groups of streams that play together.
-    pub fn new(node: Box<dyn Node>, specs: Vec<(PortIndex, BufferSpec, Option<EdgeSync>)>) -> Self {
+    pub fn new(node: Box<dyn Node>, specs: Vec<(PortIndex, impl Into<Arc<BufferSpec>>, Option<EdgeSync>)>) -> Self {
         let inputs = specs.iter().map(|(port, ..)| usize::from(port.0) + 1).max().unwrap_or(0);
         let mut buffers: Vec<Option<EdgeBuffer>> = (0..inputs).map(|_| None).collect();
         for (port, spec, sync) in specs {
-            buffers[usize::from(port.0)] = Some(EdgeBuffer::new(port, spec, sync));
+            buffers[usize::from(port.0)] = Some(EdgeBuffer::new(port, spec.into(), sync));
         }
         Self { node, buffers, wake: None, watched: Vec::new() }
     }

@@ -21,7 +21,8 @@ use crate::node::Context;
 #[derive(Debug)]
 pub(crate) struct EdgeBuffer {
     port: PortIndex,
-    spec: BufferSpec,
+    /// Its plan's: all sessions look at the same.
+    spec: Arc<BufferSpec>,
     items: VecDeque<Item>,
     held: Held,
     /// The high watermark was passed, and the low one not since.
@@ -52,28 +53,42 @@ pub(crate) type Key = (RuntimeSequence, u32);
 /// Losses of other streams that are remembered until what belongs to them comes.
 const MAX_LOST_ELSEWHERE: usize = 256;
 
-/// One item that waits.
+/// One item that waits. Of an answer that comes faster than it plays there are a thousand in each session: it is two lines of
+/// the cache, and no more.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) scope: Scope,
+    /// Of what its cause has caused, it is this one.
+    nth: u32,
     pub(crate) cause: RuntimeSequence,
-    key: Key,
     pub(crate) attributes: Option<Arc<Attributes>>,
     pub(crate) payload: Payload,
     came: Micros,
-    size: Held,
+    bytes: u64,
+    queued: Micros,
     /// What caused the items that became this one, where there are several.
-    merged: Vec<RuntimeSequence>,
+    merged: Box<[RuntimeSequence]>,
 }
 
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Item>() <= 128);
+
 impl Item {
+    fn key(&self) -> Key {
+        (self.cause, self.nth)
+    }
+
+    fn size(&self) -> Held {
+        Held { items: 1, bytes: self.bytes, queued: self.queued }
+    }
+
     fn is_mark(&self) -> bool {
         self.payload.is_mark()
     }
 }
 
 impl EdgeBuffer {
-    pub(crate) fn new(port: PortIndex, spec: BufferSpec, sync: Option<EdgeSync>) -> Self {
+    pub(crate) fn new(port: PortIndex, spec: Arc<BufferSpec>, sync: Option<EdgeSync>) -> Self {
         let credit = spec.credit_window();
         Self {
             port,
@@ -100,8 +115,9 @@ impl EdgeBuffer {
         let (attributes, size) = (cx.attributes.clone(), Held::of(&payload));
         let is_mark = payload.is_mark();
         let key = if is_mark { self.latest } else { self.next_key(cause) };
-        let item = Item { scope, cause, key, attributes, payload, came, size, merged: Vec::new() };
-        if item.is_mark() {
+        let (Held { bytes, queued, .. }, merged) = (size, Box::default());
+        let item = Item { scope, nth: key.1, cause, attributes, payload, came, bytes, queued, merged };
+        if is_mark {
             // Two of a kind in a row say no more than one.
             let kind = std::mem::discriminant(&item.payload);
             if !self.items.back().is_some_and(|last| std::mem::discriminant(&last.payload) == kind) {
@@ -152,7 +168,7 @@ impl EdgeBuffer {
 
     /// What was dropped in another stream of the group goes here, too. `false` if it has gone on already.
     pub(crate) fn lose(&mut self, cx: &mut Context<'_>, key: Key) -> bool {
-        if let Some(place) = self.items.iter().position(|item| item.key == key && !item.is_mark()) {
+        if let Some(place) = self.items.iter().position(|item| item.key() == key && !item.is_mark()) {
             let mut dropped = None;
             self.remove(place, &mut dropped);
             self.losses.clear();
@@ -189,14 +205,14 @@ impl EdgeBuffer {
     }
 
     fn take_in(&mut self, item: Item) {
-        self.held = self.held.and(item.size);
+        self.held = self.held.and(item.size());
         self.items.push_back(item);
     }
 
     /// What comes does not fit: the rule says what becomes of it, and of what waits.
     fn shed(&mut self, cx: &mut Context<'_>, item: Item) {
         let rule = self.spec.shed;
-        if !self.spec.allows(item.size) {
+        if !self.spec.allows(item.size()) {
             return self.drop_one(cx, item.cause, "too_large");
         }
         match rule {
@@ -208,7 +224,7 @@ impl EdgeBuffer {
             }
             Shed::DropOldest => {
                 let mut dropped = None;
-                while !self.spec.allows(self.held.and(item.size)) {
+                while !self.spec.allows(self.held.and(item.size())) {
                     let Some(oldest) = self.items.iter().position(|item| !item.is_mark()) else { break };
                     self.remove(oldest, &mut dropped);
                 }
@@ -223,11 +239,11 @@ impl EdgeBuffer {
     fn supersede(&mut self, cx: &mut Context<'_>, item: Item) {
         let mut dropped = None;
         self.remove_all(&mut dropped, |waits| is_interim(&waits.payload) || !is_final(&waits.payload));
-        if is_final(&item.payload) && !self.spec.allows(self.held.and(item.size)) {
+        if is_final(&item.payload) && !self.spec.allows(self.held.and(item.size())) {
             self.remove_all(&mut dropped, |_| true);
         }
         self.say_dropped(cx, dropped, self.spec.shed.name());
-        if self.spec.allows(self.held.and(item.size)) {
+        if self.spec.allows(self.held.and(item.size())) {
             self.take_in(item);
         } else {
             self.drop_one(cx, item.cause, self.spec.shed.name());
@@ -243,8 +259,8 @@ impl EdgeBuffer {
 
     fn remove(&mut self, place: usize, dropped: &mut Option<Dropped>) {
         if let Some(item) = self.items.remove(place) {
-            self.held = self.held.without(item.size);
-            self.losses.extend(self.sync.is_some().then_some(item.key));
+            self.held = self.held.without(item.size());
+            self.losses.extend(self.sync.is_some().then_some(item.key()));
             note_dropped(dropped, &item);
         }
     }
@@ -258,15 +274,13 @@ impl EdgeBuffer {
         }
         let Some(payload) = merged(&newest.payload, &item.payload) else { return Some(item) };
         let size = Held::of(&payload);
-        let held = self.held.without(newest.size).and(size);
+        let held = self.held.without(newest.size()).and(size);
         if !self.spec.allows(held) {
             return Some(item);
         }
-        if newest.merged.is_empty() {
-            newest.merged.push(newest.cause);
-        }
-        newest.merged.push(item.cause);
-        (newest.payload, newest.size, self.held) = (payload, size, held);
+        let causes = if newest.merged.is_empty() { std::slice::from_ref(&newest.cause) } else { &newest.merged };
+        newest.merged = causes.iter().copied().chain([item.cause]).collect();
+        (newest.payload, newest.bytes, newest.queued, self.held) = (payload, size.bytes, size.queued, held);
         None
     }
 
@@ -284,7 +298,7 @@ impl EdgeBuffer {
     pub(crate) fn pop(&mut self, cx: &mut Context<'_>) -> Option<Item> {
         let mut item = self.items.pop_front()?;
         if !item.is_mark() {
-            self.held = self.held.without(item.size);
+            self.held = self.held.without(item.size());
         }
         if let Some(gap) = self.gap.take_if(|_| !item.is_mark()) {
             item.attributes = Some(Arc::new(with_gap(&item, gap)));
@@ -292,7 +306,7 @@ impl EdgeBuffer {
         if !item.merged.is_empty() {
             self.groups += 1;
             item.attributes = Some(Arc::new(self.with_lineage(&item)));
-            cx.report(self.port, EdgeReport::Merged(self.groups, std::mem::take(&mut item.merged)));
+            cx.report(self.port, EdgeReport::Merged(self.groups, std::mem::take(&mut item.merged).into_vec()));
         }
         self.note_level(cx);
         Some(item)

@@ -78,7 +78,9 @@ impl Rechunker {
 
     /// The same with filters that others use, too: a filter is up to a megabyte, and needs no more than its rates.
     pub fn push_with(&mut self, frame: &AudioFrame, filters: &mut Filters) -> Result<Vec<AudioFrame>, UnsupportedRate> {
-        self.push_run(&frame.samples, Run { rate_hz: frame.rate_hz, spoken_by: frame.spoken_by }, filters)
+        let (run, mut frames) = (Run { rate_hz: frame.rate_hz, spoken_by: frame.spoken_by }, Vec::new());
+        self.push_run(&frame.samples, run, filters, |frame| frames.push(frame))?;
+        Ok(frames)
     }
 
     /// The same for bare samples.
@@ -88,7 +90,19 @@ impl Rechunker {
         rate_hz: u32,
         spoken_by: Option<InvocationId>,
     ) -> Result<Vec<AudioFrame>, UnsupportedRate> {
-        self.push_run(samples, Run { rate_hz, spoken_by }, &mut Filters::default())
+        let mut frames = Vec::new();
+        self.push_run(samples, Run { rate_hz, spoken_by }, &mut Filters::default(), |frame| frames.push(frame))?;
+        Ok(frames)
+    }
+
+    /// The same for what nobody is known to have spoken, each frame handed over as it is made.
+    pub fn cut_pcm(
+        &mut self,
+        samples: &[i16],
+        rate_hz: u32,
+        give: impl FnMut(AudioFrame),
+    ) -> Result<(), UnsupportedRate> {
+        self.push_run(samples, Run { rate_hz, spoken_by: None }, &mut Filters::default(), give)
     }
 
     fn push_run(
@@ -96,15 +110,15 @@ impl Rechunker {
         samples: &[i16],
         run: Run,
         filters: &mut Filters,
-    ) -> Result<Vec<AudioFrame>, UnsupportedRate> {
+        mut give: impl FnMut(AudioFrame),
+    ) -> Result<(), UnsupportedRate> {
         let Run { rate_hz, spoken_by } = run;
         check_rate(rate_hz)?;
-        let mut frames = Vec::new();
         if samples.is_empty() {
-            return Ok(frames);
+            return Ok(());
         }
         if self.run.is_some_and(|current| current != run) {
-            frames = self.finish();
+            self.finish().into_iter().for_each(&mut give);
         }
         self.run = Some(run);
         // The filter's table outlives the run: a stream that changes its stamp only does not compute it again.
@@ -112,9 +126,16 @@ impl Rechunker {
             Some((rate, resampler)) if *rate == rate_hz => resampler,
             other => &mut other.insert((rate_hz, filters.resampler(rate_hz, self.target_hz, self.live))).1,
         };
+        if resampler.changes_nothing() && self.rest.is_empty() {
+            // Whole frames of the right rate are copied once.
+            let (whole, rest) = samples.split_at(samples.len() - samples.len() % self.frame_samples);
+            self.give(whole, spoken_by, &mut give);
+            self.rest.extend_from_slice(rest);
+            return Ok(());
+        }
         resampler.push(samples, &mut self.rest);
-        self.cut(spoken_by, false, &mut frames);
-        Ok(frames)
+        self.cut(spoken_by, false, give);
+        Ok(())
     }
 
     /// Ends the stream: gives what is left, whose last frame is as short as it comes and not filled up. The cutter
@@ -125,7 +146,7 @@ impl Rechunker {
         if let Some((_, resampler)) = &mut self.resampler {
             resampler.finish(&mut self.rest);
         }
-        self.cut(run.spoken_by, true, &mut frames);
+        self.cut(run.spoken_by, true, |frame| frames.push(frame));
         frames
     }
 
@@ -143,13 +164,17 @@ impl Rechunker {
         self.run.is_some()
     }
 
-    fn cut(&mut self, spoken_by: Option<InvocationId>, all: bool, frames: &mut Vec<AudioFrame>) {
+    fn cut(&mut self, spoken_by: Option<InvocationId>, all: bool, mut give: impl FnMut(AudioFrame)) {
         let whole = self.rest.len() - self.rest.len() % self.frame_samples;
         let end = if all { self.rest.len() } else { whole };
-        for samples in self.rest[..end].chunks(self.frame_samples) {
-            frames.push(AudioFrame { samples: Arc::from(samples), rate_hz: self.target_hz, spoken_by });
-        }
+        self.give(&self.rest[..end], spoken_by, &mut give);
         self.rest.drain(..end);
+    }
+
+    fn give(&self, samples: &[i16], spoken_by: Option<InvocationId>, give: &mut impl FnMut(AudioFrame)) {
+        for samples in samples.chunks(self.frame_samples) {
+            give(AudioFrame { samples: Arc::from(samples), rate_hz: self.target_hz, spoken_by });
+        }
     }
 }
 

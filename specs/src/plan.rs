@@ -149,7 +149,7 @@ pub struct PlanEdge {
     pub when: Option<Condition>,
     /// What may wait before the node; `None` where nothing can, because the node takes everything at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub buffer: Option<Box<BufferSpec>>,
+    pub buffer: Option<Arc<BufferSpec>>,
     /// With which other edges to its node it plays together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Box<EdgeSync>>,

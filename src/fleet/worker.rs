@@ -216,7 +216,7 @@ fn server(
     let options = Options {
         listen: worker.listen,
         tls: None,
-        limits: Limits { connections, ..Limits::default() },
+        limits: Limits::of(connections),
         allowed_origins: worker.allowed_origins.clone(),
         entry: Entry::Tokens(keys),
         graph: graph_svg(&first.plan),

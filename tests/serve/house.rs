@@ -39,7 +39,7 @@ impl House {
             record: None::<PathBuf>,
             log: LogSize::of(8 << 20),
             workers: 1,
-            limits: Limits::default(),
+            limits: Self::limits(),
             capacity: Capacity::default(),
             pool: pool::Limits::default(),
             allowed_origins: Vec::new(),
@@ -51,6 +51,11 @@ impl House {
             public_url: None,
             drain: Duration::from_secs(20),
         }
+    }
+
+    /// Those of a server, but for how often an address may come: tests ask as fast as they can.
+    pub(crate) fn limits() -> Limits {
+        Limits { arrivals_of_an_address: 1_000_000, arrivals: 1_000_000, ..Limits::default() }
     }
 
     pub(crate) fn with(options: Serve) -> Self {

@@ -29,11 +29,13 @@ pub(crate) struct Row {
     pub(crate) key: Key,
     /// Its account in the worker's books.
     account: Slot,
-    /// What a tick has written of it, and is to be performed.
-    pub(crate) records: Vec<Record>,
+    /// Something of the tick that is being performed was its.
+    pub(crate) is_touched: bool,
     /// Some of its data waits for the next tick, and what follows waits behind it.
     pub(crate) behind: bool,
     pub(crate) outlet: Arc<Outlet>,
+    /// Something is in there of which nobody was told.
+    has_spoken: bool,
     session: Arc<str>,
     pipeline: Pipeline,
     /// The version that it is to go on with, once it is at rest.
@@ -94,9 +96,10 @@ impl Row {
         Self {
             key,
             account,
-            records: Vec::new(),
+            is_touched: false,
             behind: false,
             outlet,
+            has_spoken: false,
             session: Arc::clone(session),
             pipeline: pipeline.clone(),
             next: None,
@@ -170,32 +173,37 @@ impl Row {
         SessionOpen { fairness_key, ..SessionOpen::new(Arc::clone(&self.session), Arc::clone(&self.pipeline.plan)) }
     }
 
-    /// Does what a tick wants done. Gives how the session ended, if it has.
-    pub(crate) fn perform(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
-        let mut records = std::mem::take(&mut self.records);
-        for Record { at, entry, .. } in records.drain(..) {
-            self.note(&entry, around.counts);
-            around.admission.on_entry(self.account, &entry);
-            if self.is_mute || self.is_elsewhere {
-                continue;
-            }
-            let watches = self.seat.iter_mut().flat_map(|seat| &mut seat.watches);
-            watches.for_each(|watch| watch.on(at, &entry));
-            if is_told(&entry) || matches!(entry, Entry::Effect(Effect::Transmit { .. })) {
-                self.active_at = at;
-            }
-            if self.tells && is_told(&entry) {
-                self.outlet.push_told(at, entry.clone());
-            }
-            if let Entry::Effect(effect) = entry {
-                self.do_effect(effect, around);
-            }
+    /// Does what a record of a tick wants done.
+    pub(crate) fn perform(&mut self, record: Record, around: &mut Surroundings<'_>) {
+        let Record { at, entry, .. } = record;
+        self.note(&entry, around.counts);
+        around.admission.on_entry(self.account, &entry);
+        if self.is_mute || self.is_elsewhere {
+            return;
         }
-        self.records = records;
+        let watches = self.seat.iter_mut().flat_map(|seat| &mut seat.watches);
+        watches.for_each(|watch| watch.on(at, &entry));
+        if is_told(&entry) || matches!(entry, Entry::Effect(Effect::Transmit { .. })) {
+            self.active_at = at;
+        }
+        if self.tells && is_told(&entry) {
+            self.outlet.push_told(at, entry.clone());
+            self.has_spoken = true;
+        }
+        if let Entry::Effect(effect) = entry {
+            self.do_effect(effect, around);
+        }
+    }
+
+    /// A tick is performed: whoever listens is woken, once for all of it. Gives how the session ended, if it has.
+    pub(crate) fn settle(&mut self, around: &mut Surroundings<'_>) -> Option<End> {
+        self.is_touched = false;
         if !(self.is_elsewhere || self.is_mute) {
             std::mem::take(&mut self.again).into_iter().for_each(|effect| self.do_effect(effect, around));
         }
-        self.outlet.wake();
+        if std::mem::take(&mut self.has_spoken) {
+            self.outlet.wake();
+        }
         self.ended.then_some(match (self.is_elsewhere, self.is_mute, self.lost) {
             (true, ..) => End::Moved,
             (_, true, _) => End::Unrecorded,
@@ -239,6 +247,7 @@ impl Row {
         match effect {
             Effect::Transmit { turn, epoch, from_sample, frame } => {
                 count(&around.counts.frames_out);
+                self.has_spoken = true;
                 let full = self.outlet.push_audio(Audio { turn, epoch, from_sample, frame }).is_err();
                 if full && !std::mem::replace(&mut self.stalled, true) {
                     count(&around.counts.stalls);
@@ -247,6 +256,7 @@ impl Row {
             }
             Effect::ClearTransport { turn, epoch } => {
                 count(&around.counts.clears);
+                self.has_spoken = true;
                 self.outlet.push_clear(turn, epoch);
             }
             Effect::Invoke { id, binding, request } => match around.admission.dispatch(self.account, id, &request) {

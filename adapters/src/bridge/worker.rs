@@ -410,17 +410,20 @@ impl Worker {
         }
     }
 
+    /// Each record where it lies: a session's are in its order, and what another does meanwhile is nothing to it.
     fn perform_tick(&mut self, now: Micros, mut tick: Tick) {
         for (record, place) in tick.records.drain(..).zip(&tick.rows) {
             let Some(row) = self.rows.get_mut(*place).and_then(Option::as_mut) else { continue };
-            if row.records.is_empty() {
+            if !std::mem::replace(&mut row.is_touched, true) {
                 self.touched.push(*place);
             }
-            row.records.push(record);
+            let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
+            let admission = &mut self.admission;
+            row.perform(record, &mut Surroundings { now, inbox, counts, admission, follow });
         }
         self.waiting.take_back(tick);
         let mut touched = std::mem::take(&mut self.touched);
-        touched.drain(..).for_each(|place| self.perform(now, place));
+        touched.drain(..).for_each(|place| self.settle(now, place));
         self.touched = touched;
     }
 
@@ -445,11 +448,12 @@ impl Worker {
         self.overruns = overruns;
     }
 
-    fn perform(&mut self, now: Micros, place: usize) {
+    /// What a tick has said to a session is all said.
+    fn settle(&mut self, now: Micros, place: usize) {
         let Some(row) = self.rows[place].as_mut() else { return };
         let (inbox, counts, follow) = (&self.inbox, &*self.counts, &mut self.follow);
         let admission = &mut self.admission;
-        let over = row.perform(&mut Surroundings { now, inbox, counts, admission, follow });
+        let over = row.settle(&mut Surroundings { now, inbox, counts, admission, follow });
         let key = row.key;
         if row.answered.next_at().is_some() && !std::mem::replace(&mut row.is_in_line, true) {
             self.answered.push_back(key);

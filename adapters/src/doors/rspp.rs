@@ -17,7 +17,7 @@ mod wire;
 use std::any::Any;
 use std::collections::VecDeque;
 
-use rspp_specs::event::Talk;
+use rspp_specs::event::{AudioFrame, Talk};
 use rspp_specs::ids::TurnId;
 use rspp_specs::limits::{FRAME_MS, MAX_TEXT_BYTES, MAX_UNHEARD_MS};
 use rspp_specs::outcome::{CancelReason, Cancellation};
@@ -319,15 +319,13 @@ impl Rspp {
     }
 
     fn hear(&mut self, samples: &[i16], out: &mut Exchange) -> Result<(), Refusal> {
-        let frames = self
-            .rechunker
-            .push_pcm(samples, self.rate_hz, None)
-            .map_err(|error| Refusal::mild(RefusalCode::Unsupported, error.to_string()))?;
-        for frame in frames {
-            self.kept.received_samples += frame.samples.len() as u64;
+        let received = &mut self.kept.received_samples;
+        let give = |frame: AudioFrame| {
+            *received += frame.samples.len() as u64;
             out.give(Input::CallerAudio(frame));
-        }
-        Ok(())
+        };
+        let cut = self.rechunker.cut_pcm(samples, self.rate_hz, give);
+        cut.map_err(|error| Refusal::mild(RefusalCode::Unsupported, error.to_string()))
     }
 
     fn audio_message(&self, now: Micros, audio: &Audio) -> Message {

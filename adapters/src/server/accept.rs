@@ -1,8 +1,9 @@
 //! Takes connections: so many, each with so long for its handshake and its request's head.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::service::{Service, service_fn};
@@ -16,35 +17,69 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::turnstile::{Origin, Pace};
 use super::{Certificate, House, ServerError, routes};
-use crate::transport::RefusalCode;
+use crate::transport::{Refusal, RefusalCode};
 
 /// When the system gives no connection, it is asked again after so long.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
-/// Connections over the limit that are told so at the same time; more are closed without a word.
+/// Connections over a limit that are told so at the same time; more are closed without a word.
 const MAX_TURNED_AWAY: usize = 64;
 /// How long turning one away may take.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
 
-const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\n\
-    connection: close\r\ncontent-length: 54\r\n\r\nfull: this server has as many connections as it takes\n";
-
 /// One connection: counted as long as anybody holds this.
-pub(super) struct Counted(Arc<House>);
+pub(super) struct Counted {
+    house: Arc<House>,
+    /// From where it comes, if it comes by the network.
+    from: Option<Origin>,
+    is_call: AtomicBool,
+}
 
 impl Counted {
-    pub(super) fn new(house: &Arc<House>) -> Option<Arc<Self>> {
+    /// Somebody who is vouched for.
+    pub(super) fn new(house: &Arc<House>) -> Result<Arc<Self>, Refusal> {
+        Self::from(house, None)
+    }
+
+    /// Somebody from this address.
+    fn arrive(house: &Arc<House>, address: IpAddr) -> Result<Arc<Self>, Refusal> {
+        let from = Origin::from(address);
+        house.arrivals.arrive(&house.limits, from, Instant::now())?;
+        Self::from(house, Some(from)).inspect_err(|_| house.arrivals.leave(from, false))
+    }
+
+    fn from(house: &Arc<House>, from: Option<Origin>) -> Result<Arc<Self>, Refusal> {
         let (count, most) = (&house.traffic.connections, house.limits.connections);
         let more = |connections: usize| (connections < most).then_some(connections + 1);
-        count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .map_err(|_| Refusal::fatal(RefusalCode::Full, "this server has as many connections as it takes"))?;
         house.traffic.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::new(Self(Arc::clone(house))))
+        Ok(Arc::new(Self { house: Arc::clone(house), from, is_call: AtomicBool::new(false) }))
+    }
+
+    /// It is a call from now on.
+    pub(super) fn become_call(&self) {
+        if let Some(from) = self.from
+            && !self.is_call.swap(true, Ordering::AcqRel)
+        {
+            self.house.arrivals.become_call(from);
+        }
+    }
+
+    /// It broke the rules.
+    pub(super) fn misbehave(&self) {
+        self.from.into_iter().for_each(|from| self.house.arrivals.misbehave(from));
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.traffic.connections.fetch_sub(1, Ordering::AcqRel);
+        if let Some(from) = self.from {
+            self.house.arrivals.leave(from, *self.is_call.get_mut());
+        }
+        self.house.traffic.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -52,31 +87,45 @@ impl Drop for Counted {
 pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, house: Arc<House>) {
     let router = routes::router(Arc::clone(&house));
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let mut pace = Pace::new(&house.limits, Instant::now());
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // Out of file descriptors, most often: some are closed soon.
             tokio::time::sleep(AFTER_FAILURE).await;
             continue;
         };
-        let _ = stream.set_nodelay(true);
-        let Some(counted) = Counted::new(&house) else {
-            house.traffic.refuse(RefusalCode::Full);
-            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(TURNING_AWAY, turn_away(stream)).await;
-                    drop(permit);
-                });
+        match Counted::arrive(&house, peer.ip()) {
+            Ok(counted) => {
+                let _ = stream.set_nodelay(true);
+                let (router, tls, house) = (router.clone(), tls.clone(), Arc::clone(&house));
+                tokio::spawn(async move { attend(stream, tls, router, house, counted).await });
             }
-            continue;
-        };
-        let (router, tls, house) = (router.clone(), tls.clone(), Arc::clone(&house));
-        tokio::spawn(async move { attend(stream, tls, router, house, counted).await });
+            Err(refusal) => {
+                house.traffic.refuse(refusal.code);
+                if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(TURNING_AWAY, turn_away(stream, &refusal)).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+        if let Some(pause) = pace.on_arrival(Instant::now()) {
+            tokio::time::sleep(pause).await;
+        }
     }
 }
 
 /// Says that there is no room, and reads what was asked, so that the word is not lost with a reset.
-async fn turn_away(mut stream: TcpStream) {
-    let _ = stream.write_all(TURNED_AWAY).await;
+async fn turn_away(mut stream: TcpStream, refusal: &Refusal) {
+    let status = if refusal.code == RefusalCode::Full { "503 Service Unavailable" } else { "429 Too Many Requests" };
+    let says = format!("{refusal}\n");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: \
+         {}\r\n\r\n{says}",
+        says.len()
+    );
+    let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
     let mut asked = [0; 1_024];
     while matches!(stream.read(&mut asked).await, Ok(1..)) {}

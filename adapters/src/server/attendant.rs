@@ -4,6 +4,8 @@
 //! socket; then the gate is asked, the transport makes a message of the frame, and the message goes into the socket, without
 //! anything in between that could wait. So when a clear has moved the epoch on, nothing of the old one is written any more.
 
+mod parting;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,19 +44,13 @@ pub(super) struct Visit {
 }
 
 /// How often it is looked at what no message brings: limits of time, and the server's end.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// When a worker's inbox is full, it is tried again after so long; the socket is not read meanwhile.
 const AFTER_BUSY: Duration = Duration::from_millis(1);
 /// How long whoever attends a session may take to hand it over.
 const HANDING_OVER: Duration = Duration::from_secs(2);
 /// How long the core may take to say that it knows of a loss.
 const HEARING_OF_LOSS: Duration = Duration::from_millis(500);
-/// How long a session that was told to end is listened to, so that its last words are heard.
-const WINDING_UP: Duration = Duration::from_millis(500);
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
-/// A session is parked for so long after the core should have ended it.
-const SLACK: Duration = Duration::from_secs(2);
 
 /// Attends one peer.
 pub(super) struct Attendant {
@@ -69,13 +65,15 @@ pub(super) struct Attendant {
     refusals: u32,
     began: Instant,
     heard_at: Instant,
+    /// Since when it is known that a message has begun to come; none has come whole since.
+    midway_since: Option<Instant>,
     pinged_at: Instant,
     look: Pin<Box<Sleep>>,
     /// When it is looked around at the latest.
     look_at: Instant,
     /// Whose turn it is to be looked at first: neither a flood of messages nor one of words keeps the other out.
     outlet_first: bool,
-    _counted: Arc<Counted>,
+    counted: Arc<Counted>,
 }
 
 /// The session that the peer is bound to.
@@ -121,6 +119,7 @@ impl Attendant {
     /// Attends to its end.
     pub(super) async fn attend(visit: Visit, socket: Box<dyn Socket>) {
         let Visit { house, transport, claims, vouched, counted } = visit;
+        counted.become_call();
         let now = Instant::now();
         let mut attendant = Self {
             allowance: Allowance::new(&house.limits, now.into_std()),
@@ -134,11 +133,12 @@ impl Attendant {
             refusals: 0,
             began: now,
             heard_at: now,
+            midway_since: None,
             pinged_at: now,
             look: Box::pin(tokio::time::sleep(LOOK_EVERY)),
             look_at: now + LOOK_EVERY,
             outlet_first: false,
-            _counted: counted,
+            counted,
         };
         let over = match attendant.run().await {
             Err(over) => over,
@@ -181,7 +181,7 @@ impl Attendant {
             };
             match event {
                 Some(event) => Poll::Ready(event),
-                None => self.look.as_mut().poll(cx).map(|()| Event::Look),
+                None => self.poll_seldom(cx),
             }
         })
         .await
@@ -194,11 +194,18 @@ impl Attendant {
         }
     }
 
+    /// What happens seldom is looked for when there is nothing else to do; a peer is never so busy that there is not.
+    fn poll_seldom(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Some(line) = self.line.as_mut()
+            && let Poll::Ready(Some(displace)) = line.asked.poll_recv(cx)
+        {
+            return Poll::Ready(Event::Displaced(displace));
+        }
+        self.look.as_mut().poll(cx).map(|()| Event::Look)
+    }
+
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Option<Event> {
         let line = self.line.as_mut()?;
-        if let Poll::Ready(Some(displace)) = line.asked.poll_recv(cx) {
-            return Some(Event::Displaced(displace));
-        }
         match line.session.outlet().poll_next(cx) {
             Poll::Ready(outbound) => Some(Event::Said(outbound)),
             Poll::Pending => None,
@@ -210,22 +217,32 @@ impl Attendant {
         self.heard_at = now;
         let message = match came {
             Came::Message(message) => message,
-            Came::Alive => return Ok(()),
+            Came::Alive | Came::Part => return self.on_frame(now).await,
             Came::Closed { orderly } => return Err(self.closed(orderly)),
             Came::Refused(refusal) => return Err(Over::Refused(refusal)),
             Came::Lost => return Err(Over::Lost),
         };
+        self.midway_since = None;
         let traffic = &self.house.traffic;
         traffic.messages_in.fetch_add(1, Ordering::Relaxed);
         traffic.bytes_in.fetch_add(message.len() as u64, Ordering::Relaxed);
         let taken = if self.allowance.takes(&self.house.limits, now.into_std(), message.len()) {
             self.transport.on_message(self.house.bridge.now(), message, &mut self.out)
         } else {
-            Err(Refusal::mild(RefusalCode::TooFast, "more came in a second than may; send as fast as people speak"))
+            Err(too_fast())
         };
         if let Err(refusal) = taken {
             self.on_refusal(refusal)?;
         }
+        self.carry_out().await
+    }
+
+    /// Something came that is no message: there may be no more of that than of messages.
+    async fn on_frame(&mut self, now: Instant) -> Result<(), Over> {
+        if self.allowance.takes(&self.house.limits, now.into_std(), 0) {
+            return Ok(());
+        }
+        self.on_refusal(too_fast())?;
         self.carry_out().await
     }
 
@@ -492,6 +509,11 @@ impl Attendant {
                 "nothing was said that a session could begin with",
             ));
         }
+        if !self.socket.is_midway() {
+            self.midway_since = None;
+        } else if now - *self.midway_since.get_or_insert(now) > limits.message {
+            return Err(Over::refused(RefusalCode::TooSlow, "a message was begun, and its end does not come"));
+        }
         if now - self.heard_at > limits.idle {
             self.house.traffic.refuse(RefusalCode::Idle);
             return Err(Over::Lost);
@@ -535,131 +557,10 @@ impl Attendant {
         let (Some(line), Ok(_turn)) = (&self.line, self.house.moving.try_acquire()) else { return false };
         line.session.offer().await
     }
+}
 
-    /// The end of the connection, and perhaps not of the session.
-    async fn leave(mut self, over: Over) {
-        self.out = Exchange::default();
-        match over {
-            Over::Lost => self.part(),
-            Over::Displaced(displace) => {
-                let moved = Refusal::fatal(RefusalCode::OutOfOrder, "the session has another connection now");
-                if let Some(parked) = self.give_up_session() {
-                    let _ = displace.send(parked);
-                }
-                self.say_goodbye(&Ended::Refused(moved)).await;
-            }
-            Over::Left => {
-                self.wind_up().await;
-                self.forget();
-                self.say_goodbye(&Ended::Done).await;
-            }
-            Over::Refused(refusal) => {
-                self.house.traffic.refuse(refusal.code);
-                // A peer that does not read may do so after it has come back.
-                if refusal.code == RefusalCode::SlowReader {
-                    self.part();
-                    return;
-                }
-                self.forget();
-                self.say_goodbye(&Ended::Refused(refusal)).await;
-            }
-            Over::Ended(ended) => {
-                self.forget();
-                self.say_goodbye(&ended).await;
-            }
-            Over::HandedOver => {
-                self.hand_over().await;
-                self.forget();
-                self.say_goodbye(&Ended::Refused(moved())).await;
-            }
-        }
-    }
-
-    /// The session is given up; it has come to rest here when this returns, so that who goes on with it has all of it.
-    async fn hand_over(&mut self) {
-        let Some(line) = &self.line else { return };
-        line.session.give_up();
-        let until = Instant::now() + WINDING_UP;
-        while let Some(outbound) = next_said(&line.session, Some(until)).await {
-            if matches!(outbound, Outbound::Ended(_)) {
-                return;
-            }
-        }
-    }
-
-    /// The session is over.
-    fn forget(&mut self) {
-        if let Some(secret) = self.line.take().and_then(|line| line.secret) {
-            self.house.parking.forget(&secret);
-        }
-    }
-
-    /// What another connection goes on with.
-    fn give_up_session(&mut self) -> Option<Parked> {
-        let Line { session, mut connection, .. } = self.line.take()?;
-        session.on_parted();
-        connection.on_lost();
-        if let Some(state) = connection.news() {
-            let _ = session.give(Input::Connection(state));
-        }
-        Some(Parked { session, connection, memory: self.transport.park() })
-    }
-
-    /// The connection is lost: the session waits for another, if it may.
-    fn part(&mut self) {
-        let secret = self.line.as_ref().and_then(|line| line.secret.clone());
-        let (Some(secret), Some(parked)) = (secret, self.give_up_session()) else { return };
-        let house = Arc::clone(&self.house);
-        let reconnect = house.pipeline.plan.turn_policy().reconnect;
-        if let Some(number) = house.parking.park(&secret, parked, house.limits.parked) {
-            tokio::spawn(async move {
-                let most = Duration::from_micros(reconnect.0) + SLACK;
-                tokio::select! {
-                    () = tokio::time::sleep(most) => {}
-                    () = house.draining.cancelled() => house.parking.give_up(&secret, number),
-                }
-                house.parking.clear_away(&secret, number);
-            });
-        }
-    }
-
-    /// The session is told to end, and listened to until it has.
-    async fn wind_up(&mut self) {
-        let Some(line) = &self.line else { return };
-        let _ = line.session.give(Input::SessionEnd);
-        let until = Instant::now() + WINDING_UP;
-        self.look.as_mut().reset(until);
-        loop {
-            match self.next().await {
-                Event::Said(outbound) if !matches!(outbound, Outbound::Audio(_)) => {
-                    if self.pass_on(outbound).is_err() || self.write().await.is_err() {
-                        return;
-                    }
-                    self.out.inputs.clear();
-                }
-                Event::Look | Event::Came(Came::Lost | Came::Refused(_)) => return,
-                Event::Said(_) | Event::Came(_) | Event::Displaced(_) => {}
-            }
-        }
-    }
-
-    async fn say_goodbye(mut self, ended: &Ended) {
-        self.out = Exchange::default();
-        self.transport.on_end(self.house.bridge.now(), ended, &mut self.out);
-        let goodbye = async {
-            self.write().await?;
-            self.wait_for(|socket, cx| socket.poll_ready(cx)).await?;
-            self.socket.close(ended).map_err(|Gone| Over::Lost)?;
-            self.wait_for(|socket, cx| socket.poll_flush(cx)).await?;
-            // Until the peer has closed, too, so that what it was told is not lost with a reset.
-            let mut came = Came::Alive;
-            while !matches!(came, Came::Lost | Came::Refused(_)) {
-                came = std::future::poll_fn(|cx| self.socket.poll_next(cx)).await;
-            }
-            Ok::<(), Over>(())
-        };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-    }
+fn too_fast() -> Refusal {
+    Refusal::mild(RefusalCode::TooFast, "more came in a second than may; send as fast as people speak")
 }
 
 /// What a session says next: at once, or until then.

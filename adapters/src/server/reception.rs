@@ -38,10 +38,7 @@ impl Reception {
         if self.0.draining.is_cancelled() {
             return Err(Refusal::fatal(RefusalCode::ShuttingDown, "no new calls are taken"));
         }
-        let Some(counted) = Counted::new(&self.0) else {
-            self.0.traffic.refuse(RefusalCode::Full);
-            return Err(Refusal::fatal(RefusalCode::Full, "this server has as many connections as it takes"));
-        };
+        let counted = Counted::new(&self.0).inspect_err(|refusal| self.0.traffic.refuse(refusal.code))?;
         Ok(Place { house: Arc::clone(&self.0), counted })
     }
 

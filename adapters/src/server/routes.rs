@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -12,8 +11,8 @@ use axum::routing::get;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::accept::Counted;
-use super::attendant::{Attendant, Visit};
-use super::socket::WebSocketPeer;
+use super::attendant::Visit;
+use super::upgrade::Upgrade;
 use super::{House, console, metrics, webhooks};
 use crate::admission::Priority;
 use crate::doors::realtime::Realtime;
@@ -111,11 +110,9 @@ pub(super) fn router(house: Arc<House>) -> Router {
         router = router.route("/dev/token", get(dev_token));
     }
     for door in DOORS {
-        let enter =
-            move |State(house): State<Arc<House>>,
-                  Extension(counted): Extension<Arc<Counted>>,
-                  upgrade: WebSocketUpgrade,
-                  request: Request| async move { enter(&house, door, counted, upgrade, &request) };
+        let enter = move |State(house): State<Arc<House>>,
+                          Extension(counted): Extension<Arc<Counted>>,
+                          request: Request| async move { enter(&house, door, counted, request) };
         router = router.route(door.path, get(enter));
     }
     router.with_state(house)
@@ -169,59 +166,39 @@ async fn dev_token(State(house): State<Arc<House>>, headers: HeaderMap) -> Respo
 const DEV_TOKEN_SECONDS: u64 = 300;
 
 /// Somebody is at a door: lets them in, or says why not.
-fn enter(
-    house: &Arc<House>,
-    door: &'static Door,
-    counted: Arc<Counted>,
-    upgrade: WebSocketUpgrade,
-    request: &Request,
-) -> Response {
-    if house.draining.is_cancelled() {
-        return refused(house, &Refusal::fatal(RefusalCode::ShuttingDown, "no new calls are taken"));
-    }
-    if let Err(refusal) = check_origin(house, request.headers()) {
-        return refused(house, &refusal);
-    }
-    let limits = house.limits;
-    let upgrade = upgrade
-        .max_message_size(limits.message_bytes)
-        .max_frame_size(limits.message_bytes)
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
-        .protocols(door.subprotocols.iter().copied());
-    let subprotocol = upgrade.selected_protocol().and_then(|value| value.to_str().ok()).map(str::to_owned);
-    if subprotocol.is_none() && !door.subprotocols.is_empty() && upgrade.requested_protocols().next().is_some() {
-        let says = format!("none of these subprotocols is spoken here; {} are", door.subprotocols.join(", "));
-        return refused(house, &Refusal::fatal(RefusalCode::Unsupported, says));
-    }
-    let knock = Knock {
-        subprotocol: subprotocol.as_deref(),
-        uri: request.uri(),
-        headers: request.headers(),
-        telephones: &house.telephones,
+fn enter(house: &Arc<House>, door: &'static Door, counted: Arc<Counted>, mut request: Request) -> Response {
+    let admitted = admit(house, door, &mut request);
+    let (upgrade, transport, claims) = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refused(house, &refusal),
     };
-    let claims = match house.admit(knock.token()) {
-        Err(TokenError::Missing) if door.token_in_message => None,
-        Err(error) => return refused(house, &Refusal::fatal(RefusalCode::Unauthorized, error.to_string())),
-        Ok(claims) => claims,
-    };
-    match (door.open)(&knock) {
-        Err(refusal) => refused(house, &refusal),
-        Ok(transport) => {
-            // A ticket, which the door has looked at, vouches for who brings it.
-            let vouched = door.path.ends_with("/{ticket}");
-            let visit = Visit { house: Arc::clone(house), transport, claims, vouched, counted };
-            let message_bytes = limits.message_bytes;
-            upgrade
-                .on_upgrade(move |socket| Attendant::attend(visit, Box::new(WebSocketPeer { socket, message_bytes })))
-        }
-    }
+    // A ticket, which the door has looked at, vouches for who brings it.
+    let vouched = door.path.ends_with("/{ticket}");
+    let visit = Visit { house: Arc::clone(house), transport, claims, vouched, counted };
+    upgrade.attend(visit, house.limits.message_bytes)
 }
 
-/// A socket's own buffers. A message of 20 ms has less than a kilobyte.
-const READ_BUFFER_BYTES: usize = 2_048;
-const MAX_WRITE_BUFFER_BYTES: usize = 512 * 1024;
+/// What somebody comes in with.
+type Admitted = (Upgrade, Box<dyn Transport>, Option<Claims>);
+
+fn admit(house: &House, door: &'static Door, request: &mut Request) -> Result<Admitted, Refusal> {
+    if house.draining.is_cancelled() {
+        return Err(Refusal::fatal(RefusalCode::ShuttingDown, "no new calls are taken"));
+    }
+    check_origin(house, request.headers())?;
+    let mut upgrade = Upgrade::of(request)?;
+    let Some(subprotocol) = upgrade.agree(door.subprotocols, request.headers()) else {
+        let says = format!("none of these subprotocols is spoken here; {} are", door.subprotocols.join(", "));
+        return Err(Refusal::fatal(RefusalCode::Unsupported, says));
+    };
+    let knock = Knock { subprotocol, uri: request.uri(), headers: request.headers(), telephones: &house.telephones };
+    let claims = match house.admit(knock.token()) {
+        Err(TokenError::Missing) if door.token_in_message => None,
+        claims => claims.map_err(|error| Refusal::fatal(RefusalCode::Unauthorized, error.to_string()))?,
+    };
+    let transport = (door.open)(&knock)?;
+    Ok((upgrade, transport, claims))
+}
 
 /// A browser says which page it speaks for: any page in the world could otherwise speak with a server on this machine.
 fn check_origin(house: &House, headers: &HeaderMap) -> Result<(), Refusal> {

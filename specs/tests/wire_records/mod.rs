@@ -183,7 +183,7 @@ fn plan() -> BoxedStrategy<Arc<Plan>> {
                 to: NodeIndex(2),
                 to_port: PortIndex(0),
                 when: Some(Condition { attribute: "confidence".into(), is }),
-                buffer: Some(Box::new(BufferSpec {
+                buffer: Some(Arc::new(BufferSpec {
                     max_items: 7,
                     max_bytes: 4_096,
                     max_queue: Some(Micros::from_ms(900)),
