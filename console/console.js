@@ -1,13 +1,16 @@
 // The page: a call, its captions, its timeline. What is spoken with the server stands in line.js.
 
+import { backToLive, listCalls, recorded } from "./calls.js";
+import { Captions } from "./captions.js";
+import "./graph.js";
+import { showLatencies } from "./latency.js";
 import { Line } from "./line.js";
 import { loudness, openMicrophone, openPlayer } from "./sound.js";
 import { Story } from "./story.js";
-import { draw } from "./timeline.js";
+import { Timeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
-const MAX_CAPTIONS = 200;
 
 let call = null;
 
@@ -16,7 +19,7 @@ class Call {
   constructor() {
     this.story = new Story();
     this.begun = performance.now();
-    this.captions = new Map();
+    this.captions = new Captions();
     this.loud = [];
     this.speaking = false;
   }
@@ -52,7 +55,7 @@ class Call {
   onPlayed(played) {
     if (played.occasion === "started") {
       this.story.played(played.turn, this.now());
-      latencies(this.story);
+      showLatencies(this.story);
     }
     this.line?.acknowledge(played);
     this.drawHeard(played);
@@ -81,6 +84,7 @@ class Call {
   onMessage(message) {
     const now = this.now();
     this.story.on(message, now);
+    this.captions.on(message);
     switch (message.type) {
       case "ready":
         show("connected", `connected: ${message.session}`);
@@ -88,12 +92,6 @@ class Call {
         break;
       case "clear":
         this.player.clear(message.turn, message.epoch);
-        break;
-      case "caption":
-        this.caption(message);
-        break;
-      case "heard":
-        this.heard(message);
         break;
       case "turn":
         this.onTurn(message);
@@ -104,44 +102,11 @@ class Call {
     }
   }
 
-  onTurn({ turn, state, text }) {
-    if (state === "open") {
-      this.partial?.remove();
-      this.partial = null;
-      // Where the agent speaks unasked, there are no words of the caller's.
-      if (text !== undefined) say("caller", text || "(not understood)", `you, turn ${turn}`);
-    }
+  onTurn({ state }) {
     if (state === "speaking" || state === "resumed") show("speaking", "the agent speaks");
     if (state === "held") show("held", "you speak: the answer waits for what it means");
     if (state === "closed" || state === "committed") show("connected", "listening");
-    latencies(this.story);
-  }
-
-  caption({ who, turn, text, final: isFinal }) {
-    if (who === "caller") {
-      this.partial ??= say("caller partial", "", "you");
-      this.partial.lastChild.textContent = text;
-      follow();
-      if (isFinal) this.partial.classList.remove("partial");
-      return;
-    }
-    const item = this.captions.get(turn);
-    if (item) item.lastChild.textContent += ` ${text}`;
-    else this.captions.set(turn, say("agent", text, `the agent, turn ${turn}`));
-    follow();
-  }
-
-  /** What nobody heard is struck out: the conversation does not remember it. */
-  heard({ turn, text, cut }) {
-    const item = this.captions.get(turn);
-    if (!item || !cut) return;
-    const all = item.lastChild.textContent;
-    const place = all.startsWith(text.trim()) ? text.trim().length : 0;
-    const unheard = document.createElement("s");
-    unheard.textContent = all.slice(place);
-    unheard.setAttribute("aria-label", `not heard: ${unheard.textContent}`);
-    item.lastChild.textContent = all.slice(0, place);
-    item.lastChild.append(unheard);
+    showLatencies(this.story);
   }
 
   close(why) {
@@ -153,6 +118,8 @@ class Call {
     this.player?.close();
     this.isOver = true;
     if (call === this) call = null;
+    // It is written when its server has heard the end.
+    setTimeout(() => listCalls().catch(() => {}), 1_500);
   }
 }
 
@@ -172,45 +139,10 @@ function enable(isOn, hasMicrophone) {
   for (const part of $("write").elements) part.disabled = !isOn;
 }
 
-function say(kind, words, whose) {
-  const item = document.createElement("li");
-  item.className = kind;
-  const name = document.createElement("b");
-  name.textContent = whose;
-  const text = document.createElement("span");
-  text.textContent = words;
-  item.append(name, text);
-  const list = $("captions");
-  list.append(item);
-  if (list.children.length > MAX_CAPTIONS) list.firstChild.remove();
-  follow();
-  return item;
-}
-
-// Whoever reads further up is left there; everybody else sees the newest words, also those that are added to a line.
-let isAtTheEnd = true;
-$("captions").onscroll = ({ target }) => {
-  isAtTheEnd = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
-};
-
-function follow() {
-  const list = $("captions");
-  if (isAtTheEnd) list.scrollTop = list.scrollHeight;
-}
-
-function latencies(story) {
-  const rows = story.latencies().map(({ turn, ended, stages }) => {
-    const row = document.createElement("tr");
-    for (const value of [turn, ended, ...stages]) row.insertCell().textContent = value ?? "–";
-    return row;
-  });
-  document.querySelector("#latency tbody").replaceChildren(...rows);
-}
-
 $("call").onclick = async () => {
   if (call) return call.line ? call.line.end() : call.close(null);
   problem(null);
-  $("captions").replaceChildren();
+  if (recorded) backToLive();
   const opening = new Call();
   call = opening;
   shown = opening;
@@ -252,7 +184,7 @@ function talk(state) {
 
 $("push").onpointerdown = () => talk("press");
 $("push").onpointerup = $("push").onpointerleave = $("push").onpointercancel = () => talk("release");
-const isTyping = ({ target }) => target.closest?.("input:not([type=checkbox]), button, a");
+const isTyping = ({ target }) => target.closest?.("input:not([type=checkbox]), button, a, select, summary, audio");
 addEventListener("keydown", (event) => {
   const onPush = event.target === $("push");
   if (event.code !== "Space" || (isTyping(event) && !onPush)) return;
@@ -264,18 +196,40 @@ addEventListener("keyup", (event) => {
 });
 addEventListener("blur", () => talk("release"));
 
-// The picture is drawn ten times a second, of the newest call, and stands still when that is over or nobody follows.
+// The picture is drawn ten times a second: of the recorded call that is shown, or of the newest call, and that stands still
+// when it is over or nobody follows.
 let shown = null;
 let stood = 0;
-setInterval(() => {
-  if (!shown || document.hidden) return;
+const timeline = new Timeline($("timeline"), $("reading"));
+
+function drawRecorded() {
+  const { story, call: { lasted_ms: lasted }, now } = recorded;
+  const stretch = Number($("zoom").value) * 1_000;
+  const begin = Math.max(0, Math.min(now - stretch / 2, lasted - stretch));
+  timeline.draw(story, begin, begin + stretch, lasted, now);
+  return story;
+}
+
+function drawLive() {
   if ($("follow").checked && !shown.isOver) stood = shown.now();
-  draw($("timeline"), shown.story, stood);
-  const { turns, holds, cancels, fences, drops } = shown.story.counts;
-  $("facts").textContent = `${turns} turns, ${holds} holds, ${cancels} cancels, ${fences} fences, ${drops} drops`;
+  timeline.draw(shown.story, stood - Number($("zoom").value) * 1_000, stood, stood);
+  return shown.story;
+}
+
+setInterval(() => {
+  if (document.hidden || !(recorded ?? shown)) return;
+  const { turns, holds, cancels, fences, drops, budgets } = (recorded ? drawRecorded() : drawLive()).counts;
+  $("facts").textContent =
+    `${turns} turns, ${holds} holds, ${cancels} cancels, ${fences} fences, ${drops} drops, ${budgets} budgets spent`;
 }, 100);
+
+$("back").onclick = () => {
+  backToLive();
+  if (shown) showLatencies(shown.story);
+  $("call").focus();
+};
 
 fetch("pipeline.json").then((answer) => answer.json()).then(({ name, version }) => {
   $("pipeline").textContent = `${name}, version ${version}`;
-  $("pipeline-graph").alt = `The graph of the pipeline ${name}`;
+  $("pipeline-graph").setAttribute("aria-label", `The graph of the pipeline ${name}`);
 }).catch(() => {});

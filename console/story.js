@@ -4,20 +4,45 @@
 const MAX_BARS = 6_000;
 const MAX_TURNS = 200;
 
-export const LANES = ["caller", "stt", "llm", "tool", "tts", "agent", "turn"];
+export const LANES = ["caller", "vad", "stt", "llm", "tool", "tts", "agent", "turn", "notice"];
+
+/** Signals that are shown, as what, and in words. */
+const NOTICES = {
+  drop_notice: ["drop", "data was dropped, by a rule"],
+  discontinuity: ["drop", "a gap was left in a stream"],
+  watermark: ["full", "a buffer passed a watermark"],
+  flow_xoff: ["full", "who fills a buffer has to stop"],
+  provider_budget: ["budget", "a provider's budget is spent"],
+  turn_budget: ["budget", "a budget of the turn is spent"],
+  node_budget: ["budget", "a node's budget is spent"],
+  path_budget: ["budget", "a path's budget is spent"],
+  edge_budget: ["budget", "an edge's budget is spent"],
+  degrade: ["budget", "the turn gets by with less"],
+  node_overrun: ["budget", "a node computed for long"],
+  provider_error: ["fault", "an invocation ended badly"],
+  provider_retry: ["fault", "an invocation is tried again"],
+  provider_switch: ["fault", "another provider is called"],
+  circuit_event: ["fault", "a circuit breaker changed"],
+  branch_fallback: ["fault", "the second branch of a fallback carries"],
+  node_error: ["fault", "a node failed"],
+  fence_applied: ["fence", "the cancellation has reached every operator"],
+  late_after_cancel: ["fence", "a result came after its turn was cancelled"],
+  output_fenced: ["fence", "output of a cancelled turn was stopped"],
+};
 
 /** A bar: lane, from, to (null while it lasts), what it says when pointed at, and for loudness its height. */
 export class Story {
-  constructor() {
+  constructor(maxBars = MAX_BARS) {
+    this.maxBars = maxBars;
     this.bars = [];
     this.running = new Map();
     this.turns = new Map();
     this.asked = null;
-    this.counts = { turns: 0, cancels: 0, holds: 0, fences: 0, drops: 0 };
+    this.counts = { turns: 0, cancels: 0, holds: 0, fences: 0, drops: 0, budgets: 0 };
   }
 
   add(bar) {
-    if (this.bars.length === MAX_BARS) this.bars.shift();
+    if (this.bars.length >= this.maxBars) this.bars.shift();
     this.bars.push(bar);
     return bar;
   }
@@ -43,7 +68,11 @@ export class Story {
   }
 
   on_speech({ speaking }, at) {
-    if (!speaking) this.asked = at;
+    if (speaking) this.speech = this.add({ lane: "vad", from: at, to: null, says: "the caller speaks" });
+    else {
+      this.asked = at;
+      this.close(this.speech, at);
+    }
   }
 
   on_turn({ turn: number, state, text, reason }, at) {
@@ -98,9 +127,13 @@ export class Story {
     bar.says += `, ${Math.round(at - bar.from)} ms, ${outcome}`;
   }
 
-  on_signal({ name }) {
+  on_signal({ name, turn }, at) {
     if (name === "fence_applied") this.counts.fences += 1;
     if (name === "drop_notice") this.counts.drops += 1;
+    if (!NOTICES[name]) return;
+    const [notice, words] = NOTICES[name];
+    if (notice === "budget") this.counts.budgets += 1;
+    this.add({ lane: "notice", from: at, to: at, notice, says: turn ? `${words}, turn ${turn}` : words });
   }
 
   on_ended(_message, at) {

@@ -12,12 +12,14 @@
 //! ```
 
 pub use rspp_adapters as adapters;
+pub use rspp_adapters::playback;
 pub use rspp_compiler::{Findings, NodeType, Registry, compile, compile_bound, explain};
 pub use rspp_controlplane as controlplane;
 pub use rspp_engine::{Batch, Core, NotTaken, View};
 pub use rspp_livekit as livekit;
 pub use rspp_operators::{Context, Node, Stop, harness, scoped};
 pub use rspp_specs as specs;
+pub use rspp_telemetry as telemetry;
 
 pub mod account;
 pub mod cli;
@@ -33,7 +35,6 @@ pub mod format;
 pub mod gates;
 pub mod junit;
 pub mod percentile;
-pub mod playback;
 pub mod prices;
 pub mod replay;
 pub mod run;

@@ -26,6 +26,7 @@ use rspp_livekit::room::Mode;
 use rspp_livekit::token::Keys;
 use rspp_livekit::worker;
 use rspp_specs::binding::{Endpoint, KeyReference};
+use rspp_telemetry::{Options as Traces, Telemetry, TelemetryError};
 
 pub use built_in::BuiltIn;
 
@@ -67,6 +68,8 @@ pub struct Serve {
     pub telephones: BTreeMap<Provider, KeyReference>,
     /// The LiveKit server whose rooms are served.
     pub livekit: Option<LiveKit>,
+    /// Where traces of calls go.
+    pub traces: Option<Traces>,
     /// How the world calls the server; where it listens, if nobody says.
     pub public_url: Option<String>,
     /// How long calls may take to come to an end.
@@ -127,6 +130,9 @@ pub enum ServeError {
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] TelemetryError),
     /// The folder for recordings.
     #[error(transparent)]
     Record(#[from] ArchiveError),
@@ -153,6 +159,7 @@ impl ServeError {
             ServeError::Telephone { .. } | ServeError::LiveKit(_) => true,
             ServeError::Binding(error) | ServeError::Provider(CallError::Open { error, .. }) => error.is_wrong_usage(),
             ServeError::Provider(_) => false,
+            ServeError::Traces(error) => matches!(error, TelemetryError::Exporter(_)),
             ServeError::Record(error) => matches!(error, ArchiveError::Taken(_) | ArchiveError::Io { .. }),
             ServeError::Server(error) => !matches!(error, ServerError::System(_)),
         }
@@ -178,6 +185,8 @@ pub fn serve(
     let archive = options.record.as_ref().map(Archive::open).transpose()?;
     let recorded = archive.as_ref().map(|archive| (archive, options.log));
     let bridge = bridge((options.workers, options.capacity), recorded, None, registry, &notes)?;
+    let traces = options.traces.as_ref().map(|traces| Telemetry::start(traces, &notes)).transpose()?;
+    let bridge = looked_on(bridge, traces.as_ref());
     let server = Options {
         listen: options.listen,
         tls: options.certificate.clone(),
@@ -186,6 +195,7 @@ pub fn serve(
         entry,
         graph: graph_svg(&plan),
         telephones: telephones(options, folder)?,
+        recordings: options.record.clone(),
         notes,
         authority: None,
         journal: None,
@@ -198,6 +208,9 @@ pub fn serve(
     let _ending = interrupt.ending();
     on_ready(server.address());
     let have_ended = server.run(interrupt.asked(), options.drain);
+    if let Some(traces) = traces {
+        traces.finish(LAST_MOMENTS);
+    }
     if let Some(archive) = archive.filter(|_| have_ended) {
         archive.close()?;
     }
@@ -229,6 +242,14 @@ pub(crate) fn bridge(
     }
     let outfit = Outfit { workers, logs, journal_since };
     Ok(Bridge::fitted(outfit, capacity, new_core).map_err(ServerError::System)?)
+}
+
+/// The same workers, traced.
+pub(crate) fn looked_on(bridge: Bridge, traces: Option<&Telemetry>) -> Bridge {
+    match traces {
+        Some(traces) => bridge.looked_on_by(traces.onlooker()),
+        None => bridge,
+    }
 }
 
 /// Who is let in.

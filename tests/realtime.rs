@@ -1,6 +1,6 @@
 //! The OpenAI Realtime protocol, spoken by clients that nobody here wrote: the `openai` package for Python, OpenAI's agents
-//! library for Node, and LiveKit's plugin. `ci/setup` installs them; `RSPP_REALTIME` names another interpreter that has the
-//! first.
+//! library for Node, LiveKit's plugin and Pipecat's service. `ci/setup` installs them; `RSPP_REALTIME` names another
+//! interpreter that has the first.
 
 #[path = "serve/house.rs"]
 mod house;
@@ -87,4 +87,16 @@ fn livekits_plugin_holds_a_call() {
         assert!(words.as_str().is_some_and(|words| !words.is_empty()), "{saw}");
         assert!(samples.as_u64() > Some(24_000), "{saw}");
     }
+}
+
+#[test]
+#[ignore = "needs the packages of tests/clients/requirements.txt"]
+fn pipecats_service_holds_a_call() {
+    let house = House::open();
+    let mut python = Command::new(repository().join(".venv-clients/bin/python"));
+    python.arg(repository().join("tests/realtime/pipecat_client.py")).arg(house.address.to_string());
+    let saw = saw(&mut python);
+    assert_eq!((&saw["errors"], &saw["complaints"]), (&json!([]), &json!([])), "{saw}");
+    assert!(saw["words"].as_str().is_some_and(|words| !words.is_empty()), "{saw}");
+    assert!(saw["samples"].as_u64() > Some(24_000), "{saw}");
 }

@@ -5,12 +5,14 @@ mod client;
 #[path = "serve/house.rs"]
 mod house;
 
+use std::time::Instant;
+
 use client::{Client, Seen};
 use house::House;
 use rspp::adapters::admission::{Capacity, Priority};
 use rspp::adapters::token::{AUDIENCE, Claims, Issuer, now};
 use rspp::serve::{BuiltIn, Serve};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ASK: &str = r#"{"type":"text","text":"what are your opening hours"}"#;
 
@@ -94,7 +96,8 @@ fn the_console_is_one_page_that_loads_nothing_from_elsewhere() {
     let linked: Vec<&str> = page.split('"').filter(|text| text.ends_with(".js") || text.ends_with(".css")).collect();
     assert_eq!(linked, ["console.css", "console.js"]);
     assert!(!page.contains("://"), "all that it loads is here");
-    for module in ["console", "line", "sound", "story", "timeline", "worklets"] {
+    for module in ["calls", "captions", "console", "graph", "latency", "line", "sound", "story", "timeline", "worklets"]
+    {
         let text = house.get(&format!("/{module}.js"));
         let imports = text.lines().filter_map(|line| line.split_once(" from \"./")?.1.strip_suffix("\";"));
         for import in imports {
@@ -188,4 +191,64 @@ fn who_waits_for_no_answer_is_shed_first() {
     rehearsal.until_told("signal", &[("name", json!("shed"))]);
     caller.say(ASK);
     caller.until_told("turn", &[("state", json!("open"))]);
+}
+
+/// A server that records, and the name of a call that it has recorded.
+fn with_a_recorded_call() -> (House, tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let house = House::with(Serve { record: Some(folder.path().to_owned()), ..House::options() });
+    let mut client = Client::connect(house.address);
+    client.hello();
+    client.say(ASK);
+    client.until_told("turn", &[("state", json!("committed"))]);
+    client.say(r#"{"type":"end"}"#);
+    client.until_closed();
+    let until = Instant::now() + client::PATIENCE;
+    loop {
+        let calls: Value = serde_json::from_str(&house.get("/recordings.json")).expect("it is JSON");
+        if let Some(name) = calls[0]["name"].as_str() {
+            return (house, folder, name.to_owned());
+        }
+        assert!(Instant::now() < until, "the call is not there");
+    }
+}
+
+#[test]
+fn a_recorded_call_is_told_as_it_was_and_to_this_machine_alone() {
+    let (house, _folder, name) = with_a_recorded_call();
+    let path = format!("/recordings/{name}/call.json");
+    let call: Value = serde_json::from_str(&house.get(&path)).expect("it is JSON");
+    let messages = call["messages"].as_array().expect("it has some");
+    let is_open = |told: &&Value| told["type"] == "turn" && told["state"] == "open";
+    let open = messages.iter().find(is_open).expect("a turn opened");
+    assert!(
+        open["at"].as_f64().is_some_and(|at| at >= 0.0 && at < call["lasted_ms"].as_f64().unwrap_or(0.0)),
+        "{open}"
+    );
+    assert!(messages.iter().is_sorted_by_key(|told| told["at"].as_f64().map(|at| at as u64)));
+    // At the level of the profile nothing is recorded that sounds.
+    assert_eq!(call["has_sound"], json!(false));
+    assert_eq!(house.get_as("127.0.0.1", &format!("/recordings/{name}/sound.wav")).0, 404);
+    for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example"] {
+        for path in [path.as_str(), "/recordings.json"] {
+            assert_eq!(house.get_as(host, path).0, 403, "{host} {path}");
+        }
+    }
+    for name in ["..%2f..%2fetc%2fpasswd", ".log", "none.rspp", "%2e%2e%2fx.rspp"] {
+        assert_eq!(house.get_as("localhost", &format!("/recordings/{name}/call.json")).0, 404, "{name}");
+    }
+    assert_eq!(House::open().get_as("localhost", "/recordings.json").0, 404, "nothing is recorded there");
+}
+
+#[test]
+fn the_graph_has_numbers_that_grow() {
+    let (house, _folder, _) = with_a_recorded_call();
+    let live: Value = serde_json::from_str(&house.get("/live.json")).expect("it is JSON");
+    let node = |name: &str| live["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| node["name"] == name));
+    let (llm, tts) = (node("llm").expect("it is there"), node("tts").expect("it is there"));
+    assert_eq!((&llm["invocations"], &llm["running"]), (&json!(1), &json!(0)));
+    assert!(tts["gave"].as_u64() > Some(10), "{tts}");
+    assert_eq!((&live["turns"], &live["sessions"], &live["queued_ms"]), (&json!(1), &json!(0), &json!(0)));
+    let edge = |edge: &&Value| edge["to"] == "playout" && edge["bound"].as_u64().is_some();
+    assert!(live["edges"].as_array().is_some_and(|edges| edges.iter().any(|one| edge(&one))), "{live}");
 }

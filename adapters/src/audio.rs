@@ -29,7 +29,7 @@ pub use keypad::{Digit, MAX_DIALLED_DIGITS, dial};
 pub use opus::{MAX_OPUS_PACKET_BYTES, OpusError, OpusReader, OpusWriter, opus_samples};
 pub use rspp_sound::{Law, Rechunker, UnsupportedRate};
 pub use rspp_specs::limits::{MAX_RATE_HZ, MIN_RATE_HZ};
-pub use wav::{read_call, write_stereo};
+pub use wav::{read_call, stereo_wav, write_stereo};
 
 /// Samples a second of the audio that a call is made of.
 pub const CALL_RATE_HZ: u32 = 16_000;

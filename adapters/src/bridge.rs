@@ -46,6 +46,8 @@ use worker::{Message, Worker};
 
 use crate::admission::{Capacity, Priority};
 use crate::journal::{Past, Pen};
+use crate::meters::Meters;
+use crate::onlooker::{Count, Onlooker};
 use crate::recording::KeptLog;
 
 /// Inputs that may wait for one worker. A worker ticks a thousand times a second, so this is far more than it has behind
@@ -156,6 +158,12 @@ pub struct Counts {
     pub log_failures: AtomicU64,
     /// Ticks whose effects had to wait for the disk for longer than a frame lasts.
     pub slow_writes: AtomicU64,
+    /// Recordings that are with the store.
+    pub exported: AtomicU64,
+    /// Tries to bring a recording to the store that failed.
+    pub export_tries_failed: AtomicU64,
+    /// Recordings that the store did not take, however often it was tried; they wait in the spool.
+    pub exports_given_up: AtomicU64,
 }
 
 /// One more.
@@ -170,6 +178,9 @@ pub struct Bridge {
     next_key: AtomicU64,
     clock: Clock,
     counts: Arc<Counts>,
+    meters: Arc<Meters>,
+    /// Besides the meters.
+    onlookers: Vec<Arc<dyn Onlooker>>,
 }
 
 /// What a worker is told, before it begins.
@@ -292,7 +303,15 @@ impl Bridge {
             Lane { inbox: sender, load: shown, thread: thread.ok() }
         });
         let seats = Seats::new(capacity.sessions as usize, capacity.sessions_of_a_key as usize);
-        Self { lanes: lanes.collect(), seats, next_key: AtomicU64::new(1), clock, counts }
+        let (next_key, meters, onlookers) = (AtomicU64::new(1), Arc::default(), Vec::new());
+        Self { lanes: lanes.collect(), seats, next_key, clock, counts, meters, onlookers }
+    }
+
+    /// The same, with somebody who looks on at the sessions that begin from now on.
+    #[must_use]
+    pub fn looked_on_by(mut self, onlooker: Arc<dyn Onlooker>) -> Self {
+        self.onlookers.push(onlooker);
+        self
     }
 
     /// The workers' time.
@@ -315,6 +334,16 @@ impl Bridge {
         &self.counts
     }
 
+    /// What is counted of the parts of pipelines.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// What who looks on counts of itself.
+    pub fn looked_on(&self) -> impl Iterator<Item = Count> {
+        self.onlookers.iter().flat_map(|onlooker| onlooker.counts())
+    }
+
     /// Inputs that wait, in all.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.inbox.len()).sum()
@@ -335,7 +364,7 @@ impl Bridge {
     /// # Errors
     /// There is no room.
     pub fn open(&self, opening: Opening) -> Result<Session, NoRoom> {
-        let seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
+        let mut seat = self.seats.take(&opening.fairness_key).inspect_err(|_| count(&self.counts.refused))?;
         let fewest = self.lanes.iter().min_by_key(|lane| lane.load.sessions.load(Ordering::Relaxed));
         let fewest = fewest.ok_or(NoRoom::Worker)?;
         let key = Key(self.next_key.fetch_add(1, Ordering::Relaxed));
@@ -344,6 +373,9 @@ impl Bridge {
             Session { key, name, inbox: fewest.inbox.clone(), outlet: Arc::clone(&outlet), clock: self.clock };
         // Before the worker has taken it, so that many at once do not all find the same worker empty.
         fewest.load.sessions.fetch_add(1, Ordering::Relaxed);
+        let meters: &dyn Onlooker = &*self.meters;
+        let onlookers = std::iter::once(meters).chain(self.onlookers.iter().map(|onlooker| &**onlooker));
+        seat.watches = onlookers.map(|onlooker| onlooker.begin(&opening.session, &opening.pipeline.plan)).collect();
         if fewest.inbox.try_send(Message::Open(key, Box::new(opening), outlet, seat)).is_err() {
             fewest.load.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(NoRoom::Worker);

@@ -17,6 +17,7 @@ mod limits;
 mod metrics;
 mod parking;
 mod reception;
+mod recorded;
 mod routes;
 mod socket;
 mod turnstile;
@@ -66,6 +67,8 @@ pub struct Options {
     pub graph: String,
     /// The telephone numbers that it answers.
     pub telephones: Telephones,
+    /// Where recorded calls are, for the console page; it shows them on this machine only, and only where everybody is let in.
+    pub recordings: Option<PathBuf>,
     /// Words to people.
     pub notes: Notes,
     /// Who says under which lease, and with which version, a session begins; nobody is asked, if there is none.
@@ -141,6 +144,7 @@ struct House {
     issuer: Option<Issuer>,
     graph: String,
     telephones: Telephones,
+    recordings: recorded::Folder,
     notes: Notes,
     traffic: Traffic,
     /// So many calls look for another server at the same time.
@@ -182,8 +186,8 @@ impl Server {
     /// # Errors
     /// The address, the certificate, or a folder.
     pub fn bind(options: Options, pipeline: Pipeline, bridge: Bridge) -> Result<Self, ServerError> {
-        let Options { listen, tls, limits, allowed_origins, entry, graph, telephones, notes, authority, journal } =
-            options;
+        let Options { listen, tls, limits, allowed_origins, entry, graph, telephones, recordings, .. } = options;
+        let Options { notes, authority, journal, .. } = options;
         let authority = authority.unwrap_or_else(|| Box::new(Alone(pipeline.clone())));
         let (keys, issuer) = match entry {
             Entry::Tokens(keys) => (keys, None),
@@ -206,6 +210,7 @@ impl Server {
         let listener =
             runtime.block_on(TcpListener::bind(listen)).map_err(|error| ServerError::Listen { listen, error })?;
         let address = listener.local_addr().map_err(ServerError::System)?;
+        let is_private = issuer.is_some() && address.ip().is_loopback();
         let house = House {
             bridge,
             pipeline,
@@ -219,6 +224,7 @@ impl Server {
             issuer,
             graph,
             telephones,
+            recordings: recorded::Folder::new(recordings.filter(|_| is_private)),
             notes,
             traffic: Traffic::default(),
             moving: Semaphore::new(MAX_MOVING),

@@ -87,6 +87,7 @@ pub(crate) fn run(spec: PathBuf, limits: Limits, capacity: Capacity) {
         token_keys: Vec::new(),
         telephones: BTreeMap::new(),
         livekit: None,
+        traces: None,
         public_url: None,
         dev: false,
         drain: Duration::from_secs(1),

@@ -84,6 +84,9 @@ pub(super) struct Serve {
     telephone: Vec<(Provider, KeyReference)>,
     #[command(flatten)]
     livekit: Rooms,
+    /// Send traces of calls to an OpenTelemetry collector, as `http://127.0.0.1:4318`; `OTEL_EXPORTER_OTLP_ENDPOINT` does, too.
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// How the world calls this server, as `https://voice.example.com`: what telephone providers sign.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -122,6 +125,7 @@ impl Serve {
             dev: self.dev,
             telephones: self.telephone.into_iter().collect(),
             livekit: self.livekit.livekit(),
+            traces: rspp_telemetry::Options::of(self.otlp),
             public_url: self.public_url,
             drain: Duration::from_secs(self.drain),
         };

@@ -65,6 +65,9 @@ pub(super) struct Worker {
     /// Let pages of another host connect, as `https://example.com`; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// Send traces of calls to an OpenTelemetry collector, as `http://127.0.0.1:4318`; `OTEL_EXPORTER_OTLP_ENDPOINT` does, too.
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// Seconds that calls may take to come to an end.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
@@ -96,6 +99,7 @@ impl Worker {
             journal: self.journal,
             token_keys,
             allowed_origins: self.allow_origin,
+            traces: rspp_telemetry::Options::of(self.otlp),
             drain: Duration::from_secs(self.drain),
         };
         match work(&this, registry, interrupt, |address| eprintln!("listening on ws://{address}")) {

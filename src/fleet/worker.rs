@@ -28,12 +28,13 @@ use rspp_controlplane::time::Millis;
 use rspp_controlplane::wire::{Heartbeat, Pulse, Registered, Registration, View};
 use rspp_controlplane::worker::HEALTHY;
 use rspp_specs::binding::KeyReference;
+use rspp_telemetry::{Telemetry, TelemetryError};
 
 use super::client::{AskError, Client};
 use super::seat::{Seat, Seated, rollout_of};
 use super::shelf::{Shelf, ShelfError};
 use crate::drawing::graph_svg;
-use crate::serve::{ServeError, bridge};
+use crate::serve::{ServeError, bridge, looked_on};
 
 /// What a worker needs.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Worker {
     pub token_keys: Vec<PublicKey>,
     /// Pages of which hosts may connect.
     pub allowed_origins: Vec<String>,
+    /// Where traces of calls go.
+    pub traces: Option<rspp_telemetry::Options>,
     /// How long calls may take to come to an end.
     pub drain: Duration,
 }
@@ -87,6 +90,9 @@ pub enum WorkerError {
     /// The folder for recordings.
     #[error(transparent)]
     Record(#[from] ArchiveError),
+    /// Traces.
+    #[error(transparent)]
+    Traces(#[from] TelemetryError),
     /// The folder that all workers share.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -134,7 +140,9 @@ pub fn work(
     let seat = Arc::new(Seat::new(&worker.name, &worker.pipeline, Arc::clone(&shelf), hasty.clone(), view));
     // The server listens before callers are sent to it.
     let archive = worker.record.as_ref().map(Archive::open).transpose()?;
-    let server = server(worker, registry, (first, token_key), &seat, archive.as_ref(), &notes)?;
+    let traces = worker.traces.as_ref().map(|traces| Telemetry::start(traces, &notes)).transpose()?;
+    let kept = (archive.as_ref(), traces.as_ref());
+    let server = server(worker, registry, (first, token_key), &seat, kept, &notes)?;
     let address = server.address();
     let agent = Arc::new(Agent {
         hasty,
@@ -161,6 +169,9 @@ pub fn work(
     agent.over.store(true, Ordering::Release);
     // The last word on its sessions.
     let _ = lease.join();
+    if let Some(traces) = traces {
+        traces.finish(LAST_MOMENTS);
+    }
     if let Some(archive) = archive.filter(|_| have_ended) {
         archive.close()?;
     }
@@ -194,7 +205,7 @@ fn server(
     registry: &Registry,
     (first, token_key): (Pipeline, PublicKey),
     seat: &Arc<Seat>,
-    archive: Option<&Archive>,
+    (archive, traces): (Option<&Archive>, Option<&Telemetry>),
     notes: &Notes,
 ) -> Result<Server, WorkerError> {
     let journal = worker.journal.as_ref().map(SharedFolder::open).transpose()?;
@@ -210,13 +221,14 @@ fn server(
         entry: Entry::Tokens(keys),
         graph: graph_svg(&first.plan),
         telephones: Telephones::new(&format!("http://{}", worker.listen), BTreeMap::new()),
+        recordings: None,
         notes: notes.clone(),
         authority: Some(Box::new(Seated(Arc::clone(seat)))),
         journal: journal.map(|journal| Arc::new(journal) as Arc<dyn Journal>),
     };
     let recorded = archive.map(|archive| (archive, worker.log));
     let bridge = bridge((worker.workers, worker.limits), recorded, journal_since, registry, notes)?;
-    Ok(Server::bind(options, first, bridge)?)
+    Ok(Server::bind(options, first, looked_on(bridge, traces))?)
 }
 
 fn registration(worker: &Worker, address: SocketAddr) -> Registration {

@@ -47,6 +47,7 @@ impl House {
             dev: false,
             telephones: BTreeMap::new(),
             livekit: None,
+            traces: None,
             public_url: None,
             drain: Duration::from_secs(20),
         }
@@ -70,12 +71,20 @@ impl House {
 
     /// What is at this path.
     pub(crate) fn get(&self, path: &str) -> String {
+        self.get_as(&self.address.to_string(), path).1
+    }
+
+    /// The status of what is at this path for who calls the server so, and what is there.
+    pub(crate) fn get_as(&self, host: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).expect("the server listens");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("the server reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the server answers");
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the server answers");
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("it begins with its status"), body.to_owned())
     }
 
     pub(crate) fn ask_to_end(&self) {

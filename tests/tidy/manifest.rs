@@ -44,6 +44,7 @@ const TABLE: &[Imports] = &[
     Imports { name: "rspp-adapters", ours: &["rspp-specs", "rspp-sound", "rspp-engine"], others: None },
     Imports { name: "rspp-livekit", ours: &["rspp-specs", "rspp-adapters"], others: None },
     Imports { name: "rspp-controlplane", ours: &["rspp-specs"], others: None },
+    Imports { name: "rspp-telemetry", ours: &["rspp-specs", "rspp-adapters"], others: None },
     Imports { name: "rspp-checker", ours: &["rspp-specs"], others: Some(&[]) },
     Imports {
         name: "rspp",
@@ -55,6 +56,7 @@ const TABLE: &[Imports] = &[
             "rspp-adapters",
             "rspp-livekit",
             "rspp-controlplane",
+            "rspp-telemetry",
             "rspp-checker",
         ],
         others: None,

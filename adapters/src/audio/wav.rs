@@ -226,15 +226,35 @@ pub fn write_stereo(path: impl AsRef<Path>, left: &[i16], right: &[i16], rate_hz
 
 fn write_samples(path: &Path, frames: usize, left: &[i16], right: &[i16], rate_hz: u32) -> std::io::Result<()> {
     let file = File::create_new(path)?;
+    write_to(BufWriter::new(&file), frames, (left, right), rate_hz).map_err(as_io)?;
+    file.sync_all()
+}
+
+fn write_to(
+    out: impl std::io::Write + Seek,
+    frames: usize,
+    (left, right): (&[i16], &[i16]),
+    rate_hz: u32,
+) -> Result<(), hound::Error> {
     let spec = WavSpec { channels: 2, sample_rate: rate_hz, bits_per_sample: 16, sample_format: SampleFormat::Int };
-    let mut writer = WavWriter::new(BufWriter::new(&file), spec).map_err(as_io)?;
+    let mut writer = WavWriter::new(out, spec)?;
     for at in 0..frames {
         for side in [left, right] {
-            writer.write_sample(side.get(at).copied().unwrap_or(0)).map_err(as_io)?;
+            writer.write_sample(side.get(at).copied().unwrap_or(0))?;
         }
     }
-    writer.finalize().map_err(as_io)?;
-    file.sync_all()
+    writer.finalize()
+}
+
+/// The same as bytes, for calls of some hours at most.
+///
+/// # Panics
+/// Where they are longer than a WAV file may be.
+pub fn stereo_wav(left: &[i16], right: &[i16], rate_hz: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let frames = left.len().max(right.len());
+    write_to(&mut bytes, frames, (left, right), rate_hz).expect("it fits, and memory refuses nothing");
+    bytes.into_inner()
 }
 
 fn as_io(error: hound::Error) -> std::io::Error {

@@ -21,7 +21,7 @@ use rspp_specs::timeline::Record;
 use super::Counts;
 use super::worker::Message;
 use crate::journal::Scribe;
-use crate::recording::{ExporterThread, KeptLog, LogCounts, LogWriterThread, Place, WorkerLog};
+use crate::recording::{ExportCounts, ExporterThread, KeptLog, LogCounts, LogWriterThread, Place, WorkerLog};
 
 /// For so much of the log's queue one record may wait for the disk: so many that the queue is full before, and then some.
 const QUEUE_BYTES_A_RECORD: u64 = 64;
@@ -38,6 +38,7 @@ pub(crate) struct Keeper {
     lost: Option<Place>,
     /// What was counted so far.
     counted: LogCounts,
+    exported: ExportCounts,
 }
 
 /// Wakes the worker when more is written, if it wants to be woken.
@@ -176,7 +177,8 @@ impl Keeper {
         let writer = if log.has_writer() { None } else { Some(log.writer()?.spawn(move || woken.written())?) };
         let exporter = exporter.spawn()?;
         let max_waiting = usize::try_from(log.size().queue_bytes / QUEUE_BYTES_A_RECORD).unwrap_or(usize::MAX);
-        Ok(Self { log, writer, exporter, wake, max_waiting, lost: None, counted: LogCounts::default() })
+        let (counted, exported) = (LogCounts::default(), ExportCounts::default());
+        Ok(Self { log, writer, exporter, wake, max_waiting, lost: None, counted, exported })
     }
 
     /// Takes what a tick wrote; gives the place up to which the log is to be written before its effects leave.
@@ -218,6 +220,15 @@ impl Keeper {
             (&counts.left_out, now.left_out + now.over_a_limit - before.left_out - before.over_a_limit),
             (&counts.evidence_lost, now.evidence_lost - before.evidence_lost),
             (&counts.log_failures, now.failed_writes - before.failed_writes),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+        let (now, before) = (self.exporter.counts(), self.exported);
+        self.exported = now;
+        for (counter, more) in [
+            (&counts.exported, now.exported - before.exported),
+            (&counts.export_tries_failed, now.failed_tries - before.failed_tries),
+            (&counts.exports_given_up, now.given_up - before.given_up),
         ] {
             counter.fetch_add(more, Ordering::Relaxed);
         }

@@ -60,6 +60,15 @@ pub struct Pool {
     lines: BTreeMap<Place, Arc<Line>>,
 }
 
+/// What waits at one binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting<'a> {
+    /// A node that has it.
+    pub node: &'a str,
+    /// Invocations.
+    pub invocations: usize,
+}
+
 /// One binding.
 struct Line {
     wanted: OwnedWanted,
@@ -214,6 +223,11 @@ impl Pool {
     /// Threads that there are now.
     pub fn threads(&self) -> usize {
         self.lines.values().map(|line| line.threads.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many invocations wait for a thread, by the node that was first to have the binding.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.lines.values().map(|line| Waiting { node: &line.wanted.node, invocations: line.jobs().len() })
     }
 
     /// Has a request answered.

@@ -180,6 +180,8 @@ impl Row {
         if self.is_mute || self.is_elsewhere {
             return;
         }
+        let watches = self.seat.iter_mut().flat_map(|seat| &mut seat.watches);
+        watches.for_each(|watch| watch.on(at, &entry));
         if is_told(&entry) || matches!(entry, Entry::Effect(Effect::Transmit { .. })) {
             self.active_at = at;
         }

@@ -1,9 +1,11 @@
 //! How many calls there may be, in all and of one tenant: a call that comes in beyond that is refused at the door.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::NoRoom;
+use crate::onlooker::Watch;
 
 /// The calls that there are.
 #[derive(Debug)]
@@ -19,9 +21,9 @@ struct Taken {
     by_key: BTreeMap<Arc<str>, usize>,
 }
 
-/// One call's place, which is free again when this is dropped.
-#[derive(Debug)]
+/// One call's place, which is free again when this is dropped, and who looks on from beside it.
 pub(crate) struct Seat {
+    pub(crate) watches: Vec<Box<dyn Watch>>,
     seats: Arc<Seats>,
     key: Arc<str>,
 }
@@ -44,7 +46,13 @@ impl Seats {
         }
         taken.by_key.insert(Arc::clone(key), of_key + 1);
         taken.all += 1;
-        Ok(Seat { seats: Arc::clone(self), key: Arc::clone(key) })
+        Ok(Seat { watches: Vec::new(), seats: Arc::clone(self), key: Arc::clone(key) })
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seat").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -318,10 +318,14 @@ impl Exporter {
     pub fn spawn(mut self) -> io::Result<ExporterThread> {
         let stopped = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopped);
+        let counts = Arc::new(Mutex::new(self.counts));
+        let shown = Arc::clone(&counts);
         let thread = std::thread::Builder::new().name("rspp-export".to_owned()).spawn(move || {
             loop {
                 let is_last = told.load(Ordering::Acquire);
-                while self.step(Instant::now()) {}
+                while self.step(Instant::now()) {
+                    *shown.lock().unwrap_or_else(PoisonError::into_inner) = self.counts;
+                }
                 if is_last {
                     self.release();
                     return self.counts;
@@ -329,7 +333,7 @@ impl Exporter {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
         })?;
-        Ok(ExporterThread { stopped, thread })
+        Ok(ExporterThread { stopped, counts, thread })
     }
 }
 
@@ -337,10 +341,16 @@ impl Exporter {
 #[derive(Debug)]
 pub struct ExporterThread {
     stopped: Arc<AtomicBool>,
+    counts: Arc<Mutex<ExportCounts>>,
     thread: JoinHandle<ExportCounts>,
 }
 
 impl ExporterThread {
+    /// What it has done so far.
+    pub fn counts(&self) -> ExportCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Lets it read what was written, and ends it; what the store has not taken stays in the spool.
     pub fn stop(self) -> ExportCounts {
         self.stopped.store(true, Ordering::Release);

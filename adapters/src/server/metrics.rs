@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::House;
+use crate::onlooker::Count;
 
 /// Everything that is counted, in Prometheus' text format.
 pub(super) fn page(house: &House) -> String {
@@ -49,13 +50,30 @@ pub(super) fn page(house: &House) -> String {
         ("recorded_evidence_lost_total", "Turns of which not even evidence was kept.", &counts.evidence_lost),
         ("log_failures_total", "Writes to the logs that the system refused.", &counts.log_failures),
         ("log_slow_writes_total", "Ticks that waited for the disk for longer than a frame.", &counts.slow_writes),
+        ("recordings_exported_total", "Recordings that are with the store.", &counts.exported),
+        ("recording_exports_failed_total", "Tries at the store that failed.", &counts.export_tries_failed),
+        ("recording_exports_given_up_total", "Recordings that the store did not take.", &counts.exports_given_up),
         ("worker_busy_microseconds_total", "Time that workers spent in ticks.", &counts.busy_us),
     ] {
         one(name, "counter", says, of(counter));
     }
+    for Count { name, says, value } in house.bridge.looked_on() {
+        one(name, "counter", says, value);
+    }
+    parts(house, &mut page);
+    page
+}
+
+/// What there is of each provider, node, edge, gate and refusal.
+fn parts(house: &House, page: &mut String) {
+    let says = "Invocations that wait for a thread of a provider.";
+    let _ = writeln!(page, "# HELP rspp_provider_waiting {says}\n# TYPE rspp_provider_waiting gauge");
+    for waiting in house.pipeline.pool.waiting() {
+        let _ = writeln!(page, "rspp_provider_waiting{{node=\"{}\"}} {}", waiting.node, waiting.invocations);
+    }
+    *page += &house.bridge.meters().page();
     let _ = writeln!(page, "# HELP rspp_refusals_total What was refused, by code.\n# TYPE rspp_refusals_total counter");
-    for (code, number) in traffic.refusals() {
+    for (code, number) in house.traffic.refusals() {
         let _ = writeln!(page, "rspp_refusals_total{{code=\"{code}\"}} {number}");
     }
-    page
 }

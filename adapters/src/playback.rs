@@ -1,9 +1,10 @@
 //! The sound of a recorded call: the caller's side and what the caller heard, from its timeline and nothing else.
 
-use rspp_adapters::again::{Decisions, Outside, caller_samples};
-use rspp_adapters::drive::Schedule;
-use rspp_adapters::transport::MemoryTransport;
 use rspp_specs::timeline::{Effect, Entry, Input, Record};
+
+use crate::again::{Decisions, Outside, caller_samples};
+use crate::drive::Schedule;
+use crate::transport::MemoryTransport;
 
 /// The caller's samples, and those that the caller heard, both from session time 0 on.
 pub fn sound(records: &[Record]) -> (Vec<i16>, Vec<i16>) {
