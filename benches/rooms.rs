@@ -6,6 +6,8 @@
 //! at its caller, behind the agent, LiveKit's server and two networks of the loopback. The callers and LiveKit's server are on the
 //! same machine and take their share of it.
 
+#![allow(clippy::print_stdout, reason = "a bench says what it measured")]
+
 /// What the engine has to know of a call.
 mod call {
     pub(crate) const RATE_HZ: u32 = 16_000;

@@ -19,7 +19,7 @@ use rspp::specs::time::Micros;
 use rspp::specs::timeline::{Input, SessionOpen};
 use rspp::{Batch, Core, NotTaken, Registry, compile, core};
 
-/// Kernel state of a session, apart from declared buffers: what the issue allows.
+/// Kernel state of a session, apart from declared buffers: what it may be.
 const MAX_SESSION_KIB: f64 = 16.0;
 /// Frames after which a session's pre-roll is full: from there on nothing should be allocated.
 const WARM_UP_TICKS: usize = 50;

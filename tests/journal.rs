@@ -30,7 +30,7 @@ fn take(journal: &SharedFolder, epoch: u64) -> Result<Taken, JournalError> {
     journal.take(&whose(), LeaseEpoch(epoch))
 }
 
-fn is_stale<T>(result: Result<T, JournalError>) -> bool {
+fn is_stale<T>(result: &Result<T, JournalError>) -> bool {
     matches!(result, Err(JournalError::Stale { .. }))
 }
 
@@ -61,11 +61,11 @@ fn who_takes_a_session_has_all_that_was_done_and_who_had_it_does_nothing_more() 
     assert_eq!(other.began_unix_us(), journal.began_unix_us(), "one time for all");
     let mut second = take(&other, 5).expect("it is given to us");
     assert_eq!(second.past.as_ref().map(|past| past.records.clone()), Some(opened(1)));
-    assert!(is_stale(first.pen.append(&[said(2, Signal::SessionSuspended)])));
-    assert!(is_stale(first.pen.begin_part(ToldBefore::default(), &opened(3))));
+    assert!(is_stale(&first.pen.append(&[said(2, Signal::SessionSuspended)])));
+    assert!(is_stale(&first.pen.begin_part(ToldBefore::default(), &opened(3))));
     first.pen.erase();
     second.pen.append(&[said(2, Signal::SessionResumed)]).expect("it is ours");
-    assert!(is_stale(take(&journal, 4)) && is_stale(take(&journal, 5)), "never back");
+    assert!(is_stale(&take(&journal, 4)) && is_stale(&take(&journal, 5)), "never back");
     second.pen.append(&[said(3, Signal::SessionSuspended)]).expect("who came too late has changed nothing");
     let third = take(&journal, 9).expect("it is given to us");
     assert_eq!(ticks(&third), [1, 1, 2, 3], "what the old one wrote too late is nowhere");
@@ -85,7 +85,7 @@ fn a_part_that_begins_anew_needs_nothing_of_what_came_before() {
     let mut second = take(&journal, 2).expect("it is given to us");
     assert_eq!(second.past.as_ref().map(|past| past.told), Some(told));
     assert_eq!(ticks(&second), [7, 7, 8]);
-    assert!(is_stale(first.pen.begin_part(told, &opened(9))));
+    assert!(is_stale(&first.pen.begin_part(told, &opened(9))));
     second.pen.append(&[said(9, Signal::SessionResumed)]).expect("it is ours");
     assert_eq!(take(&journal, 3).map(|third| ticks(&third)).ok(), Some(vec![7, 7, 8, 9]));
 }

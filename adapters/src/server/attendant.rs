@@ -106,7 +106,7 @@ enum Over {
     /// The session is over.
     Ended(Ended),
     /// Another server is to go on with the session.
-    HandedOver,
+    Given,
 }
 
 impl Over {
@@ -538,7 +538,7 @@ impl Attendant {
         let goes_down = self.house.over.is_cancelled();
         let is_to_go = goes_down || self.house.draining.is_cancelled() || self.house.authority.gives_up();
         if is_to_go && self.can_be_handed_over() && (goes_down || self.is_taken_elsewhere().await) {
-            return Err(Over::HandedOver);
+            return Err(Over::Given);
         }
         if goes_down {
             return Err(Over::refused(RefusalCode::ShuttingDown, "the server goes down"));

@@ -233,7 +233,7 @@ fn what_is_told_what_is_counted_and_what_is_recalled_have_the_same_numbers() {
     use rspp_specs::event::{ProviderResult, Request};
     use rspp_specs::ids::{InvocationId, RuntimeSequence};
     use rspp_specs::outcome::Outcome;
-    let frame = rspp_specs::event::AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
+    let frame = AudioFrame { samples: vec![0; 320].into(), rate_hz: 16_000, spoken_by: None };
     let (turn, id, epoch) = (TurnId(1), InvocationId(1), EgressEpoch(1));
     let input = |input| Entry::Input(RuntimeSequence(1), input);
     let entries = [

@@ -54,7 +54,7 @@ impl Attendant {
                 self.forget();
                 self.say_goodbye(&ended).await;
             }
-            Over::HandedOver => {
+            Over::Given => {
                 self.hand_over().await;
                 self.forget();
                 self.say_goodbye(&Ended::Refused(moved())).await;
