@@ -79,6 +79,12 @@ enum Command {
     Serve(Box<serve::Serve>),
     #[command(name = "livekit-check")]
     LiveKitCheck(livekit::LiveKitCheck),
+    #[command(name = "livekit-token")]
+    LiveKitToken(livekit::LiveKitToken),
+    #[command(name = "livekit-rooms")]
+    LiveKitRooms(livekit::LiveKitRooms),
+    #[command(name = "livekit-dispatch")]
+    LiveKitDispatch(livekit::LiveKitDispatch),
     ControlPlane(control_plane::ControlPlane),
     Worker(worker::Worker),
     Publish(publish::Publish),
@@ -125,6 +131,9 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(command) => command.run(registry, &interrupt),
         Command::Serve(command) => command.run(registry, &interrupt),
         Command::LiveKitCheck(command) => command.run(),
+        Command::LiveKitToken(command) => command.run(),
+        Command::LiveKitRooms(command) => command.run(),
+        Command::LiveKitDispatch(command) => command.run(),
         Command::ControlPlane(command) => command.run(registry, &interrupt),
         Command::Worker(command) => command.run(registry, &interrupt),
         Command::Publish(command) => command.run(registry),

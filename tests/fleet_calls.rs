@@ -8,6 +8,7 @@ mod house;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 
 use client::{Client, Seen};
 use house::{Plane, Worker};
@@ -223,6 +224,56 @@ fn while_the_control_plane_is_away_calls_go_on_and_new_ones_go_by_the_last_view(
     });
     assert_eq!(state(&plane, "call"), State::Running, "nobody was taken for dead");
     ask(&mut running);
+}
+
+/// The tests' pipeline as another version, whose agent says something else.
+fn other_version(folder: &Path) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = root.join("specs/examples");
+    let dialogue = std::fs::read_to_string(examples.join("restaurant.dialogue.yaml")).expect("it is there");
+    let dialogue = dialogue.replace("I did not understand", "I did not get that");
+    std::fs::write(folder.join("other.dialogue.yaml"), dialogue).expect("there is room");
+    let captions = std::fs::read_to_string(examples.join("restaurant.captions.yaml")).expect("it is there");
+    std::fs::write(folder.join("restaurant.captions.yaml"), captions).expect("there is room");
+    let spec = std::fs::read_to_string(root.join("tests/serve/pipeline.yaml")).expect("it is there");
+    let spec =
+        spec.replace("version: 1", "version: 2").replace("../../specs/examples/restaurant.dialogue", "other.dialogue");
+    let path = folder.join("other.yaml");
+    std::fs::write(&path, spec.replace("../../specs/examples/", "")).expect("there is room");
+    path.display().to_string()
+}
+
+/// A running call has the next turn by the version that holds then, also when that is an earlier one; and its conversation
+/// goes on.
+#[test]
+fn a_running_call_follows_its_rollout_from_one_turn_to_the_next_and_back() {
+    let plane = plane();
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let journal = folder.path().join("journal").display().to_string();
+    let _worker = Worker::start(&plane, "w1", &["--journal", &journal]);
+    let first = route(&plane, "call");
+    let mut client = call(address(&first), &first.token);
+    client.until_told("ready", &[]);
+    // Each turn is heard to its end before the next: sessions go over where they are at rest.
+    let turn = |client: &mut Client| {
+        client.say(r#"{"type":"text","text":"what are your opening hours"}"#);
+        let said = client.until_told("heard", &[]);
+        said["text"].as_str().unwrap_or_default().to_owned()
+    };
+    let plain = turn(&mut client);
+    assert!(plain.contains("understand"), "{plain}");
+    plane.says(&["publish", &other_version(folder.path())]);
+    for (command, word) in [
+        (&["rollout", "served", "--version", "2", "--percent", "100"][..], "get that"),
+        (&["rollback", "served"], "understand"),
+    ] {
+        plane.says(command);
+        let began = std::time::Instant::now();
+        let said = until("it follows", || Some(turn(&mut client)).filter(|said| said.contains(word)));
+        eprintln!("{}: an answer by it was heard after {:?}", command[0], began.elapsed());
+        assert!(said.contains(word));
+    }
+    assert_eq!(client.told().iter().filter(|told| told["type"] == "ready").count(), 1, "on one line");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use rspp_adapters::token;
 use rspp_specs::binding::Endpoint;
 
+use crate::joining::{Lost, Whom};
 use crate::line::url;
 use crate::room::{Joining, Mode, Room};
 use crate::token::{Bearer, Grant, Keys};
@@ -55,7 +56,8 @@ async fn join(endpoint: &Endpoint, keys: &Keys, mode: Mode) -> Result<String, St
     let grant = Grant { room_join: true, room: ROOM.to_owned(), can_update_own_metadata: true, ..Grant::default() };
     let token = keys.token(Bearer::Agent("rspp-livekit-check"), &grant, token::now());
     let began = tokio::time::Instant::now();
-    let joining = Joining { endpoint: endpoint.clone(), token, mode, caller: None };
+    let joining =
+        Joining { endpoint: endpoint.clone(), token, mode, caller: None, whom: Whom::Callers, lost: Lost::default() };
     let mut room = Room::join(&joining).await.map_err(|error| error.to_string())?;
     let took = began.elapsed().as_millis();
     room.leave();

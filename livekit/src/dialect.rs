@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use rspp_adapters::audio::{
-    CALL_RATE_HZ, Digit, Encoding, Jitter, JitterProfile, Next, OpusReader, Outbound, Rechunker, WireFormat,
+    Arrival, CALL_RATE_HZ, Digit, Encoding, Jitter, JitterProfile, Next, OpusReader, Outbound, Rechunker, WireFormat,
     opus_samples,
 };
 use rspp_adapters::doors::rspp::{Story, Told, TurnChange, Who};
@@ -30,6 +30,16 @@ const ANSWER_ENDS_AFTER: Micros = Micros::from_ms(30);
 const PAUSES_AFTER: Micros = Micros::from_ms(100);
 /// The level of silence.
 const SILENCE: u8 = 127;
+/// What is lost is asked for again, and is there within this where the server is near: a gap waits so long, and nothing else does.
+const PATIENT: JitterProfile = JitterProfile { min_wait: Micros::from_ms(120), ..JitterProfile::LOSSY };
+/// What a codec makes up for a loss fades by itself too slowly for who listens to hear the end of an utterance: behind this it is
+/// silence.
+const CONCEALED_AT_MOST: Micros = Micros::from_ms(100);
+/// Packets that are late one after the other for so long, and come no faster than they were spoken, are of a sender whose clock
+/// stood still: a microphone that was off, or a browser that had nothing to play.
+const LATE_AT_MOST: Micros = Micros::from_ms(100);
+/// A packet that has no more than this says that the sender pauses (DTX).
+const PAUSE_BYTES: usize = 2;
 
 /// One room.
 pub struct LiveKit {
@@ -91,16 +101,22 @@ struct Ear {
     cutter: Rechunker,
     /// The number of the last packet that came in order, and the place behind it.
     last: Option<(u64, u64)>,
+    /// How long nothing has been heard, at the rate of RTP; `None` while the sender pauses, and what is missing is silence.
+    missing: Option<u64>,
+    /// Since when all packets are late, and the place of the first of them.
+    late: Option<(Micros, u64)>,
 }
 
 impl Ear {
     fn new() -> Self {
         Self {
             stream: None,
-            order: Jitter::new(JitterProfile::LOSSY, RTP_RATE_HZ),
+            order: Jitter::new(PATIENT, RTP_RATE_HZ),
             reader: OpusReader::new(CALL_RATE_HZ).expect("the call's rate is one of Opus's"),
             cutter: Rechunker::live(CALL_RATE_HZ).expect("the call's rate is one that is supported"),
             last: None,
+            missing: Some(0),
+            late: None,
         }
     }
 
@@ -121,9 +137,23 @@ impl Ear {
         if self.last.is_none_or(|(number, _)| heard.number > number) {
             self.last = Some((heard.number, heard.at + samples));
         }
-        self.order.insert(now, heard.at, samples, heard.packet);
+        if self.order.insert(now, heard.at, samples, heard.packet.clone()) != Arrival::Late {
+            self.late = None;
+        } else if self.stood_still(now, heard.at) {
+            self.late = None;
+            self.order = Jitter::new(PATIENT, RTP_RATE_HZ);
+            self.order.insert(now, heard.at, samples, heard.packet);
+        }
         self.hear(now, out);
         Ok(())
+    }
+
+    /// Whether packets are late because the sender's clock stood still. What a network kept back comes all at once.
+    fn stood_still(&mut self, now: Micros, at: u64) -> bool {
+        let (since, first) = *self.late.get_or_insert((now, at));
+        let spoken = Micros::of_samples(at.saturating_sub(first), RTP_RATE_HZ);
+        let passed = now.since(since);
+        passed >= LATE_AT_MOST && spoken.0 <= 2 * passed.0
     }
 
     /// What is in order by now goes in.
@@ -131,23 +161,38 @@ impl Ear {
         let mut samples = Vec::new();
         while let Some(next) = self.order.pull(now) {
             match next {
+                Next::Packet(packet) if packet.len() <= PAUSE_BYTES => {
+                    self.missing = None;
+                    let pauses = opus_samples(&packet).unwrap_or_default();
+                    samples.resize(samples.len() + in_call(pauses), 0);
+                }
                 // What can't be read is a loss like any other.
-                Next::Packet(packet) => {
-                    if self.reader.push(&packet, &mut samples).is_err() {
-                        self.reader.lost(None, &mut samples);
-                    }
-                }
-                Next::Lost { samples: lost } => {
-                    let from = samples.len();
-                    self.reader.lost(self.order.peek().map(|packet| &packet[..]), &mut samples);
-                    let whole = Micros::of_samples(lost, RTP_RATE_HZ).to_samples(CALL_RATE_HZ) as usize;
-                    samples.resize(from + whole, 0);
-                }
+                Next::Packet(packet) => match self.reader.push(&packet, &mut samples) {
+                    Ok(()) => self.missing = Some(0),
+                    Err(_) => self.reader.lost(None, &mut samples),
+                },
+                Next::Lost { samples: lost } => self.conceal(lost, &mut samples),
             }
         }
         let frames = self.cutter.push_pcm(&samples, CALL_RATE_HZ, None).unwrap_or_default();
         frames.into_iter().for_each(|frame| out.give(Input::CallerAudio(frame)));
     }
+
+    /// What is made up for what does not come.
+    fn conceal(&mut self, lost: u64, samples: &mut Vec<i16>) {
+        let whole = samples.len() + in_call(lost);
+        let conceals = self.missing.filter(|missing| *missing < CONCEALED_AT_MOST.to_samples(RTP_RATE_HZ));
+        if let Some(missing) = conceals {
+            self.reader.lost(self.order.peek().map(|packet| &packet[..]), samples);
+            self.missing = Some(missing + lost);
+        }
+        samples.resize(whole, 0);
+    }
+}
+
+/// So many samples of RTP's, in the call.
+fn in_call(samples: u64) -> usize {
+    Micros::of_samples(samples, RTP_RATE_HZ).to_samples(CALL_RATE_HZ) as usize
 }
 
 /// The agent's audio.

@@ -1,5 +1,7 @@
 //! How a room is joined, and why it is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rspp_specs::binding::Endpoint;
@@ -22,6 +24,36 @@ pub struct Joining {
     pub mode: Mode,
     /// The only participant who is listened to, where it is known.
     pub caller: Option<String>,
+    /// Who can be listened to at all.
+    pub whom: Whom,
+    /// Where it is said when the server is lost.
+    pub lost: Lost,
+}
+
+/// Whom a participant listens to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whom {
+    /// People, and telephones: an agent's part.
+    #[default]
+    Callers,
+    /// Agents: a caller's part.
+    Agents,
+}
+
+/// Whether a participant lost its server, and is not back as the same participant. Such a room may be made anew by whoever
+/// comes back first, and the server then sends another agent, who is one too many.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Arc<AtomicBool>);
+
+impl Lost {
+    /// Whether it did.
+    pub fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, lost: bool) {
+        self.0.store(lost, Ordering::Release);
+    }
 }
 
 /// Why a room is not joined.

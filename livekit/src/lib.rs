@@ -5,6 +5,7 @@
 //! over `peer` connections, all of it moved by whoever polls. [`worker`] brings rooms to a server's reception as jobs come.
 //! A crate of its own, so that who works on the doors does not build WebRTC again each time.
 
+pub mod caller;
 pub mod check;
 pub mod dialect;
 mod joining;
@@ -13,8 +14,14 @@ mod peer;
 mod people;
 mod ports;
 pub mod room;
+pub mod services;
 mod signals;
+mod stream;
 mod text;
 pub mod token;
+pub mod webhook;
 mod words;
 pub mod worker;
+
+/// LiveKit's own messages.
+pub use livekit_protocol as protocol;

@@ -84,6 +84,25 @@ pub(crate) fn url(endpoint: &Endpoint) -> String {
     format!("{scheme}://{}{}", endpoint.authority(), endpoint.path)
 }
 
+/// A LiveKit server's address: `ws://`, `wss://`, `http://` or `https://`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn endpoint(url: &str) -> Result<Endpoint, String> {
+    let form = "write a LiveKit server's address as wss://HOST or ws://HOST:PORT";
+    let (scheme, rest) = url.split_once("://").ok_or(form)?;
+    let scheme = match scheme {
+        "ws" | "http" => "http",
+        "wss" | "https" => "https",
+        _ => return Err(form.to_owned()),
+    };
+    let endpoint = Endpoint::parse(&format!("{scheme}://{rest}")).map_err(|error| format!("{form}: {error}"))?;
+    if endpoint.key.is_some() || endpoint.model.is_some() {
+        return Err(format!("{form}; keys are given apart from it"));
+    }
+    Ok(endpoint)
+}
+
 /// One connection.
 pub(crate) struct Line {
     socket: WebSocketStream<Box<dyn Stream>>,

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use livekit_protocol::SignalTarget;
@@ -12,8 +12,8 @@ use serde_json::Value;
 use str0m::change::{SdpAnswer, SdpApi, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::media::{Direction, MediaKind, Mid};
-use str0m::net::{Protocol, Receive, Transmit};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+use str0m::net::{Protocol, Receive, TcpType, Transmit};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use crate::words::{Heard, Spoken};
@@ -21,6 +21,12 @@ use crate::words::{Heard, Spoken};
 /// The channel that loses nothing, and the other; servers know them by these names.
 const RELIABLE: &str = "_reliable";
 const LOSSY: &str = "_lossy";
+
+/// So long media is looked for over UDP alone; and so long where the server has named no port of UDP, and may yet.
+const UDP_FIRST: Duration = Duration::from_millis(1_500);
+const UDP_NAMED_WITHIN: Duration = Duration::from_millis(200);
+/// The server's addresses for TCP that are remembered.
+const MAX_STREAMS: usize = 8;
 
 /// What comes out of a peer connection.
 #[derive(Debug)]
@@ -58,15 +64,51 @@ pub(crate) struct Peer {
     voice: Option<Mid>,
     ears: Vec<Mid>,
     next_number: u64,
+    /// The stream of which what is lost is asked for.
+    asking: Option<Ssrc>,
     reliable: Option<ChannelId>,
     is_open: bool,
     transmits: VecDeque<Transmit>,
     news: VecDeque<News>,
+    ways: Ways,
+}
+
+/// What is known of the ways to the server.
+#[derive(Default)]
+struct Ways {
+    has_udp: bool,
+    streams: Vec<SocketAddr>,
+    /// Since when a way is looked for and TCP was not tried.
+    seeks_since: Option<Instant>,
+    /// The one over TCP.
+    stream: Option<Candidate>,
+}
+
+impl Ways {
+    fn add(&mut self, candidate: &Candidate) {
+        match (candidate.proto(), candidate.tcptype()) {
+            (Protocol::Udp, _) => self.has_udp = true,
+            (Protocol::Tcp, Some(TcpType::Passive)) if !self.streams.contains(&candidate.addr()) => {
+                self.streams.push(candidate.addr());
+                self.streams.truncate(MAX_STREAMS);
+            }
+            _ => {}
+        }
+    }
+
+    /// When TCP is tried, if nothing else works by then.
+    fn dials_at(&self) -> Option<Instant> {
+        let patience = if self.has_udp { UDP_FIRST } else { UDP_NAMED_WITHIN };
+        self.seeks_since.filter(|_| !self.streams.is_empty()).map(|since| since + patience)
+    }
 }
 
 impl Peer {
     pub(crate) fn new(target: SignalTarget, local: SocketAddr, now: Instant) -> Self {
-        let rtc = Rtc::builder().clear_codecs().enable_opus(true, false).set_rtp_mode(true).build(now);
+        let mut config = Rtc::builder().clear_codecs().enable_opus(true, false).set_rtp_mode(true);
+        // What is lost on the way to us, the server has, and sends again in good time more often than not.
+        config.codec_config().iter_mut().for_each(|params| params.set_fb_nack(true));
+        let rtc = config.build(now);
         let mut peer = Self {
             rtc,
             target,
@@ -78,10 +120,12 @@ impl Peer {
             voice: None,
             ears: Vec::new(),
             next_number: 1,
+            asking: None,
             reliable: None,
             is_open: false,
             transmits: VecDeque::new(),
             news: VecDeque::new(),
+            ways: Ways { seeks_since: Some(now), ..Ways::default() },
         };
         if let Ok(candidate) = Candidate::host(local, "udp") {
             peer.rtc.add_local_candidate(candidate);
@@ -92,7 +136,36 @@ impl Peer {
 
     /// When it wants to be called next.
     pub(crate) fn due(&self) -> Instant {
-        self.due
+        self.ways.dials_at().map_or(self.due, |at| at.min(self.due))
+    }
+
+    /// The address that a connection of TCP is wanted to, if it is time for that.
+    pub(crate) fn next_dial(&mut self, now: Instant) -> Option<SocketAddr> {
+        self.ways.dials_at().filter(|at| now >= *at)?;
+        self.ways.seeks_since = None;
+        self.ways.streams.iter().find(|to| to.is_ipv4() == self.local.is_ipv4()).copied()
+    }
+
+    /// The connection of TCP is there.
+    pub(crate) fn on_stream(&mut self, local: SocketAddr) {
+        let candidate = Candidate::builder().tcp().host(local).tcptype(TcpType::Active).build();
+        self.ways.stream = candidate.ok().and_then(|candidate| self.rtc.add_local_candidate(candidate).cloned());
+        self.drain();
+    }
+
+    /// It is gone: if it was there, another way is looked for.
+    pub(crate) fn on_stream_lost(&mut self, now: Instant) {
+        if let Some(candidate) = self.ways.stream.take() {
+            self.rtc.direct_api().invalidate_candidate(&candidate);
+            self.ways.seeks_since = Some(now);
+            self.drain();
+        }
+    }
+
+    /// All ways are looked for anew, with the next offer.
+    pub(crate) fn seek(&mut self, now: Instant) {
+        self.on_stream_lost(now);
+        self.ways.seeks_since = Some(now);
     }
 
     pub(crate) fn next_transmit(&mut self) -> Option<Transmit> {
@@ -146,6 +219,7 @@ impl Peer {
         let answer = SdpAnswer::from_sdp_string(sdp).map_err(|error| self.error(error))?;
         self.rtc.sdp_api().accept_answer(pending, answer).map_err(|error| self.error(error))?;
         sdp.clone_into(&mut self.answered);
+        self.note_ways(sdp);
         self.drain();
         Ok(())
     }
@@ -156,6 +230,7 @@ impl Peer {
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(|error| self.error(error))?;
         self.drain();
         sdp.clone_into(&mut self.offered);
+        self.note_ways(sdp);
         self.answered = answer.to_sdp_string();
         Ok(self.answered.clone())
     }
@@ -169,14 +244,27 @@ impl Peer {
         let Ok(init) = serde_json::from_str::<Value>(init) else { return };
         let text = init["candidate"].as_str().unwrap_or_default();
         if let Ok(candidate) = Candidate::from_sdp_string(text) {
+            self.ways.add(&candidate);
             self.rtc.add_remote_candidate(candidate);
             self.drain();
         }
     }
 
-    /// A datagram came. What is none of this connection's is dropped.
-    pub(crate) fn on_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        if let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) {
+    fn note_ways(&mut self, sdp: &str) {
+        let candidates = sdp.lines().filter_map(|line| line.strip_prefix("a="));
+        let candidates = candidates.filter(|line| line.starts_with("candidate:"));
+        candidates.filter_map(|line| Candidate::from_sdp_string(line).ok()).for_each(|it| self.ways.add(&it));
+    }
+
+    /// A packet came, from an address of theirs to one of ours. What is none of this connection's is dropped.
+    pub(crate) fn on_packet(
+        &mut self,
+        now: Instant,
+        protocol: Protocol,
+        (from, to): (SocketAddr, SocketAddr),
+        packet: &[u8],
+    ) {
+        if let Ok(receive) = Receive::new(protocol, from, to, packet) {
             let input = Input::Receive(now, receive);
             if self.rtc.accepts(&input) {
                 self.handle(input);
@@ -251,13 +339,27 @@ impl Peer {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Event::IceConnectionStateChange(state) = &event
+            && state.is_connected()
+        {
+            self.ways.seeks_since = None;
+        }
         let news = match event {
             Event::Connected => News::Connected(true),
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => News::Connected(false),
             Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
                 News::Connected(true)
             }
-            Event::RtpPacket(packet) if !packet.payload.is_empty() => News::Heard(heard(&packet)),
+            Event::RtpPacket(packet) if !packet.payload.is_empty() => {
+                // A stream without one for what is sent again asks for nothing by itself.
+                if self.asking != Some(packet.header.ssrc)
+                    && let Some(stream) = self.rtc.direct_api().stream_rx(&packet.header.ssrc)
+                {
+                    stream.suppress_nack(false);
+                    self.asking = Some(packet.header.ssrc);
+                }
+                News::Heard(heard(&packet))
+            }
             Event::ChannelOpen(id, label) => {
                 if Some(id) != self.reliable && label != RELIABLE {
                     return;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use livekit_protocol::participant_info::{Kind, State};
 use livekit_protocol::{ParticipantInfo, TrackInfo, TrackSource, TrackType};
 
+use crate::joining::Whom;
+
 /// Participants that are remembered; a room of a voice agent has a few.
 const MAX_PEOPLE: usize = 1_024;
 
@@ -13,6 +15,7 @@ const MAX_PEOPLE: usize = 1_024;
 pub(crate) struct People {
     /// The only one who is listened to, where it is known.
     expected: Option<String>,
+    whom: Whom,
     present: BTreeMap<String, ParticipantInfo>,
     caller: Option<Caller>,
 }
@@ -40,8 +43,8 @@ pub(crate) enum Change {
 }
 
 impl People {
-    pub(crate) fn new(expected: Option<String>) -> Self {
-        Self { expected, ..Self::default() }
+    pub(crate) fn new(expected: Option<String>, whom: Whom) -> Self {
+        Self { expected, whom, ..Self::default() }
     }
 
     pub(crate) fn caller(&self) -> Option<&Caller> {
@@ -95,7 +98,10 @@ impl People {
 
     /// The one who is expected, or who came first of those that can be a caller.
     fn choose(&self) -> Option<&ParticipantInfo> {
-        let speaks = |info: &&ParticipantInfo| !matches!(info.kind(), Kind::Agent | Kind::Egress);
+        let speaks = |info: &&ParticipantInfo| match self.whom {
+            Whom::Callers => !matches!(info.kind(), Kind::Agent | Kind::Egress),
+            Whom::Agents => info.kind() == Kind::Agent,
+        };
         let expected = |info: &&ParticipantInfo| self.expected.as_ref().is_none_or(|name| *name == info.identity);
         self.present.values().filter(speaks).filter(expected).min_by_key(|info| (info.joined_at_ms, info.joined_at))
     }
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_first_who_can_be_a_caller_is_listened_to_until_it_leaves() {
-        let mut people = People::new(None);
+        let mut people = People::new(None, Whom::Callers);
         assert_eq!(people.update(vec![somebody("agent", 0, Kind::Agent, &[("TR_0", false)])]), []);
         assert_eq!(people.update(vec![somebody("ann", 2, Kind::Standard, &[])]), [Change::Came]);
         assert_eq!(people.update(vec![somebody("bob", 1, Kind::Standard, &[("TR_1", false)])]), []);
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_who_is_expected_is_a_caller() {
-        let mut people = People::new(Some("bob".to_owned()));
+        let mut people = People::new(Some("bob".to_owned()), Whom::Callers);
         assert_eq!(people.update(vec![somebody("ann", 1, Kind::Standard, &[])]), []);
         assert_eq!(people.update(vec![somebody("bob", 2, Kind::Sip, &[])]), [Change::Came]);
         assert_eq!(people.caller().map(|caller| caller.identity.as_str()), Some("bob"));
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn who_came_back_with_another_id_has_not_left() {
-        let mut people = People::new(None);
+        let mut people = People::new(None, Whom::Callers);
         people.update(vec![somebody("ann", 1, Kind::Standard, &[])]);
         let back = ParticipantInfo { sid: "PA_other".to_owned(), ..somebody("ann", 5, Kind::Standard, &[]) };
         assert_eq!(people.update(vec![back]), []);

@@ -2,7 +2,6 @@
 //! it is handed over, so the third gate stands right before the socket.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,10 +17,11 @@ use livekit_protocol::{
 use prost::Message as _;
 use rspp_adapters::server::{Came, Gone, Socket};
 use rspp_adapters::transport::{Ended, Message};
+use rspp_specs::binding::Endpoint;
 use tokio::time::{Instant, Sleep};
 
 use crate::joining::MEDIA_PATIENCE;
-pub use crate::joining::{JoinError, Joining};
+pub use crate::joining::{JoinError, Joining, Lost, Whom};
 use crate::line::url;
 use crate::peer::{MediaError, News, Peer};
 use crate::people::{Change, People};
@@ -31,16 +31,16 @@ use crate::signals::{Joined, Signal, Signals, join};
 use crate::text::{Names, Reader, Writer};
 pub use crate::words::AgentState;
 use crate::words::{FromRoom, Spoken, ToRoom};
+use rejoining::{REJOINED, Rejoins, is_back};
+
+mod rejoining;
 
 /// The name of the agent's track, for us and for the server.
 const TRACK: &str = "rspp-agent-voice";
 /// The attribute that front ends look at.
 const STATE: &str = "lk.agent.state";
-/// A server that has forgotten us is tried again so often, and for so long.
-const REJOIN_EVERY: Duration = Duration::from_millis(250);
-const REJOIN_FOR: Duration = Duration::from_secs(20);
 /// Media that does not flow for so long does not come back by itself.
-const SILENT_FOR: Duration = Duration::from_secs(3);
+const SILENT_FOR: Duration = Duration::from_secs(1);
 /// Packets of data that wait for their channel.
 const MAX_WAITING_PACKETS: usize = 64;
 
@@ -73,6 +73,10 @@ pub struct Room {
     over: Option<String>,
     /// The way back in, while the room is lost.
     rejoins: Option<Rejoins>,
+    /// It was rejoined before.
+    has_rejoined: bool,
+    /// Where the room may be, in the order in which it is looked for.
+    servers: Vec<Endpoint>,
     state: Option<AgentState>,
     /// Until when a caller who was there before the room was rejoined is waited for.
     awaited_until: Option<Instant>,
@@ -81,9 +85,6 @@ pub struct Room {
     is_in: bool,
     left: bool,
 }
-
-/// Another participant of ours, on its way in.
-type Rejoins = Pin<Box<dyn Future<Output = Result<Room, String>> + Send>>;
 
 impl Room {
     /// Joins a room, and waits until media flows.
@@ -99,7 +100,7 @@ impl Room {
             changes.hear();
         });
         let offer = description("offer", offered.unwrap_or_default());
-        let joined = join(&joining.endpoint, &joining.token, joining.mode, &offer).await?;
+        let joined = join(joining, &offer).await?;
         let mut peers = vec![publisher];
         if joined.mode == Mode::TwoConnections {
             ports.push(Ports::open(&joining.endpoint).await.map_err(JoinError::Socket)?);
@@ -124,8 +125,10 @@ impl Room {
     fn of(joined: Joined, joining: Joining, ports: Vec<Ports>, peers: Vec<Peer>) -> Self {
         let Joined { signals, response, mode } = joined;
         let JoinResponse { room, participant, other_participants, .. } = response;
-        let people = People::new(joining.caller.clone());
+        let people = People::new(joining.caller.clone(), joining.whom);
         let mut joined = Self {
+            servers: vec![joining.endpoint.clone()],
+            has_rejoined: false,
             joining,
             signals,
             mode,
@@ -193,7 +196,9 @@ impl Room {
     pub fn show(&mut self, state: AgentState) {
         self.state = Some(state);
         self.requests += 1;
-        let attributes = [(STATE.to_owned(), state.name().to_owned())].into();
+        let mut attributes = vec![(STATE.to_owned(), state.name().to_owned())];
+        attributes.extend(self.has_rejoined.then(|| (REJOINED.to_owned(), "true".to_owned())));
+        let attributes = attributes.into_iter().collect();
         let update = UpdateParticipantMetadata { attributes, request_id: self.requests, ..Default::default() };
         self.ask(Asks::UpdateMetadata(update));
     }
@@ -283,9 +288,13 @@ impl Room {
     }
 
     fn hear_signals(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(signal) = self.signals.says.poll_recv(cx) {
+        // What was said behind a word to go is not for who comes back.
+        while self.rejoins.is_none()
+            && let Poll::Ready(signal) = self.signals.says.poll_recv(cx)
+        {
             match signal {
                 Some(Signal::Says(says)) => self.on_says(*says),
+                Some(Signal::Token(token)) => self.joining.token = token,
                 Some(Signal::Resumed) => self.on_resumed(),
                 Some(Signal::Lost(why)) => return self.rejoin(&why),
                 None => return self.end("signalling is over".to_owned(), false),
@@ -294,7 +303,7 @@ impl Room {
     }
 
     fn hear_datagrams(&mut self, cx: &mut Context<'_>) {
-        for (ports, peer) in self.ports.iter().zip(&mut self.peers) {
+        for (ports, peer) in self.ports.iter_mut().zip(&mut self.peers) {
             if !ports.hear(cx, peer) {
                 // There is more, and others have their turn before.
                 cx.waker().wake_by_ref();
@@ -303,7 +312,7 @@ impl Room {
     }
 
     fn transmit(&mut self) {
-        for (ports, peer) in self.ports.iter().zip(&mut self.peers) {
+        for (ports, peer) in self.ports.iter_mut().zip(&mut self.peers) {
             while let Some(transmit) = peer.next_transmit() {
                 ports.transmit(&transmit);
             }
@@ -365,6 +374,7 @@ impl Room {
             }
             Says::Leave(leave) => {
                 let why = format!("the server says to leave: {}", leave.reason().as_str_name());
+                self.note_servers(&leave);
                 match leave.action() {
                     leave_request::Action::Disconnect => self.end(why, true),
                     leave_request::Action::Reconnect => self.rejoin(&why),
@@ -398,6 +408,10 @@ impl Room {
         let restarts = std::mem::take(&mut self.restarts);
         let (voice, channels) = (speaks && !publisher.has_voice(), !publisher.has_channels());
         self.wanted_ears = 0;
+        if restarts {
+            publisher.seek(std::time::Instant::now());
+            self.ports[0].hang_up();
+        }
         let offered = publisher.offer(|changes| {
             if channels {
                 changes.open_channels();
@@ -417,6 +431,9 @@ impl Room {
 
     fn update(&mut self, mut infos: Vec<ParticipantInfo>) {
         infos.retain(|info| info.identity != self.me.identity);
+        if !self.has_rejoined && infos.iter().any(|info| is_back(info, &self.me)) {
+            return self.end("an agent that was here before is back".to_owned(), true);
+        }
         let changes = self.people.update(infos);
         self.on_changes(changes);
     }
@@ -463,54 +480,6 @@ impl Room {
         };
         self.ask(Asks::SyncState(state));
         self.restarts = true;
-    }
-
-    /// The server has forgotten us: goes in again, as another participant of the same name, and goes on.
-    fn rejoin(&mut self, why: &str) {
-        if !self.is_in {
-            return self.end(why.to_owned(), false);
-        }
-        if self.rejoins.is_some() || self.over.is_some() || self.left {
-            return;
-        }
-        let caller = self.people.caller().map(|caller| caller.identity.clone());
-        let joining = Joining { caller: caller.or_else(|| self.joining.caller.clone()), ..self.joining.clone() };
-        let why = why.to_owned();
-        self.rejoins = Some(Box::pin(async move {
-            let until = Instant::now() + REJOIN_FOR;
-            loop {
-                match Box::pin(Room::join(&joining)).await {
-                    Ok(room) => return Ok(room),
-                    Err(error) if Instant::now() > until => return Err(format!("{why}; then: {error}")),
-                    Err(_) => tokio::time::sleep(REJOIN_EVERY).await,
-                }
-            }
-        }));
-    }
-
-    /// Whether there is a room: none while it is rejoined.
-    fn poll_rejoined(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(rejoins) = &mut self.rejoins else { return true };
-        match rejoins.as_mut().poll(cx) {
-            Poll::Pending => false,
-            Poll::Ready(Err(why)) => {
-                self.rejoins = None;
-                self.end(why, false);
-                true
-            }
-            Poll::Ready(Ok(room)) => {
-                let mut before = std::mem::replace(self, room);
-                before.left = true;
-                self.joining.caller.clone_from(&before.joining.caller);
-                std::mem::swap(&mut self.news, &mut before.news);
-                self.news.append(&mut before.news);
-                if let Some(state) = before.state {
-                    self.show(state);
-                }
-                self.awaited_until = Some(Instant::now() + REJOIN_FOR);
-                true
-            }
-        }
     }
 
     fn end(&mut self, why: String, orderly: bool) {

@@ -15,6 +15,7 @@ use rspp_specs::binding::Endpoint;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::joining::{Joining, Lost};
 use crate::line::{DIALLING, Ended, Line, LineError, url};
 
 /// The version of signalling that is spoken: data channels are opened in their own band.
@@ -41,6 +42,8 @@ pub enum Mode {
 #[derive(Debug)]
 pub(crate) enum Signal {
     Says(Box<Says>),
+    /// Another token to come back with: the first is valid for minutes only.
+    Token(String),
     /// The connection was lost, and is there again with the same participant.
     Resumed,
     /// It is lost for good.
@@ -53,6 +56,13 @@ pub(crate) struct Signals {
     pub(crate) says: mpsc::Receiver<Signal>,
 }
 
+impl Signals {
+    /// Those of nobody.
+    pub(crate) fn over() -> Self {
+        Self { asks: mpsc::channel(1).0, says: mpsc::channel(1).1 }
+    }
+}
+
 /// A participant that has joined.
 pub(crate) struct Joined {
     pub(crate) signals: Signals,
@@ -61,19 +71,15 @@ pub(crate) struct Joined {
 }
 
 /// Joins a room.
-pub(crate) async fn join(
-    endpoint: &Endpoint,
-    token: &str,
-    mode: Mode,
-    offer: &SessionDescription,
-) -> Result<Joined, LineError> {
-    let (mut line, mode) = match mode {
-        Mode::TwoConnections => (Line::dial(endpoint, "/rtc", &query(None), token).await?, mode),
+pub(crate) async fn join(joining: &Joining, offer: &SessionDescription) -> Result<Joined, LineError> {
+    let Joining { endpoint, token, mode, lost, .. } = joining;
+    let (mut line, mode) = match *mode {
+        Mode::TwoConnections => (Line::dial(endpoint, "/rtc", &query(None), token).await?, Mode::TwoConnections),
         Mode::OneConnection => match Line::dial(endpoint, "/rtc/v1", &query_v1(None, Some(offer)), token).await {
             Err(error) if error.is_not_found() => {
                 (Line::dial(endpoint, "/rtc", &query(None), token).await?, Mode::TwoConnections)
             }
-            line => (line?, mode),
+            line => (line?, Mode::OneConnection),
         },
     };
     let response = tokio::time::timeout(DIALLING, first(&mut line)).await;
@@ -89,8 +95,9 @@ pub(crate) async fn join(
         |value: i32, otherwise| u64::try_from(value).ok().filter(|s| *s > 0).map_or(otherwise, Duration::from_secs);
     let keeper = Keeper {
         endpoint: endpoint.clone(),
-        token: token.to_owned(),
+        token: token.clone(),
         mode,
+        lost: lost.clone(),
         sid,
         ping_every: seconds(response.ping_interval, PING_EVERY),
         patience: seconds(response.ping_timeout, PING_PATIENCE),
@@ -115,6 +122,7 @@ struct Keeper {
     endpoint: Endpoint,
     token: String,
     mode: Mode,
+    lost: Lost,
     sid: String,
     ping_every: Duration,
     patience: Duration,
@@ -179,22 +187,27 @@ impl Keeper {
 
     async fn on_says(&mut self, says: SignalResponse) -> Option<Over> {
         match says.message? {
-            Says::RefreshToken(token) => self.token = token,
-            Says::Pong(_) | Says::PongResp(_) => {}
-            says => {
-                let told = self.tell.send(Signal::Says(Box::new(says))).await;
-                return told.is_err().then_some(Over::Unwanted);
+            Says::RefreshToken(token) => {
+                self.token.clone_from(&token);
+                self.tell(Signal::Token(token)).await
             }
+            Says::Pong(_) | Says::PongResp(_) => None,
+            says => self.tell(Signal::Says(Box::new(says))).await,
         }
-        None
+    }
+
+    async fn tell(&self, signal: Signal) -> Option<Over> {
+        self.tell.send(signal).await.is_err().then_some(Over::Unwanted)
     }
 
     /// Comes back as the same participant, if the server still knows it.
     async fn resume(&mut self) -> Option<Line> {
+        self.lost.set(true);
         let until = Instant::now() + RESUME_FOR;
         while Instant::now() < until && !self.tell.is_closed() && !self.asked.is_closed() {
             match self.try_resume().await {
                 Ok(line) => {
+                    self.lost.set(false);
                     self.tell.send(Signal::Resumed).await.ok()?;
                     return Some(line);
                 }

@@ -50,6 +50,23 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// What else a token has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct More {
+    /// For how long it opens a connection.
+    pub valid_seconds: u64,
+    /// What a participant has from the beginning.
+    pub attributes: BTreeMap<String, String>,
+    /// Agents that are sent to the room, if it is made by who comes with the token.
+    pub agents: Vec<String>,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        Self { valid_seconds: VALID_SECONDS, attributes: BTreeMap::new(), agents: Vec::new() }
+    }
+}
+
 /// Who bears a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bearer<'a> {
@@ -74,18 +91,18 @@ impl Keys {
 
     /// A token that is valid from now on, in seconds of the Unix epoch.
     pub fn token(&self, bearer: Bearer<'_>, grant: &Grant, now: u64) -> String {
-        self.token_with(bearer, grant, &BTreeMap::new(), now)
+        self.token_with(bearer, grant, &More::default(), now)
     }
 
-    /// The same, with attributes that a participant has from the beginning.
-    pub fn token_with(
-        &self,
-        bearer: Bearer<'_>,
-        grant: &Grant,
-        attributes: &BTreeMap<String, String>,
-        now: u64,
-    ) -> String {
-        let (nbf, exp) = (now.saturating_sub(CLOCK_SECONDS), now + VALID_SECONDS);
+    /// Whether this is the signature of these bytes by the secret; it takes the same time for all that are not.
+    pub(crate) fn is_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.reveal().as_bytes());
+        ring::hmac::verify(&key, bytes, signature).is_ok()
+    }
+
+    /// The same, with more in it.
+    pub fn token_with(&self, bearer: Bearer<'_>, grant: &Grant, more: &More, now: u64) -> String {
+        let (nbf, exp) = (now.saturating_sub(CLOCK_SECONDS), now + more.valid_seconds);
         let mut claims = json!({"iss": self.name, "nbf": nbf, "exp": exp, "video": grant});
         if let Bearer::Participant(identity) | Bearer::Agent(identity) = bearer {
             claims["sub"] = json!(identity);
@@ -93,8 +110,12 @@ impl Keys {
         if matches!(bearer, Bearer::Agent(_)) {
             claims["kind"] = json!("agent");
         }
-        if !attributes.is_empty() {
-            claims["attributes"] = json!(attributes);
+        if !more.attributes.is_empty() {
+            claims["attributes"] = json!(more.attributes);
+        }
+        if !more.agents.is_empty() {
+            let agents: Vec<_> = more.agents.iter().map(|name| json!({"agentName": name})).collect();
+            claims["roomConfig"] = json!({"agents": agents});
         }
         let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&json!({"alg": "HS256", "typ": "JWT"})), part(&claims));

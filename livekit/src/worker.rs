@@ -21,6 +21,8 @@ use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::LiveKit;
+use crate::joining::{Lost, Whom};
+pub use crate::line::endpoint;
 use crate::line::{DIALLING, Ended, Line, LineError, url};
 use crate::room::{AgentState, JoinError, Joining, Mode, Room};
 use crate::token::{Bearer, Grant, Keys};
@@ -77,11 +79,14 @@ enum Over {
 impl Worker {
     async fn work(self) {
         let mut wait = AGAIN_AFTER;
+        // Rooms outlive the connection that brought them.
+        let (tell, mut told) = mpsc::channel(MAX_WAITING);
+        let mut desk = Desk::new(&self, tell);
         while !self.reception.draining().is_cancelled() {
             let why = match self.register().await {
                 Ok(line) => {
                     wait = AGAIN_AFTER;
-                    match self.attend(line).await {
+                    match desk.attend(line, &mut told).await {
                         Over::Drained => return,
                         Over::Lost(why) => format!("{}: {why}", url(&self.options.endpoint)),
                     }
@@ -94,6 +99,9 @@ impl Worker {
                 () = self.reception.draining().cancelled() => {}
             }
             wait = (wait * 2).min(AGAIN_AFTER_AT_MOST);
+            while let Ok(tells) = told.try_recv() {
+                desk.file(&tells);
+            }
         }
     }
 
@@ -108,44 +116,6 @@ impl Worker {
                 .say(&format!("LiveKit: registered {name} at {} ({id})", url(&self.options.endpoint)));
             line
         })
-    }
-
-    async fn attend(&self, mut line: Line) -> Over {
-        let (tell, mut told) = mpsc::channel(MAX_WAITING);
-        let mut desk = Desk::new(self, tell);
-        let mut ticks = interval(TELL_EVERY);
-        loop {
-            let mut tells = Vec::new();
-            tokio::select! {
-                says = line.next::<ServerMessage>() => match says {
-                    Ok(says) => tells.extend(says.message.and_then(|says| desk.on_says(says))),
-                    Err(Ended(why)) => return Over::Lost(why),
-                },
-                Some(job) = told.recv() => {
-                    if let Tells::UpdateJob(update) = &job && is_ended(update) {
-                        desk.jobs.remove(&update.job_id);
-                    }
-                    tells.extend([job, desk.status()]);
-                }
-                _ = ticks.tick() => {
-                    desk.forget_late();
-                    tells.extend([desk.status(), Tells::Ping(WorkerPing::default())]);
-                }
-                () = self.reception.draining().cancelled(), if !desk.drains => {
-                    desk.drains = true;
-                    tells.push(desk.status());
-                }
-            }
-            for message in tells {
-                if let Err(Ended(why)) = line.send(&WorkerMessage { message: Some(message) }).await {
-                    return Over::Lost(why);
-                }
-            }
-            if desk.drains && desk.jobs.is_empty() {
-                line.close().await;
-                return Over::Drained;
-            }
-        }
     }
 }
 
@@ -181,24 +151,75 @@ fn is_ended(update: &UpdateJobStatus) -> bool {
     matches!(update.status(), JobStatus::JsSuccess | JobStatus::JsFailed)
 }
 
-/// What one connection knows of its jobs.
+/// What the worker knows of its jobs, whatever becomes of its connection.
 struct Desk<'a> {
     worker: &'a Worker,
     tell: mpsc::Sender<Tells>,
     /// Places for jobs that were said yes to.
     kept: BTreeMap<String, (Instant, Place)>,
     /// Jobs that run, and what ends them.
-    jobs: BTreeMap<String, CancellationToken>,
+    jobs: BTreeMap<String, Running>,
     drains: bool,
     /// When the workers were looked at last, and what they had worked then.
     looked: (Instant, Micros),
     busy: f32,
 }
 
+/// A job that runs.
+struct Running {
+    room: String,
+    lost: Lost,
+    ends: CancellationToken,
+}
+
 impl<'a> Desk<'a> {
     fn new(worker: &'a Worker, tell: mpsc::Sender<Tells>) -> Self {
         let looked = (Instant::now(), worker.reception.worked().0);
         Self { worker, tell, kept: BTreeMap::new(), jobs: BTreeMap::new(), drains: false, looked, busy: 0.0 }
+    }
+
+    async fn attend(&mut self, mut line: Line, told: &mut mpsc::Receiver<Tells>) -> Over {
+        let draining = self.worker.reception.draining();
+        let mut ticks = interval(TELL_EVERY);
+        loop {
+            let mut tells = Vec::new();
+            tokio::select! {
+                says = line.next::<ServerMessage>() => match says {
+                    Ok(says) => tells.extend(says.message.and_then(|says| self.on_says(says))),
+                    Err(Ended(why)) => return Over::Lost(why),
+                },
+                Some(job) = told.recv() => {
+                    self.file(&job);
+                    tells.extend([job, self.status()]);
+                }
+                _ = ticks.tick() => {
+                    self.forget_late();
+                    tells.extend([self.status(), Tells::Ping(WorkerPing::default())]);
+                }
+                () = draining.cancelled(), if !self.drains => {
+                    self.drains = true;
+                    tells.push(self.status());
+                }
+            }
+            for message in tells {
+                if let Err(Ended(why)) = line.send(&WorkerMessage { message: Some(message) }).await {
+                    return Over::Lost(why);
+                }
+            }
+            if self.drains && self.jobs.is_empty() {
+                line.close().await;
+                return Over::Drained;
+            }
+        }
+    }
+
+    /// A job that is over is one less.
+    fn file(&mut self, tells: &Tells) {
+        if let Tells::UpdateJob(update) = tells
+            && is_ended(update)
+        {
+            self.jobs.remove(&update.job_id);
+        }
     }
 
     fn on_says(&mut self, says: Says) -> Option<Tells> {
@@ -209,8 +230,9 @@ impl<'a> Desk<'a> {
                 Some(self.status())
             }
             Says::Termination(termination) => {
-                if let Some(ends) = self.jobs.get(&termination.job_id) {
-                    ends.cancel();
+                // A server ends the job of an agent that has left; one that is on its way back has left to come again.
+                if let Some(running) = self.jobs.get(&termination.job_id).filter(|running| !running.lost.is_lost()) {
+                    running.ends.cancel();
                 }
                 None
             }
@@ -220,7 +242,8 @@ impl<'a> Desk<'a> {
 
     fn on_availability(&mut self, request: AvailabilityRequest) -> Option<Tells> {
         let job = request.job?;
-        let place = if self.load() < TARGET_LOAD { self.worker.reception.reserve().ok() } else { None };
+        let takes = self.load() < TARGET_LOAD && !self.is_on_its_way_back(&job);
+        let place = if takes { self.worker.reception.reserve().ok() } else { None };
         let available = place.is_some();
         if let Some(place) = place {
             self.kept.insert(job.id.clone(), (Instant::now(), place));
@@ -235,11 +258,18 @@ impl<'a> Desk<'a> {
         }))
     }
 
+    /// Whether an agent of ours lost this room's server: it comes back, with the conversation that it had there.
+    fn is_on_its_way_back(&self, job: &Job) -> bool {
+        let room = job.room.as_ref().map_or("", |room| &room.name);
+        self.jobs.values().any(|running| running.room == room && running.lost.is_lost())
+    }
+
     fn begin(&mut self, assignment: JobAssignment) {
         let Some(job) = assignment.job else { return };
         let Some((_, place)) = self.kept.remove(&job.id) else { return };
-        let ends = CancellationToken::new();
-        self.jobs.insert(job.id.clone(), ends.clone());
+        let room = job.room.as_ref().map_or_else(String::new, |room| room.name.clone());
+        let (ends, lost) = (CancellationToken::new(), Lost::default());
+        self.jobs.insert(job.id.clone(), Running { room, lost: lost.clone(), ends: ends.clone() });
         let options = &self.worker.options;
         // A server that is part of a larger one may say where the room is.
         let elsewhere = assignment.url.as_deref().filter(|url| !url.is_empty()).and_then(|url| endpoint(url).ok());
@@ -248,6 +278,8 @@ impl<'a> Desk<'a> {
             token: assignment.token,
             mode: options.mode,
             caller: job.participant.as_ref().map(|info| info.identity.clone()).or_else(|| options.caller.clone()),
+            whom: Whom::Callers,
+            lost,
         };
         let visit =
             Visit { job, joining, place, ends, reception: self.worker.reception.clone(), tell: self.tell.clone() };
@@ -282,25 +314,6 @@ impl<'a> Desk<'a> {
             ..UpdateWorkerStatus::default()
         })
     }
-}
-
-/// A LiveKit server's address: `ws://`, `wss://`, `http://` or `https://`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn endpoint(url: &str) -> Result<Endpoint, String> {
-    let form = "write a LiveKit server's address as wss://HOST or ws://HOST:PORT";
-    let (scheme, rest) = url.split_once("://").ok_or(form)?;
-    let scheme = match scheme {
-        "ws" | "http" => "http",
-        "wss" | "https" => "https",
-        _ => return Err(form.to_owned()),
-    };
-    let endpoint = Endpoint::parse(&format!("{scheme}://{rest}")).map_err(|error| format!("{form}: {error}"))?;
-    if endpoint.key.is_some() || endpoint.model.is_some() {
-        return Err(format!("{form}; keys are given apart from it"));
-    }
-    Ok(endpoint)
 }
 
 /// One job: a visit to a room.

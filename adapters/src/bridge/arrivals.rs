@@ -21,12 +21,12 @@ use super::keeper::Keeper;
 use super::outlet::{End, Outlet};
 use super::row::Row;
 use super::seats::Seat;
-use super::worker::{LOOK_FOR_VERSIONS, NOBODY, Worker};
+use super::worker::{NOBODY, Worker};
 use super::{Key, Opening, Pipeline, count};
 use crate::failover::{TakenOver, TakeoverError, take_over};
 use crate::journal::{Past, Stretch};
 
-/// It is looked so often which sessions are at rest.
+/// It is looked so often which sessions are at rest; before each tick, where another version waits for one.
 const LOOK_FOR_REST: Micros = Micros::from_ms(100);
 /// A conversation that is longer is not carried on afresh: its journal grows.
 const MAX_CARRIED_BYTES: usize = 1 << 20;
@@ -88,8 +88,7 @@ impl Worker {
     /// Sessions at rest begin afresh, where there is a reason: another version waits for them, or their journal has grown.
     /// What they begin with is the first that enters them in this tick.
     pub(super) fn renew(&mut self, now: Micros) {
-        let every = if self.versions_wait { LOOK_FOR_VERSIONS } else { LOOK_FOR_REST };
-        if now.since(self.renewed) < every {
+        if !self.versions_wait && now.since(self.renewed) < LOOK_FOR_REST {
             return;
         }
         self.renewed = now;

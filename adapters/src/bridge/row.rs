@@ -85,10 +85,9 @@ pub(crate) struct Surroundings<'a> {
 /// A journal's part that is longer than this ends where the session rests next: whoever goes on with the session does again
 /// what stands in it.
 const PART: Micros = Micros::from_ms(15_000);
-/// Nobody has said anything for so long: a caller who is about to speak may lose a syllable, so it is not asked for often.
-const LONG_QUIET: Micros = Micros::from_ms(500);
-/// The same, where another version waits.
-const QUIET: Micros = Micros::from_ms(100);
+/// Nobody has said anything for so long: a caller who is about to speak may lose a syllable. Another version does not wait for
+/// that: it has the next turn.
+const QUIET: Micros = Micros::from_ms(500);
 
 impl Row {
     pub(crate) fn new(key: Key, account: Slot, outlet: Arc<Outlet>, opening: &Opening, seat: Seat) -> Self {
@@ -159,9 +158,9 @@ impl Row {
 
     /// Whether it should begin afresh, if it is at rest.
     pub(crate) fn wants_renewal(&self, now: Micros) -> bool {
-        let quiet = now.since(self.active_at);
         let is_long = self.is_kept() && self.part_since.is_some_and(|since| now.since(since) > PART);
-        !self.is_elsewhere && (self.next.is_some() && quiet >= QUIET || is_long && quiet >= LONG_QUIET)
+        let is_due = self.next.is_some() || is_long && now.since(self.active_at) >= QUIET;
+        is_due && !self.is_elsewhere
     }
 
     /// With what it begins afresh; with the version that waits for it, if one does.

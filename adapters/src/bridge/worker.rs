@@ -61,7 +61,7 @@ const MAX_ANSWERS_OF_SESSION: usize = MAX_TICK_SESSION_DATA_INPUTS / 4;
 /// A worker that has nothing to do looks around so often.
 const LOOK_EVERY: Micros = Micros::from_ms(500);
 /// While sessions are to go over to another version, it looks whether they are at rest so often.
-pub(super) const LOOK_FOR_VERSIONS: Micros = Micros::from_ms(50);
+const LOOK_FOR_VERSIONS: Micros = Micros::from_ms(50);
 /// While inputs gather, it is looked so often whether the last tick is written.
 const LOOK_FOR_WRITTEN: Micros = Micros(100);
 /// Of a slot without a session.
