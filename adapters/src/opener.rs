@@ -226,6 +226,7 @@ impl Provider for SpeechToText {
         let Request::Transcribe { media_start, preroll } = request else { return refuse(answer) };
         self.heard_until = *media_start;
         let rate_hz = preroll.first().map_or(crate::audio::CALL_RATE_HZ, |frame| frame.rate_hz);
+        self.recogniser.abandon()?;
         self.recogniser.start(rate_hz)?;
         for frame in preroll {
             self.feed(frame, answer)?;

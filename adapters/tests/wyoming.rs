@@ -327,6 +327,33 @@ fn an_engine_that_leaves_in_mid_utterance() {
     engine.join().expect("the script ran to its end");
 }
 
+/// Found by callers whose sentences broke into answers: a call that is cancelled in mid-utterance left the engine listening, and
+/// the next utterance ended the call.
+#[test]
+fn an_utterance_that_nobody_waits_for_does_not_stand_in_the_way_of_the_next() {
+    let (mut recogniser, engine) = recogniser(Ordering::InOrder, |mut peer| {
+        peer.pong();
+        peer.until("audio-stop");
+        peer.say(&WireEvent::new("transcript").with("text", "not waited for"));
+        peer.pong();
+        peer.until("audio-start");
+        peer.pong();
+        peer.until("audio-stop");
+        peer.say(&WireEvent::new("transcript").with("text", "when do you open"));
+        peer.pong();
+        peer.until_gone();
+    });
+    recogniser.abandon().expect("there is nothing to let go of");
+    recogniser.start(16_000).expect("the peer takes it");
+    assert!(recogniser.send_audio(&frame(&[0; 320])).expect("the peer takes it").is_empty());
+    recogniser.abandon().expect("the peer says its end");
+    recogniser.start(16_000).expect("the peer takes another");
+    assert!(recogniser.send_audio(&frame(&[0; 320])).expect("the peer takes it").is_empty());
+    assert_eq!(recogniser.finish().expect("it was heard"), [Heard::Final("when do you open".to_owned())]);
+    drop(recogniser);
+    engine.join().expect("the script ran to its end");
+}
+
 #[test]
 fn a_recogniser_reports_and_its_caller_is_wrong() {
     let (mut recogniser, engine) = recogniser(Ordering::InOrder, |mut peer| {

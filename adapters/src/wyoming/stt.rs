@@ -130,6 +130,19 @@ impl Recogniser {
         Ok(())
     }
 
+    /// Lets go of an utterance that nobody waits for any more, if there is one: its call was cancelled in the middle of it. What
+    /// the engine still says of it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recogniser::finish`].
+    pub fn abandon(&mut self) -> Result<(), WyomingError> {
+        if matches!(self.state, State::Listening(_)) {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
     /// Feeds audio and returns what was heard up to its end: with [`Ordering::InOrder`] always the same for the
     /// same audio, else nothing.
     ///
