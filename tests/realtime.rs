@@ -47,6 +47,32 @@ fn the_openai_sdk_holds_a_call() {
     eprintln!("{said}");
 }
 
+/// The template of an agent with tools, which its client carries out.
+fn with_tools_of_the_client(folder: &Path) -> PathBuf {
+    let template = repository().join("specs/templates/tool-agent");
+    let spec = std::fs::read_to_string(template.join("pipeline.yaml")).expect("it is part of the repository");
+    let spec = spec.replace("stdio:sh tools/hours.sh", "\"client:\"").replace("stdio:sh tools/book.sh", "\"client:\"");
+    for file in ["dialogue.yaml", "captions.yaml"] {
+        std::fs::copy(template.join(file), folder.join(file)).expect("there is room");
+    }
+    std::fs::write(folder.join("pipeline.yaml"), spec).expect("there is room");
+    folder.join("pipeline.yaml")
+}
+
+#[test]
+#[ignore = "needs the packages of ci/realtime.txt"]
+fn the_openai_sdk_carries_out_tools() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let spec = with_tools_of_the_client(folder.path());
+    let house = House::with(rspp::serve::Serve { spec, ..House::options() });
+    let mut command = Command::new(python());
+    command.arg(repository().join("tests/realtime/openai_tools.py")).arg(house.address.to_string());
+    let output = command.output().expect("python starts: run ci/setup");
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.starts_with("ok: "), "{said}\n{wrong}");
+    eprintln!("{said}");
+}
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

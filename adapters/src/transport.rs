@@ -28,10 +28,12 @@ pub mod memory;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rspp_specs::event::AudioFrame;
-use rspp_specs::ids::TurnId;
+use rspp_specs::event::{AudioFrame, ProviderResult, ToolCall};
+use rspp_specs::ids::{InvocationId, TurnId};
+use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{EgressEpoch, Entry, Input, PlayoutAck};
 
@@ -90,6 +92,25 @@ pub struct Audio {
     pub from_sample: u64,
     /// The samples.
     pub frame: AudioFrame,
+}
+
+/// Something that the caller's side is asked to do: a tool that is bound to it ([`crate::tools::CLIENT`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The invocation, to which the answer goes.
+    pub id: InvocationId,
+    /// What stands behind [`crate::tools::CLIENT`] in the tool's binding.
+    pub what: Arc<str>,
+    /// The call.
+    pub call: ToolCall,
+}
+
+impl Asked {
+    /// The caller's side answers, and how that counts.
+    pub fn answer(id: InvocationId, text: impl Into<Arc<str>>, outcome: Outcome, out: &mut Exchange) {
+        out.give(Input::Provider(id, ProviderResult::ToolResult(text.into())));
+        out.give(Input::Provider(id, ProviderResult::End(outcome)));
+    }
 }
 
 /// What a peer wants to be bound to.
@@ -327,6 +348,13 @@ pub trait Transport: Send {
         let _ = (at, entry, out);
     }
 
+    /// The caller's side is asked to do something: gives whether it can be. Who takes it answers by [`Asked::answer`], and
+    /// looks after how long that may take.
+    fn ask(&mut self, now: Micros, asked: &Asked, out: &mut Exchange) -> bool {
+        let _ = (now, asked, out);
+        false
+    }
+
     /// So many things that it would have told were dropped, because the peer did not read.
     fn on_missed(&mut self, now: Micros, number: u32, out: &mut Exchange) {
         let _ = (now, number, out);
@@ -369,7 +397,6 @@ pub trait Transport: Send {
 /// Whether a transport that tells is given this. Frames have ways of their own, and what only the shell has to do is
 /// nobody's business.
 pub fn is_told(entry: &Entry) -> bool {
-    use rspp_specs::event::ProviderResult;
     use rspp_specs::timeline::Effect;
     match entry {
         Entry::Input(_, Input::Provider(_, ProviderResult::Audio(_) | ProviderResult::WordEnds(_))) => false,

@@ -18,7 +18,7 @@ use rspp_specs::limits::FRAME_MS;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{EgressEpoch, Entry};
 
-use crate::transport::Audio;
+use crate::transport::{Asked, Audio};
 
 /// Frames of audio that may wait for a socket: a second of them. The pacer is only two frames ahead, so a queue that is
 /// longer is the peer's doing.
@@ -42,6 +42,8 @@ pub enum Outbound {
     },
     /// Something for transports that tell.
     Told(Micros, Entry),
+    /// The caller's side is asked to do something.
+    Asked(Asked),
     /// So many things told were dropped here, because nobody read them.
     Missed(u32),
     /// The session is over; nothing follows.
@@ -187,6 +189,11 @@ impl Outlet {
         state.queue.push_back(Outbound::Told(at, entry));
     }
 
+    /// The caller's side is asked to do something. A session has few invocations, so these are few.
+    pub(crate) fn push_asked(&self, asked: Asked) {
+        self.lock().queue.push_back(Outbound::Asked(asked));
+    }
+
     /// The session is over.
     pub(crate) fn push_end(&self, end: End) {
         let mut state = self.lock();
@@ -230,7 +237,7 @@ impl State {
         match &outbound {
             Outbound::Audio(_) => self.audio -= 1,
             Outbound::Told(..) => self.told -= 1,
-            Outbound::Clear { .. } | Outbound::Missed(_) | Outbound::Ended(_) => {}
+            Outbound::Clear { .. } | Outbound::Asked(_) | Outbound::Missed(_) | Outbound::Ended(_) => {}
         }
         if self.queue.is_empty() && self.queue.capacity() > MAX_AUDIO_FRAMES {
             // A burst is over; a thousand sessions keep nothing for the next.

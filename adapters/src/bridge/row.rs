@@ -1,6 +1,6 @@
 //! A session, on its worker's side: whom it has asked, and whom it tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -22,7 +22,8 @@ use crate::doors::rspp::Tally;
 use crate::drive::Schedule;
 use crate::journal::{Past, ToldBefore};
 use crate::provider::{Answer, Provider, ProviderError, Sink, Timed};
-use crate::transport::{Audio, is_told};
+use crate::tools::CLIENT;
+use crate::transport::{Asked, Audio, is_told};
 
 /// One session.
 pub(crate) struct Row {
@@ -55,6 +56,8 @@ pub(crate) struct Row {
     pub(crate) is_in_line: bool,
     at_once: BTreeMap<InvocationId, Box<dyn Provider>>,
     running: BTreeMap<InvocationId, Running>,
+    /// What the caller's side was asked to do, and has not done.
+    asked: BTreeSet<InvocationId>,
     /// Its peer does not read, and the core was told.
     stalled: bool,
     lost: bool,
@@ -112,6 +115,7 @@ impl Row {
             is_in_line: false,
             at_once: BTreeMap::new(),
             running: BTreeMap::new(),
+            asked: BTreeSet::new(),
             stalled: false,
             lost: false,
             is_mute: false,
@@ -229,6 +233,9 @@ impl Row {
 
     fn note(&mut self, entry: &Entry, counts: &Counts) {
         match entry {
+            Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) => {
+                self.asked.remove(id);
+            }
             Entry::Signal(_, Signal::SessionEnded) => self.ended = true,
             Entry::Signal(_, Signal::SessionSuspended) => self.lost = true,
             Entry::Signal(_, Signal::SessionResumed) => self.lost = false,
@@ -292,6 +299,10 @@ impl Row {
     }
 
     fn invoke(&mut self, id: InvocationId, binding: &Arc<str>, request: &Request, around: &mut Surroundings<'_>) {
+        if let (Request::Tool(call), Some(what)) = (request, binding.strip_prefix(CLIENT)) {
+            self.asked.insert(id);
+            return self.outlet.push_asked(Asked { id, what: what.into(), call: call.clone() });
+        }
         self.running.retain(|_, running| !running.is_over());
         let client = Client { session: self.key, key: &self.fairness_key, inbox: around.inbox };
         match self.pipeline.pool.invoke(&client, id, binding, request) {
@@ -333,7 +344,7 @@ impl Row {
         if let Some(running) = self.running.remove(&id) {
             running.cancel();
         }
-        if self.at_once.remove(&id).is_some() {
+        if self.at_once.remove(&id).is_some() || self.asked.remove(&id) {
             self.end(id, now, Outcome::Cancelled);
         }
     }

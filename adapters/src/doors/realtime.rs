@@ -1,11 +1,13 @@
 //! The OpenAI Realtime protocol (the one that is generally available), so that existing clients speak with any pipeline.
 //!
 //! What a client may ask for that the pipeline decides is accepted and shown in the session, and decides nothing here: the
-//! model, the voice, the instructions, and tools that the spec does not have. `docs/protocol.md` has the list.
+//! model, the voice, the instructions, and tools that the spec does not have. `docs/protocol.md` has the list. Tools that the
+//! spec binds to `client:` are the client's: `calls` tells how they are called.
 //!
 //! A client has no word for what was played, except `conversation.item.truncate`: what it says there is taken as what the
 //! caller heard. Whoever says nothing is taken to have heard what the pacer's playhead says.
 
+mod calls;
 mod conversation;
 mod events;
 mod session;
@@ -15,12 +17,16 @@ use base64::engine::general_purpose::STANDARD;
 use rspp_specs::event::{ProviderResult, Request, Talk, Transcript, Understanding};
 use rspp_specs::ids::{InvocationId, TurnId};
 use rspp_specs::outcome::{CancelReason, Cancellation};
+use rspp_specs::plan::ToolSpec;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Effect, EgressEpoch, Entry, Input, PlayoutAck, Prompt, Signal};
 use serde_json::{Value, json};
 
 use crate::audio::{CALL_RATE_HZ, Encoding, Inbound, Outbound, WireFormat};
-use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
+use crate::transport::{
+    Asked, Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport,
+};
+use calls::Calls;
 use conversation::{Conversation, Item};
 use events::{FromClient, Wrong, turned_away};
 use session::Session;
@@ -46,6 +52,8 @@ pub struct Realtime {
     conversation: Conversation,
     /// The recogniser's invocation, and the item of what it recognises.
     utterance: Option<(InvocationId, String, Micros)>,
+    /// Calls that the client has not answered.
+    calls: Calls,
     /// What the next response was asked for with.
     wanted: Option<Value>,
     response: Option<Response>,
@@ -58,8 +66,12 @@ struct Response {
     turn: TurnId,
     id: String,
     item: Option<String>,
+    /// The place of that item among the response's.
+    index: usize,
     transcript: String,
     metadata: Value,
+    /// Its calls of the client's tools, by the names of their items.
+    calls: Vec<String>,
 }
 
 struct Spoken {
@@ -85,9 +97,9 @@ const MAX_SPOKEN: usize = 16;
 
 impl Realtime {
     /// A connection that asked for this model.
-    pub fn new(model: &str) -> Self {
+    pub fn new(model: &str, tools: &[&ToolSpec]) -> Self {
         Self {
-            session: Session::new(model),
+            session: Session::new(model, tools),
             bound: false,
             name: String::new(),
             numbers: 0,
@@ -98,6 +110,7 @@ impl Realtime {
             pressed: false,
             conversation: Conversation::default(),
             utterance: None,
+            calls: Calls::default(),
             wanted: None,
             response: None,
             spoken: Vec::new(),
@@ -192,6 +205,9 @@ impl Realtime {
     fn on_create_item(&mut self, item: Value, previous: Option<&str>, out: &mut Exchange) -> Result<(), Wrong> {
         let fresh = self.id("item");
         let item = Item::of_client(item, fresh)?;
+        if let Some((call, output)) = item.output() {
+            self.calls.answer(call, output, out)?;
+        }
         let id = item.id.clone();
         self.conversation.insert(item, previous);
         let previous = self.conversation.before(&id);
@@ -232,6 +248,10 @@ impl Realtime {
     }
 
     fn on_create_response(&mut self, response: Value, out: &mut Exchange) -> Result<(), Wrong> {
+        if let Some(turn) = self.calls.turn() {
+            self.go_on(turn, response, out);
+            return Ok(());
+        }
         if self.response.is_some() {
             let says = "the session answers already; cancel that first";
             return Err(Wrong::new("conversation_already_has_active_response", says));
@@ -296,7 +316,8 @@ impl Realtime {
         let id = self.id("resp");
         let wanted = self.wanted.take().unwrap_or_default();
         let metadata = wanted.get("metadata").cloned().unwrap_or(Value::Null);
-        self.response = Some(Response { turn, id, item: None, transcript: String::new(), metadata });
+        let (item, index, transcript, calls) = (None, 0, String::new(), Vec::new());
+        self.response = Some(Response { turn, id, item, index, transcript, metadata, calls });
         let response = self.shown_response("in_progress", &Value::Null, &[]);
         self.say(json!({"type": "response.created", "response": response}), out);
     }
@@ -318,6 +339,9 @@ impl Realtime {
 
     /// The response's item, which begins with its first word or its first sound.
     fn begin_item(&mut self, out: &mut Exchange) -> Option<(String, String)> {
+        if let Some(turn) = self.calls.turn().filter(|_| self.response.is_none()) {
+            self.on_turn(turn, out);
+        }
         let response = self.response.as_ref()?;
         let (response_id, turn) = (response.id.clone(), response.turn);
         if let Some(item) = &response.item {
@@ -328,7 +352,9 @@ impl Realtime {
         self.conversation.add(Item::of_agent(item.clone()));
         if let Some(response) = &mut self.response {
             response.item = Some(item.clone());
+            response.index = response.calls.len();
         }
+        let index = self.index();
         if self.spoken.len() == MAX_SPOKEN {
             self.spoken.remove(0);
         }
@@ -336,7 +362,7 @@ impl Realtime {
         let shown = self.conversation.shown(&item).unwrap_or_default();
         self.say(
             json!({
-                "type": "response.output_item.added", "response_id": response_id, "output_index": 0, "item": shown
+                "type": "response.output_item.added", "response_id": response_id, "output_index": index, "item": shown
             }),
             out,
         );
@@ -346,9 +372,14 @@ impl Realtime {
         Some((response_id, item))
     }
 
+    /// The place of the response's words among its items.
+    fn index(&self) -> usize {
+        self.response.as_ref().map_or(0, |response| response.index)
+    }
+
     fn of_part(&self, kind: &str, response_id: &str, item: &str, more: Value) -> Value {
         let mut event = json!({
-            "type": kind, "response_id": response_id, "item_id": item, "output_index": 0, "content_index": 0
+            "type": kind, "response_id": response_id, "item_id": item, "output_index": self.index(), "content_index": 0
         });
         if let (Value::Object(event), Value::Object(more)) = (&mut event, more) {
             event.extend(more);
@@ -403,11 +434,17 @@ impl Realtime {
             let previous = self.conversation.before(&item);
             self.say(json!({"type": "conversation.item.done", "previous_item_id": previous, "item": shown}), out);
             let done = json!({
-                "type": "response.output_item.done", "response_id": response_id, "output_index": 0, "item": shown
+                "type": "response.output_item.done", "response_id": response_id, "output_index": self.index(),
+                "item": shown
             });
             self.say(done, out);
             output.push(shown);
         }
+        let calls = self.response.as_ref().map(|response| response.calls.clone()).unwrap_or_default();
+        let index = if output.is_empty() { calls.len() } else { self.index() };
+        let shown: Vec<Value> = calls.iter().filter_map(|call| self.conversation.shown(call)).collect();
+        let (before, behind) = shown.split_at(index.min(shown.len()));
+        let output = [before, &output, behind].concat();
         let response = self.shown_response(status, details, &output);
         self.response = None;
         self.say(json!({"type": "response.done", "response": response}), out);
@@ -454,7 +491,25 @@ impl Transport for Realtime {
         Ok(())
     }
 
-    fn send(&mut self, _now: Micros, audio: &Audio, out: &mut Exchange) {
+    fn ask(&mut self, now: Micros, asked: &Asked, out: &mut Exchange) -> bool {
+        let is_ours = asked.what.is_empty();
+        if is_ours {
+            self.call(now, asked, out);
+        }
+        is_ours
+    }
+
+    fn next_at(&self) -> Option<Micros> {
+        self.calls.next_at()
+    }
+
+    fn on_time(&mut self, now: Micros, out: &mut Exchange) {
+        self.calls.give_up(now, out);
+        self.finish_if_it_waits(now, out);
+    }
+
+    fn send(&mut self, now: Micros, audio: &Audio, out: &mut Exchange) {
+        self.calls.on_sound(now);
         let until = audio.from_sample + audio.frame.samples.len() as u64;
         if self.session.is_text() {
             // Nobody hears it: who reads has read it.
@@ -482,24 +537,36 @@ impl Transport for Realtime {
         self.agent.reset();
     }
 
-    fn tell(&mut self, _at: Micros, entry: &Entry, out: &mut Exchange) {
+    fn tell(&mut self, at: Micros, entry: &Entry, out: &mut Exchange) {
         match entry {
             Entry::Effect(Effect::Invoke { id, request, .. }) => match request {
                 Request::Transcribe { media_start, .. } => self.on_speech(*id, *media_start, out),
                 Request::Speak { text } => self.on_words(text, out),
-                Request::Chat { .. } | Request::Tool(_) => {}
+                Request::Chat { .. } => self.calls.on_model(Some(*id)),
+                Request::Tool(_) => {}
             },
+            Entry::Input(_, Input::Provider(id, ProviderResult::End(_))) if self.calls.on_model_end(*id) => {
+                self.finish_if_it_waits(at, out);
+            }
             Entry::Effect(Effect::FeedEnd { id }) => self.on_speech_end(*id, out),
             Entry::Input(_, Input::Provider(id, ProviderResult::Transcript(transcript))) => {
                 self.on_transcript(*id, transcript, out);
             }
-            Entry::Signal(Some(turn), Signal::TurnOpen { .. }) => self.on_turn(*turn, out),
+            Entry::Signal(Some(turn), Signal::TurnOpen { .. }) => {
+                self.calls.begin(*turn);
+                self.on_turn(*turn, out);
+            }
             Entry::Signal(turn, Signal::CancelAccepted { reason }) => {
+                self.calls.end();
                 let reason = if *reason == CancelReason::BargeIn { "turn_detected" } else { "client_cancelled" };
                 self.finish_response(*turn, "cancelled", &json!({"type": "cancelled", "reason": reason}), out);
             }
-            Entry::Signal(turn, Signal::Commit) => self.finish_response(*turn, "completed", &Value::Null, out),
+            Entry::Signal(turn, Signal::Commit) => {
+                self.calls.end();
+                self.finish_response(*turn, "completed", &Value::Null, out);
+            }
             Entry::Signal(turn, Signal::Abort { reason }) => {
+                self.calls.end();
                 let error = json!({"type": "server_error", "code": reason.name()});
                 self.finish_response(*turn, "failed", &json!({"type": "failed", "error": error}), out);
             }

@@ -9,14 +9,20 @@ use std::sync::Arc;
 
 use rspp_specs::event::AudioFrame;
 use rspp_specs::ids::TurnId;
+use rspp_specs::outcome::Outcome;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{EgressEpoch, Input};
+use serde_json::Value;
 
 use crate::audio::{
-    CALL_RATE_HZ, Concealer, Digit, Inbound, Jitter, JitterProfile, Next, Outbound, WireAudioError, dial,
+    CALL_RATE_HZ, Concealer, Digit, Inbound, Jitter, JitterProfile, MAX_DIALLED_DIGITS, Next, Outbound, WireAudioError,
+    dial,
 };
 use crate::telephony::{Dialect, Heard, Keypad, KeypadRules, Malformed, Media, Playout, Provider, Start};
-use crate::transport::{Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport};
+use crate::tools::KEYPAD;
+use crate::transport::{
+    Asked, Audio, Bind, Bound, Capabilities, Ended, Exchange, Message, Refusal, RefusalCode, Transport,
+};
 
 /// After so long without another frame an answer is over: its last milliseconds leave the filter, and the last mark is
 /// set. The pacer sends a frame every 20 ms, 40 ms ahead of its time, so the mark is there before the end is played.
@@ -76,8 +82,7 @@ impl Telephony {
         self.line.as_ref().map(|line| &line.start)
     }
 
-    /// Keys for the far end: beside the audio where the provider can send them, else as their tones in it. Nothing in a
-    /// pipeline asks for it yet; a program that uses this library can.
+    /// Keys for the far end: beside the audio where the provider can send them, else as their tones in it.
     pub fn dial(&mut self, digits: &[Digit], out: &mut Exchange) {
         let Some(line) = &mut self.line else { return };
         if let Some(message) = self.dialect.dial(digits) {
@@ -246,6 +251,27 @@ impl Transport for Telephony {
         line.outbound.reset();
         line.answer_ends_at = None;
         out.acknowledge(line.playout.clear(now, turn));
+    }
+
+    /// A model presses keys, by a tool that is bound to `client:keypad`.
+    fn ask(&mut self, _now: Micros, asked: &Asked, out: &mut Exchange) -> bool {
+        if &*asked.what != KEYPAD {
+            return false;
+        }
+        let arguments: Value = serde_json::from_str(&asked.call.arguments).unwrap_or_default();
+        let keys: Option<Vec<Digit>> =
+            arguments["keys"].as_str().and_then(|keys| keys.chars().map(Digit::new).collect());
+        match keys.filter(|keys| (1..=MAX_DIALLED_DIGITS).contains(&keys.len())) {
+            Some(keys) => {
+                self.dial(&keys, out);
+                Asked::answer(asked.id, "pressed", Outcome::Success, out);
+            }
+            None => {
+                let says = format!("error: `keys` is a text of 1 to {MAX_DIALLED_DIGITS} keys: 0 to 9, *, #, A to D");
+                Asked::answer(asked.id, says, Outcome::InvalidRequest, out);
+            }
+        }
+        true
     }
 
     fn next_at(&self) -> Option<Micros> {

@@ -14,6 +14,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rspp_specs::admission::ConnectionState;
+use rspp_specs::outcome::Outcome;
+use rspp_specs::time::Micros;
 use rspp_specs::timeline::{AckOccasion, Entry, Input, PlayoutAck, Signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -30,7 +32,7 @@ use crate::bridge::outlet::{End, Outbound};
 use crate::bridge::{NotGiven, Session};
 use crate::token::Claims;
 use crate::transport::connection::Connection;
-use crate::transport::{Bind, Bound, Ended, Exchange, Refusal, RefusalCode, Transport};
+use crate::transport::{Asked, Bind, Bound, Ended, Exchange, Refusal, RefusalCode, Transport};
 
 /// Somebody who was let in.
 pub(super) struct Visit {
@@ -299,10 +301,19 @@ impl Attendant {
                 }
             }
             Outbound::Told(at, entry) => self.transport.tell(at, &entry, out),
+            Outbound::Asked(asked) => self.ask(now, &asked),
             Outbound::Missed(number) => self.transport.on_missed(now, number, out),
             Outbound::Ended(end) => return Err(Over::Ended(ended(end))),
         }
         Ok(())
+    }
+
+    /// Asks the caller's side to do something; who can't is told of at once.
+    fn ask(&mut self, now: Micros, asked: &Asked) {
+        if !self.transport.ask(now, asked, &mut self.out) {
+            let says = "error: the caller's side can't be asked for that";
+            Asked::answer(asked.id, says, Outcome::InvalidRequest, &mut self.out);
+        }
     }
 
     /// Does what the transport wants done: binds, writes, and gives inputs to the session.
@@ -402,6 +413,7 @@ impl Attendant {
                     self.transport.fence(session.now(), turn, epoch, &mut self.out);
                 }
                 Outbound::Told(at, entry) => self.transport.tell(at, &entry, &mut self.out),
+                Outbound::Asked(asked) => self.ask(session.now(), &asked),
                 Outbound::Missed(number) => self.transport.on_missed(session.now(), number, &mut self.out),
                 Outbound::Ended(end) => {
                     over = Some(Over::Ended(ended(end)));

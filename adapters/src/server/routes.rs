@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ring::rand::{SecureRandom, SystemRandom};
+use rspp_specs::plan::{NodeKind, Plan, ToolSpec};
 
 use super::accept::Counted;
 use super::attendant::Visit;
@@ -20,6 +21,7 @@ use crate::doors::rspp::{Form, Rspp};
 use crate::doors::rtvi::Rtvi;
 use crate::telephony::{Provider, Telephones};
 use crate::token::{self, AUDIENCE, Claims, TokenError};
+use crate::tools::CLIENT;
 use crate::transport::{Refusal, RefusalCode, Transport};
 
 /// A door: a path, and the dialect that is spoken behind it.
@@ -48,6 +50,8 @@ pub struct Knock<'a> {
     pub headers: &'a HeaderMap,
     /// The numbers that this server answers.
     pub telephones: &'a Telephones,
+    /// What is served.
+    pub plan: &'a Plan,
 }
 
 impl Knock<'_> {
@@ -55,6 +59,15 @@ impl Knock<'_> {
     pub fn query(&self, name: &str) -> Option<&str> {
         let pairs = self.uri.query()?.split('&');
         pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Tools that are the client's to carry out.
+    fn client_tools(&self) -> Vec<&ToolSpec> {
+        let tools = self.plan.nodes().iter().flat_map(|node| match &node.kind {
+            NodeKind::Llm { tools, .. } => tools.as_slice(),
+            _ => &[],
+        });
+        tools.filter(|tool| tool.binding == CLIENT).collect()
     }
 
     /// The token in the request: `Authorization: Bearer`, `?token=`, or where browsers put a key for this protocol.
@@ -84,7 +97,7 @@ pub const DOORS: &[Door] = &[
         path: "/v1/realtime",
         subprotocols: &["realtime"],
         token_in_message: false,
-        open: |knock| Ok(Box::new(Realtime::new(knock.query("model").unwrap_or("rspp")))),
+        open: |knock| Ok(Box::new(Realtime::new(knock.query("model").unwrap_or("rspp"), &knock.client_tools()))),
     },
     Door { path: "/v1/rtvi", subprotocols: &[], token_in_message: false, open: |_| Ok(Box::new(Rtvi::new())) },
     telephone("/v1/twilio", |knock| webhooks::stream(Provider::Twilio, knock)),
@@ -191,7 +204,8 @@ fn admit(house: &House, door: &'static Door, request: &mut Request) -> Result<Ad
         let says = format!("none of these subprotocols is spoken here; {} are", door.subprotocols.join(", "));
         return Err(Refusal::fatal(RefusalCode::Unsupported, says));
     };
-    let knock = Knock { subprotocol, uri: request.uri(), headers: request.headers(), telephones: &house.telephones };
+    let (uri, headers) = (request.uri(), request.headers());
+    let knock = Knock { subprotocol, uri, headers, telephones: &house.telephones, plan: &house.pipeline.plan };
     let claims = match house.admit(knock.token()) {
         Err(TokenError::Missing) if door.token_in_message => None,
         claims => claims.map_err(|error| Refusal::fatal(RefusalCode::Unauthorized, error.to_string()))?,

@@ -1,5 +1,6 @@
 //! The items of a conversation, as this protocol shows them. What the model is told is the core's own: what was heard.
 
+use rspp_specs::event::ToolCall;
 use serde_json::{Value, json};
 
 use super::events::Wrong;
@@ -33,10 +34,9 @@ impl Item {
         let unanswered = match (shown["type"].as_str(), shown["role"].as_str()) {
             (Some("message"), Some("user")) => Some(text_of(&shown["content"])),
             (Some("message"), Some("system" | "assistant")) => None,
-            (Some("function_call_output"), _) => {
-                return Err(wrong("tools run in the pipeline: nobody waits for an output of the client's"));
-            }
-            _ => return Err(wrong("an item of a client is a message of role user, system or assistant")),
+            (Some("function_call_output"), _) if shown["call_id"].is_string() && shown["output"].is_string() => None,
+            (Some("function_call_output"), _) => return Err(wrong("an output has its call_id and is a text")),
+            _ => return Err(wrong("an item of a client is a message of role user, system or assistant, or an output")),
         };
         Ok(Self { id, shown, unanswered })
     }
@@ -50,6 +50,21 @@ impl Item {
     /// What the agent says.
     pub(super) fn of_agent(id: String) -> Self {
         Self::message(id, "assistant", "in_progress", &json!([]))
+    }
+
+    /// A call of a tool that the client carries out.
+    pub(super) fn of_call(id: String, call_id: &str, call: &ToolCall) -> Self {
+        let shown = json!({
+            "id": id, "object": "realtime.item", "type": "function_call", "status": "in_progress",
+            "call_id": call_id, "name": &*call.name, "arguments": ""
+        });
+        Self { id, shown, unanswered: None }
+    }
+
+    /// The call that it is an output of, and the output.
+    pub(super) fn output(&self) -> Option<(&str, &str)> {
+        let is_output = self.shown["type"] == "function_call_output";
+        is_output.then(|| Some((self.shown["call_id"].as_str()?, self.shown["output"].as_str()?))).flatten()
     }
 
     fn message(id: String, role: &str, status: &str, content: &Value) -> Self {
@@ -133,6 +148,14 @@ impl Conversation {
             };
             item.shown["content"] = json!([part]);
             item.shown["status"] = if whole { "completed" } else { "incomplete" }.into();
+        }
+    }
+
+    /// A call is complete: its arguments are.
+    pub(super) fn call(&mut self, id: &str, arguments: &str) {
+        if let Some(item) = self.find(id) {
+            item.shown["arguments"] = arguments.into();
+            item.shown["status"] = "completed".into();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The session's configuration, as a client sees and changes it.
 
+use rspp_specs::plan::ToolSpec;
 use serde_json::{Value, json};
 
 use super::WIRE_RATE_HZ;
@@ -17,7 +18,7 @@ pub(super) struct Session {
 
 impl Session {
     /// What holds before the client has said anything.
-    pub(super) fn new(model: &str) -> Self {
+    pub(super) fn new(model: &str, tools: &[&ToolSpec]) -> Self {
         let pcm = json!({"type": "audio/pcm", "rate": WIRE_RATE_HZ});
         let detection = json!({
             "type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500,
@@ -25,7 +26,8 @@ impl Session {
         });
         let shown = json!({
             "type": "realtime", "object": "realtime.session", "id": "", "model": model,
-            "output_modalities": ["audio"], "instructions": "", "tools": [], "tool_choice": "auto",
+            "output_modalities": ["audio"], "instructions": "", "tools": tools.iter().map(|tool| function(tool)).collect::<Vec<_>>(),
+            "tool_choice": "auto",
             "max_output_tokens": "inf", "tracing": null, "truncation": "auto", "prompt": null,
             "audio": {
                 "input": {
@@ -125,6 +127,15 @@ impl Session {
             json!({"type": "audio", "transcript": words})
         }
     }
+}
+
+/// A tool of the client's, as this protocol declares it.
+fn function(tool: &ToolSpec) -> Value {
+    let any = || json!({"type": "object", "properties": {}});
+    json!({
+        "type": "function", "name": tool.name, "description": tool.description.as_deref().unwrap_or_default(),
+        "parameters": tool.parameters.clone().unwrap_or_else(any)
+    })
 }
 
 /// PCM at one rate, or G.711, which has one.

@@ -1,4 +1,6 @@
 use rspp_specs::admission::RejectReason;
+use rspp_specs::event::{ToolCall, ToolEffect};
+use rspp_specs::outcome::Outcome;
 
 use super::*;
 use crate::transport::conformance::{Peer, Reads, check};
@@ -67,7 +69,18 @@ impl Peer for Client {
 
 #[test]
 fn it_keeps_the_contract() {
-    check(&|| Box::new(Realtime::new("any")), &Client);
+    check(&|| Box::new(Realtime::new("any", &[])), &Client);
+}
+
+/// A tool of the client's.
+fn book() -> ToolSpec {
+    ToolSpec {
+        name: "book".to_owned(),
+        effect: ToolEffect::Write,
+        binding: "client:".to_owned(),
+        description: Some("Books a table.".to_owned()),
+        parameters: None,
+    }
 }
 
 /// A connection, and what it says.
@@ -79,7 +92,7 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        let mut line = Self { door: Realtime::new("any"), inputs: Vec::new(), said: Vec::new() };
+        let mut line = Self { door: Realtime::new("any", &[&book()]), inputs: Vec::new(), said: Vec::new() };
         let bound = Bound { session: "call-0123456789".to_owned(), resumed: false, resume: None };
         line.with(|door, out| door.on_bound(Micros(0), &bound, out));
         line
@@ -101,6 +114,43 @@ impl Line {
 
     fn told(&mut self, entry: &Entry) {
         self.with(|door, out| door.tell(Micros(0), entry, out));
+    }
+
+    /// Opens a turn, and has a model answer.
+    fn thinks(&mut self) {
+        let opened = Signal::TurnOpen {
+            plan: rspp_specs::plan::PlanHash("plan".into()),
+            generation: rspp_specs::ids::Generation(1),
+            opener: rspp_specs::timeline::Opener::Caller,
+            text: "a table for two".into(),
+            understood: true,
+            speech_end: None,
+        };
+        self.told(&Entry::Signal(Some(TurnId(1)), opened));
+        let request = Request::Chat { context: Vec::new().into() };
+        self.told(&Entry::Effect(Effect::Invoke { id: InvocationId(1), binding: "llm".into(), request }));
+    }
+
+    fn is_asked(&mut self, now: Micros, id: u32, what: &str) -> bool {
+        let call = ToolCall { key: "k".into(), name: "book".into(), arguments: r#"{"people":2}"#.into() };
+        let asked = Asked { id: InvocationId(id), what: what.into(), call };
+        let mut taken = false;
+        self.with(|door, out| taken = door.ask(now, &asked, out));
+        taken
+    }
+
+    /// The model that was asked first has said all.
+    fn has_thought(&mut self) {
+        self.told(&Entry::Input(
+            rspp_specs::ids::RuntimeSequence(1),
+            Input::Provider(InvocationId(1), ProviderResult::End(Outcome::Success)),
+        ));
+    }
+
+    /// The name of the last call.
+    fn call_id(&self) -> Value {
+        let done = self.said.iter().rfind(|event| event["type"] == "response.function_call_arguments.done");
+        done.expect("the client is called")["call_id"].clone()
     }
 
     fn types(&self) -> Vec<&str> {
@@ -256,4 +306,89 @@ fn who_gets_no_answer_is_told_why() {
     let error = &line.said.last().expect("it is told")["error"];
     assert_eq!(error["code"], "no_quota");
     assert_eq!(error["message"], "no answer yet: no_quota; tried again in 90 ms");
+}
+
+#[test]
+fn the_client_is_called_and_its_output_is_the_tools_answer() {
+    let mut line = Line::new();
+    assert_eq!(line.said[0]["session"]["tools"][0]["name"], "book");
+    line.thinks();
+    assert!(!line.is_asked(Micros(0), 2, "keypad"), "a telephone's keys are no business of a program's");
+    assert!(line.is_asked(Micros(0), 2, ""));
+    assert_eq!(line.types().last(), Some(&"response.output_item.done"), "its model may want more");
+    line.has_thought();
+    let expected = [
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "conversation.item.done",
+        "response.output_item.done",
+        "response.done",
+        "rate_limits.updated",
+    ];
+    assert_eq!(line.types()[1..], expected);
+    let call = line.call_id();
+    let done = line.said.iter().find(|event| event["type"] == "response.done").expect("it is over");
+    let output = &done["response"]["output"][0];
+    assert_eq!(
+        (&output["call_id"], &output["arguments"], &output["status"]),
+        (&call, &json!(r#"{"people":2}"#), &json!("completed"))
+    );
+    let item = json!({"type": "function_call_output", "call_id": call, "output": "booked"});
+    line.hears(&json!({"type": "conversation.item.create", "item": item}));
+    let result = Input::Provider(InvocationId(2), ProviderResult::ToolResult("booked".into()));
+    let end = Input::Provider(InvocationId(2), ProviderResult::End(Outcome::Success));
+    assert_eq!(line.inputs, [result, end]);
+    line.hears(&json!({"type": "response.create", "response": {"metadata": {"topic": "tables"}}}));
+    assert_eq!(line.inputs.len(), 2, "the turn goes on by itself: nobody asks anything new");
+    let created = line.said.last().expect("it goes on");
+    assert_eq!(
+        (&created["type"], &created["response"]["metadata"]),
+        (&json!("response.created"), &json!({"topic": "tables"}))
+    );
+    line.hears(&json!({"type": "conversation.item.create", "item": item}));
+    assert_eq!(line.types().last(), Some(&"error"), "nobody waits for it twice");
+}
+
+#[test]
+fn what_was_said_before_a_call_is_heard_before_its_response_ends() {
+    let mut line = Line::new();
+    line.thinks();
+    let request = Request::Speak { text: "One moment.".into() };
+    line.told(&Entry::Effect(Effect::Invoke { id: InvocationId(9), binding: "tts".into(), request }));
+    assert!(line.is_asked(Micros(0), 2, ""));
+    let frame = rspp_specs::event::AudioFrame { samples: vec![7; 320].into(), rate_hz: 16_000, spoken_by: None };
+    let audio = Audio { turn: TurnId(1), epoch: EgressEpoch(0), from_sample: 0, frame };
+    line.with(|door, out| door.send(Micros::from_ms(100), &audio, out));
+    line.has_thought();
+    assert!(!line.types().contains(&"response.done"));
+    let at = line.door.next_at().expect("it is looked at again");
+    assert_eq!(at, Micros::from_ms(300));
+    line.with(|door, out| door.on_time(at, out));
+    let done = line.said.iter().find(|event| event["type"] == "response.done").expect("it is over");
+    let kinds: Vec<&Value> =
+        done["response"]["output"].as_array().into_iter().flatten().map(|item| &item["type"]).collect();
+    assert_eq!(kinds, ["message", "function_call"]);
+    // Without a word of the client's the answer goes on all the same.
+    let item = json!({"type": "function_call_output", "call_id": line.call_id(), "output": "booked"});
+    line.hears(&json!({"type": "conversation.item.create", "item": item}));
+    let request = Request::Speak { text: "Done.".into() };
+    line.told(&Entry::Effect(Effect::Invoke { id: InvocationId(10), binding: "tts".into(), request }));
+    let created = line.types().iter().filter(|kind| **kind == "response.created").count();
+    assert_eq!((created, line.types().last()), (2, Some(&"response.output_audio_transcript.delta")));
+}
+
+#[test]
+fn a_client_that_does_not_answer_is_given_up() {
+    let mut line = Line::new();
+    line.thinks();
+    assert!(line.is_asked(Micros(0), 2, ""));
+    line.has_thought();
+    let at = line.door.next_at().expect("it is not waited for without end");
+    line.with(|door, out| door.on_time(at, out));
+    let end = Input::Provider(InvocationId(2), ProviderResult::End(Outcome::Timeout));
+    assert_eq!(line.inputs.last(), Some(&end));
+    assert_eq!(line.door.next_at(), None);
 }

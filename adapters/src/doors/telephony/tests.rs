@@ -2,6 +2,8 @@ use std::cell::Cell;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rspp_specs::event::{ProviderResult, ToolCall};
+use rspp_specs::ids::InvocationId;
 use rspp_specs::limits::FRAME_MS;
 use rspp_specs::timeline::{AckOccasion, PlayoutAck};
 use serde_json::{Value, json};
@@ -260,4 +262,27 @@ fn dialled_keys_go_beside_the_audio_or_as_tones_in_it() {
         line.dial(&keys, &mut out);
         assert_eq!(events(&out), [expected], "{provider:?}");
     }
+}
+
+#[test]
+fn a_model_presses_keys() {
+    for (arguments, pressed) in [
+        (r##"{"keys": "12#"}"##, true),
+        (r#"{"keys": ""}"#, false),
+        (r#"{"keys": "call me"}"#, false),
+        (r#"{"digits": "1"}"#, false),
+        ("no JSON", false),
+    ] {
+        let (mut line, mut out) = (bound(Provider::Plivo), Exchange::default());
+        let call = ToolCall { key: "k".into(), name: "press".into(), arguments: arguments.into() };
+        let asked = Asked { id: InvocationId(3), what: "keypad".into(), call };
+        assert!(line.ask(Micros(0), &asked, &mut out));
+        assert_eq!(events(&out).is_empty(), !pressed, "{arguments}");
+        let outcome = if pressed { Outcome::Success } else { Outcome::InvalidRequest };
+        assert_eq!(out.inputs.back(), Some(&Input::Provider(InvocationId(3), ProviderResult::End(outcome))));
+    }
+    let call = ToolCall { key: "k".into(), name: "book".into(), arguments: "{}".into() };
+    let asked = Asked { id: InvocationId(3), what: "".into(), call };
+    let mut out = Exchange::default();
+    assert!(!bound(Provider::Twilio).ask(Micros(0), &asked, &mut out), "a telephone runs no programs");
 }
