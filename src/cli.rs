@@ -1,6 +1,7 @@
 //! The `rspp` command line, usable from a binary with nodes of its own. Each command is a file: its arguments, its
 //! examples, and what it does.
 
+mod arrivals;
 mod audit;
 mod bundle;
 mod control_plane;

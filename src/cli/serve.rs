@@ -14,6 +14,7 @@ use rspp_adapters::telephony::Provider;
 use rspp_compiler::Registry;
 use rspp_specs::binding::{BindingError, KeyReference};
 
+use super::arrivals::Arrivals;
 use super::livekit::Rooms;
 use super::outcome::{Failure, Outcome};
 use super::over::LaidOver;
@@ -56,12 +57,8 @@ pub(super) struct Serve {
     /// Connections at the same time.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     max_connections: usize,
-    /// Connections from one address at the same time; half of all unless said. A proxy is one address.
-    #[arg(long, value_name = "N")]
-    max_connections_per_address: Option<usize>,
-    /// New connections from one address in a second; ten seconds' worth may come at once.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().arrivals_of_an_address)]
-    max_arrivals_per_address: u32,
+    #[command(flatten)]
+    arrivals: Arrivals,
     /// Calls at the same time; one more is refused.
     #[arg(long, value_name = "N", default_value_t = Capacity::default().sessions)]
     max_calls: u32,
@@ -101,7 +98,7 @@ impl Serve {
         let (recorded, is_open) = (self.record.clone(), self.token_key.is_empty());
         let capacity = self.room.capacity(self.max_calls);
         let threads_of_a_key = self.room.share(self.provider_threads as u32);
-        let limits = self.limits();
+        let limits = self.arrivals.limits(self.max_connections);
         let mut over = self.over.over();
         // As long as it is served.
         let built_in = if self.spec.is_none() { Some(built_in(&mut over)?) } else { None };
@@ -150,17 +147,6 @@ impl Serve {
                 Some(signal) => Err(Failure::Interrupted(signal, String::new(), STOPPED.to_owned())),
             },
             Err(error) => Err(failure(&error)),
-        }
-    }
-}
-
-impl Serve {
-    fn limits(&self) -> Limits {
-        let limits = Limits::of(self.max_connections);
-        Limits {
-            connections_of_an_address: self.max_connections_per_address.unwrap_or(limits.connections_of_an_address),
-            arrivals_of_an_address: self.max_arrivals_per_address,
-            ..limits
         }
     }
 }

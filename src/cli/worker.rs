@@ -11,6 +11,7 @@ use rspp_adapters::recording::LogSize;
 use rspp_adapters::token::PublicKey;
 use rspp_compiler::Registry;
 
+use super::arrivals::Arrivals;
 use super::outcome::{Failure, Outcome};
 use super::reach::{Reach, failure};
 use super::room::Room;
@@ -46,6 +47,8 @@ pub(super) struct Worker {
     capacity: u64,
     #[command(flatten)]
     room: Room,
+    #[command(flatten)]
+    arrivals: Arrivals,
     /// Worker threads, each with a core of its own and its share of the calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
@@ -93,6 +96,9 @@ impl Worker {
             capacity: self.capacity,
             // What the control plane has given away is not refused at the door.
             limits: self.room.capacity(Capacity::default().sessions.max(self.capacity.min(u64::from(u32::MAX)) as u32)),
+            connections: self
+                .arrivals
+                .limits(usize::try_from(self.capacity).unwrap_or(usize::MAX).saturating_add(worker::SPARE_CONNECTIONS)),
             workers: self.workers,
             record: self.record,
             log: LogSize::of(self.record_log << 20),

@@ -57,6 +57,8 @@ pub struct Worker {
     pub capacity: u64,
     /// What its machine can do at the same time.
     pub limits: Capacity,
+    /// What of connections there may be, and from whom.
+    pub connections: Limits,
     /// Worker threads, each with a core.
     pub workers: usize,
     /// Where recordings go.
@@ -116,7 +118,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// After a control plane did not answer, it is asked again after so long.
 const AFTER_SILENCE: Duration = Duration::from_millis(200);
 /// Connections beside those of its sessions: callers that come back, and people who look.
-const SPARE_CONNECTIONS: usize = 64;
+pub const SPARE_CONNECTIONS: usize = 64;
 /// Behind the calls, goodbyes and files have so long.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
@@ -210,13 +212,12 @@ fn server(
 ) -> Result<Server, WorkerError> {
     let journal = worker.journal.as_ref().map(SharedFolder::open).transpose()?;
     let journal_since = journal.as_ref().map(SharedFolder::began_unix_us);
-    let connections = usize::try_from(worker.capacity).unwrap_or(usize::MAX).saturating_add(SPARE_CONNECTIONS);
     let mut keys = vec![token_key];
     keys.extend(&worker.token_keys);
     let options = Options {
         listen: worker.listen,
         tls: None,
-        limits: Limits::of(connections),
+        limits: worker.connections,
         allowed_origins: worker.allowed_origins.clone(),
         entry: Entry::Tokens(keys),
         graph: graph_svg(&first.plan),

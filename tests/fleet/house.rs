@@ -101,6 +101,8 @@ impl Worker {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rspp"))
             .args(["worker", "--name", name, "--pipeline", "served"])
             .args(["--control-plane", &plane.url, "--key", &plane.key()])
+            // All callers of a test are one address, and some look for a change as often as they can.
+            .args(["--max-arrivals-per-address", "10000"])
             .args(more)
             .stderr(Stdio::piped())
             .spawn()
