@@ -181,7 +181,7 @@ pub struct AudioFrame {
     pub zeros: u32,
 }
 /// Everything that can enter the core.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Input {
     #[prost(
         oneof = "input::Kind",
@@ -191,7 +191,7 @@ pub struct Input {
 }
 /// Nested message and enum types in `Input`.
 pub mod input {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         /// A session begins.
         #[prost(message, tag = "1")]
@@ -406,7 +406,7 @@ pub struct ProviderHealth {
     pub healthy: bool,
 }
 /// With what a session begins.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionOpen {
     /// The session's name.
     #[prost(string, tag = "1")]
@@ -431,7 +431,7 @@ pub struct SessionOpen {
     pub recording: ::core::option::Option<i32>,
 }
 /// From what a session goes on that began elsewhere, or under another plan.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resume {
     /// Turns so far.
     #[prost(uint32, tag = "1")]
