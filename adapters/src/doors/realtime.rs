@@ -557,16 +557,16 @@ impl Transport for Realtime {
                 self.on_turn(*turn, out);
             }
             Entry::Signal(turn, Signal::CancelAccepted { reason }) => {
-                self.calls.end();
+                self.calls.end(out);
                 let reason = if *reason == CancelReason::BargeIn { "turn_detected" } else { "client_cancelled" };
                 self.finish_response(*turn, "cancelled", &json!({"type": "cancelled", "reason": reason}), out);
             }
             Entry::Signal(turn, Signal::Commit) => {
-                self.calls.end();
+                self.calls.end(out);
                 self.finish_response(*turn, "completed", &Value::Null, out);
             }
             Entry::Signal(turn, Signal::Abort { reason }) => {
-                self.calls.end();
+                self.calls.end(out);
                 let error = json!({"type": "server_error", "code": reason.name()});
                 self.finish_response(*turn, "failed", &json!({"type": "failed", "error": error}), out);
             }

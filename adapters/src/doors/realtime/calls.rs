@@ -2,7 +2,7 @@
 //!
 //! In this protocol a response ends where the model waits for a tool, and the client asks for the next one when it has brought
 //! the output. A turn is one all the way, so its responses are cut from it: one ends when its model has, and nothing of it is
-//! left to be heard; the next begins with `response.create`, or with the turn's next word.
+//! left to be heard; the next begins with `response.create`, with which the model is given the outputs.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,8 @@ pub(super) struct Calls {
     model: Option<InvocationId>,
     /// By the client's name for each, with the time at which it is given up.
     pending: BTreeMap<String, (InvocationId, Micros)>,
+    /// What the client has brought and the turn has not been given yet, with the time at which it is in any case.
+    brought: Vec<(InvocationId, String, Micros)>,
     heard_at: Option<Micros>,
 }
 
@@ -40,7 +42,8 @@ impl Calls {
     }
 
     /// The turn is over. What the client still brings is late, and the core says so.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, out: &mut Exchange) {
+        self.hand_over(None, out);
         (self.open, self.called, self.model) = (None, false, None);
     }
 
@@ -69,13 +72,27 @@ impl Calls {
             return Err(wrong(format!("an output has at most {MAX_RESULT_BYTES} bytes")));
         }
         let pending = self.pending.remove(call);
-        let (id, _) = pending.ok_or_else(|| wrong(format!("no call `{call}` waits for an output")))?;
-        Asked::answer(id, output, Outcome::Success, out);
+        let (id, until) = pending.ok_or_else(|| wrong(format!("no call `{call}` waits for an output")))?;
+        if self.turn().is_some() {
+            // The model goes on when the client asks for its answer, and not a word before.
+            self.brought.push((id, output.to_owned(), until));
+        } else {
+            Asked::answer(id, output, Outcome::Success, out);
+        }
         Ok(())
+    }
+
+    /// The turn is given what the client has brought by now; of all, or of what has waited long enough.
+    fn hand_over(&mut self, now: Option<Micros>, out: &mut Exchange) {
+        let is_due = |until: Micros| now.is_none_or(|now| now >= until);
+        for (id, output, _) in self.brought.extract_if(.., |(_, _, until)| is_due(*until)) {
+            Asked::answer(id, output, Outcome::Success, out);
+        }
     }
 
     /// Calls that the client has not carried out in time.
     pub(super) fn give_up(&mut self, now: Micros, out: &mut Exchange) {
+        self.hand_over(Some(now), out);
         self.pending.retain(|_, (id, until)| {
             if now >= *until {
                 Asked::answer(*id, "error: the client did not answer in time", Outcome::Timeout, out);
@@ -86,14 +103,15 @@ impl Calls {
 
     /// When something is to be looked at.
     pub(super) fn next_at(&self) -> Option<Micros> {
-        let given_up = self.pending.values().map(|(_, until)| *until).min();
+        let brought = self.brought.iter().map(|(_, _, until)| *until);
+        let given_up = self.pending.values().map(|(_, until)| *until).chain(brought).min();
         let quiet = self.heard_at.filter(|_| self.waits()).map(|at| at + QUIET);
         given_up.into_iter().chain(quiet).min()
     }
 
     /// The model has said what it wants, and nothing goes on before the client has answered.
     fn waits(&self) -> bool {
-        self.called && self.model.is_none() && !self.pending.is_empty()
+        self.called && self.model.is_none() && !(self.pending.is_empty() && self.brought.is_empty())
     }
 
     fn is_quiet(&self, now: Micros) -> bool {
@@ -153,5 +171,6 @@ impl Realtime {
         self.finish_response(Some(turn), "completed", &Value::Null, out);
         self.wanted = Some(wanted);
         self.on_turn(turn, out);
+        self.calls.hand_over(None, out);
     }
 }
