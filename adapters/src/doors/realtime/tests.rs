@@ -340,9 +340,9 @@ fn the_client_is_called_and_its_output_is_the_tools_answer() {
     line.hears(&json!({"type": "conversation.item.create", "item": item}));
     let result = Input::Provider(InvocationId(2), ProviderResult::ToolResult("booked".into()));
     let end = Input::Provider(InvocationId(2), ProviderResult::End(Outcome::Success));
-    assert_eq!(line.inputs, [result, end]);
+    assert!(line.inputs.is_empty(), "nothing goes on before the client asks for the answer");
     line.hears(&json!({"type": "response.create", "response": {"metadata": {"topic": "tables"}}}));
-    assert_eq!(line.inputs.len(), 2, "the turn goes on by itself: nobody asks anything new");
+    assert_eq!(line.inputs, [result, end], "the turn goes on: nobody asks anything new");
     let created = line.said.last().expect("it goes on");
     assert_eq!(
         (&created["type"], &created["response"]["metadata"]),
