@@ -23,19 +23,6 @@ use session::SessionMeter;
 /// Plans that are counted though no session runs by them any more.
 const MAX_IDLE_PLANS: usize = 16;
 
-/// All outcomes, in their order.
-const OUTCOMES: [Outcome; 9] = [
-    Outcome::Success,
-    Outcome::Timeout,
-    Outcome::Overload,
-    Outcome::RateLimited,
-    Outcome::Blocked,
-    Outcome::Disconnected,
-    Outcome::Cancelled,
-    Outcome::InvalidRequest,
-    Outcome::Failed,
-];
-
 /// What is counted, by plan.
 #[derive(Debug, Default)]
 pub struct Meters {
@@ -69,7 +56,7 @@ pub(crate) struct NodeMeter {
     pub(crate) overruns: AtomicU64,
     pub(crate) budgets_spent: AtomicU64,
     pub(crate) switches: AtomicU64,
-    pub(crate) outcomes: [AtomicU64; OUTCOMES.len()],
+    pub(crate) outcomes: [AtomicU64; Outcome::ALL.len()],
     pub(crate) first_result: Histogram,
 }
 

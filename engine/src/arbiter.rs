@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use rspp_specs::admission::{AdmissionPoint, RejectReason};
 use rspp_specs::dataflow::Directive;
-use rspp_specs::event::{ContextEntry, Payload};
+use rspp_specs::event::{ContextEntry, DeliveryContent, Payload};
 use rspp_specs::ids::{LeaseEpoch, RuntimeSequence, Scope, TurnId};
 use rspp_specs::limits::MAX_PLAYOUT_ACK_WAIT_MS;
-use rspp_specs::outcome::{AbortReason, CancelReason};
+use rspp_specs::outcome::{AbortReason, CancelReason, Outcome};
 use rspp_specs::plan::InterruptionPolicy;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{
@@ -346,8 +346,12 @@ impl Session {
         self.say_of(desk, turn, opened);
         self.start_budgets(desk, turn);
         self.direct(desk, cause, Directive::Open(capability));
-        for content in self.begin_turn(opener, Payload::Text(text)) {
-            self.deliver(desk, cause, source, Scope::Turn(capability), content);
+        if opener.is_caller() {
+            self.silence.is_answered();
+        }
+        // The turn's input is closed once its words have entered: a node that waits for more of them need not.
+        for payload in [Payload::Text(text), Payload::End(Outcome::Success)] {
+            self.deliver(desk, cause, source, Scope::Turn(capability), DeliveryContent::Emit(payload));
         }
         if self.speech.speaking {
             self.propose_interruption(Confirmation::Onset);

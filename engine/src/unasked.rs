@@ -4,9 +4,7 @@
 //! It opens a turn like any other, which is admitted, interrupted and recorded as others are; but it takes nobody's turn
 //! away. Given words are said in the model's place: they come out of the model's node as its answer would.
 
-use rspp_specs::event::{DeliveryContent, Payload};
 use rspp_specs::ids::{NodeIndex, RuntimeSequence};
-use rspp_specs::outcome::Outcome;
 use rspp_specs::timeline::{Input, Opener, Prompt, TimerKey, TurnProposal};
 
 use crate::invocations::Kind;
@@ -25,6 +23,11 @@ impl Silence {
     /// Whether the agent has spoken into it, and waits for an answer.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.unanswered > 0
+    }
+
+    /// The caller has said something.
+    pub(crate) fn is_answered(&mut self) {
+        self.unanswered = 0;
     }
 }
 
@@ -54,19 +57,6 @@ impl Session {
             Opener::Caller | Opener::Ask => self.nodes.user_turn,
             Opener::Say => self.nodes.model,
         }
-    }
-
-    /// What stands where a turn's text enters, and behind it.
-    pub(crate) fn begin_turn(
-        &mut self,
-        opener: Opener,
-        payload: Payload,
-    ) -> impl Iterator<Item = DeliveryContent> + use<> {
-        if opener.is_caller() {
-            self.silence.unanswered = 0;
-        }
-        // The turn's input is closed once its words have entered: a node that waits for more of them need not.
-        [payload, Payload::End(Outcome::Success)].into_iter().map(DeliveryContent::Emit)
     }
 
     /// At the end of a tick: the time of silence begins when nobody speaks, is about to, or is being listened to.

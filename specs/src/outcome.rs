@@ -30,6 +30,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in their order.
+    pub const ALL: [Self; 9] = [
+        Outcome::Success,
+        Outcome::Timeout,
+        Outcome::Overload,
+        Outcome::RateLimited,
+        Outcome::Blocked,
+        Outcome::Disconnected,
+        Outcome::Cancelled,
+        Outcome::InvalidRequest,
+        Outcome::Failed,
+    ];
+
     /// Whether the same request may do better a little later.
     pub const fn retryable(self) -> bool {
         matches!(self, Outcome::Timeout | Outcome::Overload | Outcome::RateLimited | Outcome::Disconnected)

@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::PlanNode;
 use serde_json::{Value, json};
 
 use super::histogram::Histogram;
-use super::{EdgeMeter, NodeMeter, OUTCOMES, PlanMeters};
+use super::{EdgeMeter, NodeMeter, PlanMeters};
 
 /// One kind of number, of all plans: its lines stand together, as the format asks.
 struct Family<'a> {
@@ -152,7 +153,7 @@ fn of_nodes(page: &mut String, plans: &[(String, &PlanMeters)]) {
     let says = "Invocations that ended, by their outcome.";
     let mut family = Family::begin(page, "provider_outcomes_total", "counter", says);
     each_node(plans, |labels, node, meter| {
-        for (outcome, counter) in OUTCOMES.iter().zip(&meter.outcomes).filter(|_| node.kind.binding().is_some()) {
+        for (outcome, counter) in Outcome::ALL.iter().zip(&meter.outcomes).filter(|_| node.kind.binding().is_some()) {
             family.line(&format!("{labels},outcome=\"{}\"", outcome.name()), of(counter));
         }
     });

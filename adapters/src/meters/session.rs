@@ -8,11 +8,12 @@ use rspp_specs::budget::TurnPart;
 use rspp_specs::buffer::WatermarkLevel;
 use rspp_specs::event::{ProviderResult, Request};
 use rspp_specs::ids::{EdgeIndex, InvocationId, NodeIndex, TurnId};
+use rspp_specs::outcome::Outcome;
 use rspp_specs::plan::NodeKind;
 use rspp_specs::time::Micros;
 use rspp_specs::timeline::{Derived, Effect, Entry, Input, Signal};
 
-use super::{OUTCOMES, PlanMeters, less, more, more_of};
+use super::{PlanMeters, less, more, more_of};
 use crate::onlooker::{Watch, asker};
 
 /// One session.
@@ -69,7 +70,7 @@ impl SessionMeter {
         if let ProviderResult::End(outcome) = result {
             let Some(running) = self.running.remove(&id) else { return };
             let Some(node) = self.of.node(running.node) else { return };
-            let place = OUTCOMES.iter().position(|one| one == outcome).expect("all outcomes are in the list");
+            let place = Outcome::ALL.iter().position(|one| one == outcome).expect("all outcomes are in the list");
             more(&node.outcomes[place]);
             return less(&node.running, 1);
         }

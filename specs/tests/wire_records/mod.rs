@@ -57,18 +57,7 @@ fn node() -> BoxedStrategy<NodeIndex> {
 }
 
 fn outcome() -> BoxedStrategy<Outcome> {
-    select(vec![
-        Outcome::Success,
-        Outcome::Timeout,
-        Outcome::Overload,
-        Outcome::RateLimited,
-        Outcome::Blocked,
-        Outcome::Disconnected,
-        Outcome::Cancelled,
-        Outcome::InvalidRequest,
-        Outcome::Failed,
-    ])
-    .boxed()
+    select(Outcome::ALL.to_vec()).boxed()
 }
 
 fn cancel_reason() -> BoxedStrategy<CancelReason> {
